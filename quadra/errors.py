@@ -1,0 +1,151 @@
+"""Every error of our own, one class for each thing a caller would treat differently.
+
+    QuadraError
+    ├── ConfigurationError       a value that was asked for is not possible (names the field)
+    ├── CorpusError              the training text cannot be read, or has no line
+    ├── RefusedError             the life cycle does not allow this command now
+    ├── WorkerClosedError        the server is shutting down and takes no more commands
+    ├── IntegrityError           three void iterations in a row; training has stopped
+    ├── FolderError
+    │   ├── FolderUnusableError  the state directory cannot be created, read or written
+    │   └── FolderLockedError    another live process holds the state directory
+    ├── SaveError                a save did not become durable; the previous one is intact
+    └── LoadError                nothing was loaded
+        ├── NoSavedStateError    there is nothing to load
+        ├── UnknownSourceError   the asked-for saved state is not there
+        └── BadFileError         one file is at fault (names it), and set aside where it stands in the way
+            ├── DamagedFileError     unreadable, truncated, altered, or holding what never belongs there
+            ├── MissingFileError     a file of the three is not there
+            ├── NewerFormatError     written by a newer version of this program
+            ├── MissingKeyError      readable, but an entry that must be there is not
+            └── MismatchError        readable, but it disagrees with the other two files
+
+A message says what happened, why, and what the user can do. `code` is stable and reaches the browser.
+"""
+
+
+class QuadraError(Exception):
+    """Base of all errors of this package; `code` names the kind for programs."""
+
+    code = "quadra_error"
+
+    @property
+    def message(self) -> str:
+        """The sentence that is shown to people."""
+        return str(self)
+
+
+class ConfigurationError(QuadraError):
+    """A value that was asked for is not possible; `field` names it."""
+
+    code = "invalid_value"
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(f"{field} {reason}")
+        self.field = field
+
+
+class CorpusError(QuadraError):
+    """The training text cannot be read, or has no line to train on."""
+
+    code = "corpus_unusable"
+
+
+class RefusedError(QuadraError):
+    """The life cycle does not allow this command in the present state."""
+
+    code = "refused"
+
+
+class WorkerClosedError(QuadraError):
+    """The server is shutting down and takes no more commands."""
+
+    code = "closing"
+
+
+class IntegrityError(QuadraError):
+    """Three iterations in a row had to be undone because a number was not finite."""
+
+    code = "integrity_strikes"
+
+
+class FolderError(QuadraError):
+    """The state directory cannot be used."""
+
+    code = "folder_error"
+
+
+class FolderUnusableError(FolderError):
+    """The state directory cannot be created, read or written."""
+
+    code = "folder_unusable"
+
+
+class FolderLockedError(FolderError):
+    """Another live process (or another open TrainingState) holds the state directory."""
+
+    code = "folder_locked"
+
+
+class SaveError(QuadraError):
+    """A save did not become durable; the previous saved state is intact."""
+
+    code = "save_failed"
+
+
+class LoadError(QuadraError):
+    """Nothing was loaded."""
+
+    code = "load_failed"
+
+
+class NoSavedStateError(LoadError):
+    """There is nothing to load."""
+
+    code = "no_saved_state"
+
+
+class UnknownSourceError(LoadError):
+    """The saved state that was asked for is not there."""
+
+    code = "unknown_source"
+
+
+class BadFileError(LoadError):
+    """One file of a saved state is at fault; `file` names it."""
+
+    code = "bad_file"
+
+    def __init__(self, file: str, reason: str) -> None:
+        super().__init__(f"{file}: {reason}")
+        self.file = file
+
+
+class DamagedFileError(BadFileError):
+    """The file is unreadable, truncated or altered, or holds what never belongs there."""
+
+    code = "damaged_file"
+
+
+class MissingFileError(BadFileError):
+    """A file of the three is not there."""
+
+    code = "missing_file"
+
+
+class NewerFormatError(BadFileError):
+    """The file was written by a newer version of this program."""
+
+    code = "newer_format"
+
+
+class MissingKeyError(BadFileError):
+    """The file is readable, but an entry that must be there is not."""
+
+    code = "missing_key"
+
+
+class MismatchError(BadFileError):
+    """The file is readable, but it disagrees with the other two files."""
+
+    code = "mismatch"

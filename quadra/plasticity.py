@@ -1,0 +1,54 @@
+"""NeuroplasticityManager: how strongly the networks learn, and how often an iteration had to be undone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from quadra.config import TrainingConfig
+
+
+class NeuroplasticityManager:
+    """Plasticity scales the learning rate of the next iteration: it grows on success and shrinks otherwise."""
+
+    def __init__(self, config: TrainingConfig) -> None:
+        self._config = config
+        self.plasticity = 1.0
+        self.success_streak = 0
+        self.mean_reward: float | None = None
+        self.integrity_strikes = 0
+
+    def observe(self, reward: float, variance: float) -> None:
+        """Take in a good iteration: success is a reward above its own mean while the field is calm."""
+        config = self._config
+        calm = variance <= config.high_variance
+        if self.mean_reward is not None and reward > self.mean_reward and calm:
+            self.success_streak += 1
+            self.plasticity = min(config.plasticity_most, self.plasticity * config.plasticity_growth)
+        else:
+            self.success_streak = 0
+            self.plasticity = max(config.plasticity_least, self.plasticity * config.plasticity_shrink)
+        previous = reward if self.mean_reward is None else self.mean_reward
+        self.mean_reward = config.reward_decay * previous + (1.0 - config.reward_decay) * reward
+
+    def strike(self) -> None:
+        """An iteration was void: learn half as strongly and count it."""
+        self.plasticity = max(self._config.plasticity_least, self.plasticity / 2.0)
+        self.integrity_strikes += 1
+
+    def state_dict(self) -> dict[str, Any]:
+        """Builtins only."""
+        return {
+            "plasticity": self.plasticity,
+            "success_streak": self.success_streak,
+            "mean_reward": self.mean_reward,
+            "integrity_strikes": self.integrity_strikes,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` gave."""
+        mean_reward = state["mean_reward"]
+        self.plasticity = float(state["plasticity"])
+        self.success_streak = int(state["success_streak"])
+        self.mean_reward = None if mean_reward is None else float(mean_reward)
+        self.integrity_strikes = int(state["integrity_strikes"])

@@ -1,0 +1,157 @@
+"""The training text: corpus -> lines (the place is state), line -> feature vector."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quadra.errors import CorpusError
+
+BUILT_IN = Path(__file__).with_name("corpus.txt")
+BUILT_IN_NAME = "built-in corpus"
+LONGEST_LINE = 10_000  # characters; the rest of a longer line is skipped
+_MOST_BYTES = 4 * LONGEST_LINE  # a UTF-8 character has at most four bytes
+_READ_SIZE = 1 << 20
+_FULLY_HASHED = 256 << 20  # larger corpora are fingerprinted by samples, so that a start stays quick
+_SAMPLES = 64
+
+_WORD = re.compile(r"\w+")
+
+
+def features(line: str, size: int) -> NDArray[np.float32]:
+    """The feature vector of a line, shape (size,): word w adds 1 to cell crc32(w) mod size.
+
+    The hashing trick (Weinberger et al., "Feature Hashing for Large Scale Multitask Learning", ICML 2009).
+    """
+    cells = [zlib.crc32(word.encode("utf-8", "replace")) % size for word in _WORD.findall(line.casefold())]
+    return np.bincount(np.array(cells, dtype=np.intp), minlength=size).astype(np.float32)
+
+
+class Corpus:
+    """Lines of a text file or of a folder's files, one after the other, wrapping round.
+
+    Streams: a corpus larger than memory works. Raises CorpusError where it cannot be read or has no line.
+    """
+
+    def __init__(self, path: str | Path | None = None) -> None:
+        self.path = None if path is None else Path(path).absolute()
+        self.name = BUILT_IN_NAME if self.path is None else self.path.name
+        self._files = _files_of(BUILT_IN if self.path is None else self.path)
+        self._file = 0  # index of the file that the next line comes from
+        self._offset = 0  # bytes of it that are used up
+        self._stream: BinaryIO | None = None
+        self._require_a_line()
+        self.fingerprint = _fingerprint(self._files)
+
+    def next_line(self) -> str:
+        """The next line that is not blank, cut at 10,000 characters."""
+        wraps = 0
+        while wraps < 2:
+            line = self._read_line()
+            if line is None:
+                wraps += self._next_file()
+            elif line:
+                return line
+        raise CorpusError(f"The corpus {self.name} has no line of text left. Choose another file or folder.")
+
+    def state_dict(self) -> dict[str, Any]:
+        """The place in the text and what it is a place in."""
+        return {
+            "path": None if self.path is None else str(self.path),
+            "fingerprint": self.fingerprint,
+            "file": self._file,
+            "offset": self._offset,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go to a saved place; in a text with another fingerprint, to the beginning."""
+        same = state["fingerprint"] == self.fingerprint
+        self.close()
+        self._file = int(state["file"]) % len(self._files) if same else 0
+        self._offset = int(state["offset"]) if same else 0
+
+    def close(self) -> None:
+        """Release the open file; the place is kept."""
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None
+
+    def _require_a_line(self) -> None:
+        """Raise CorpusError unless there is a line; reads no further than the first one."""
+        self.next_line()
+        self.close()
+        self._file = self._offset = 0
+
+    def _read_line(self) -> str | None:
+        """The rest of the present line without its end, "" for a blank one, None at the end of the file."""
+        try:
+            stream = self._open()
+            raw = stream.readline(_MOST_BYTES)
+            piece = raw
+            while piece and not piece.endswith(b"\n"):
+                piece = stream.readline(_READ_SIZE)
+            self._offset = stream.tell()
+        except OSError as error:
+            raise CorpusError(f"The corpus file {self._files[self._file]} cannot be read: {error}.") from error
+        if not raw:
+            return None
+        return raw.decode("utf-8", "replace").removeprefix("\ufeff")[:LONGEST_LINE].strip()
+
+    def _open(self) -> BinaryIO:
+        if self._stream is None:
+            self._stream = self._files[self._file].open("rb")
+            self._stream.seek(self._offset)
+        return self._stream
+
+    def _next_file(self) -> int:
+        """Go to the beginning of the next file; returns 1 if that wrapped round to the first."""
+        self.close()
+        self._file = (self._file + 1) % len(self._files)
+        self._offset = 0
+        return int(self._file == 0)
+
+
+def _files_of(path: Path) -> list[Path]:
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise CorpusError(f"The corpus {path} is not there. Name a text file or a folder of text files.")
+    files = sorted(file for file in path.rglob("*") if file.is_file() and not _hidden(file.relative_to(path)))
+    if not files:
+        raise CorpusError(f"The corpus folder {path} holds no file. Name a text file or a folder of text files.")
+    return files
+
+
+def _hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
+
+
+def _fingerprint(files: list[Path]) -> str:
+    """SHA-256 over all bytes, or over sizes and evenly spaced samples where there are more than 256 MiB."""
+    digest = hashlib.sha256()
+    try:
+        sizes = [file.stat().st_size for file in files]
+        for file, size in zip(files, sizes, strict=True):
+            digest.update(f"{size}\n".encode())
+            for block in _blocks(file, size, sum(sizes) <= _FULLY_HASHED):
+                digest.update(block)
+    except OSError as error:
+        raise CorpusError(f"The corpus cannot be read: {error}.") from error
+    return digest.hexdigest()
+
+
+def _blocks(file: Path, size: int, whole: bool) -> Iterator[bytes]:
+    with file.open("rb") as stream:
+        if whole:
+            yield from iter(lambda: stream.read(_READ_SIZE), b"")
+            return
+        for sample in range(_SAMPLES):
+            stream.seek(size * sample // _SAMPLES)
+            yield stream.read(1 << 16)
