@@ -112,6 +112,10 @@ class Engine:
                 return self._iterate(line)
             except _VoidIterationError:
                 self._undo()
+                self.neuroplasticity.strike()
+            except BaseException:
+                self._undo()  # whatever failed, the state stays one between two iterations
+                raise
         raise IntegrityError(
             f"Training stopped after iteration {self.iteration}: {self.config.strikes_in_a_row} iterations in a row gave "
             "numbers that are not finite and were undone. Load an earlier saved state, or initialize a new run."
@@ -132,7 +136,6 @@ class Engine:
         self._state.flat.copy_(self._before)
         self._adam_steps = self._adam_steps_before
         self.q_table.undo()
-        self.neuroplasticity.strike()
 
     def _iterate(self, line: str) -> StepResult:
         x = torch.from_numpy(features(line, self.config.field_size)).to(self.config.device)
@@ -155,7 +158,7 @@ class Engine:
     ) -> StepResult:
         manager = self.neuroplasticity
         return StepResult(
-            iteration=self.iteration, loss=loss, reward=reward, variance=variance, mean=mean,
+            iteration=self.iteration, loss=_single(loss), reward=_single(reward), variance=variance, mean=mean,
             integrity_strikes=manager.integrity_strikes, qtable_size=len(self.q_table),
             plasticity=manager.plasticity, pattern=pattern, text=line, action=action,
         )  # fmt: skip
@@ -287,6 +290,11 @@ def use_processor_modes(config: TrainingConfig) -> None:
 def _of_network(tensors: Mapping[str, Tensor], part: str, network: str) -> dict[str, Tensor]:
     prefix = f"{part}/{network}."
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def _single(number: float) -> float:
+    """Rounded to single precision, as the history keeps it: one figure everywhere."""
+    return float(np.float32(number))
 
 
 def _whole(seed: np.random.SeedSequence) -> int:

@@ -15,6 +15,7 @@
         ├── UnknownSourceError   the asked-for saved state is not there
         └── BadFileError         one file is at fault (names it), and set aside where it stands in the way
             ├── DamagedFileError     unreadable, truncated, altered, or holding what never belongs there
+            ├── InaccessibleFileError  the system does not let us read it now; it may be whole
             ├── MissingFileError     a file of the three is not there
             ├── NewerFormatError     written by a newer version of this program
             ├── MissingKeyError      readable, but an entry that must be there is not
@@ -125,6 +126,12 @@ class DamagedFileError(BadFileError):
     """The file is unreadable, truncated or altered, or holds what never belongs there."""
 
     code = "damaged_file"
+
+
+class InaccessibleFileError(BadFileError):
+    """The system does not let us read the file now; it may be whole."""
+
+    code = "inaccessible_file"
 
 
 class MissingFileError(BadFileError):

@@ -1,0 +1,134 @@
+"""Which saved states a folder holds, which of them Load takes by default, and which is newer; needs no torch."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from quadra.errors import BadFileError
+from quadra.folder import METRICS, SYSTEM, WEIGHTS, StateFolder, read_file
+from quadra.pickles import loads
+from quadra.records import Record, peek
+
+
+@dataclass(frozen=True)
+class SavedSummary:
+    """One saved state as it is listed; `id` is what Load takes as its source."""
+
+    id: str
+    iteration_count: int
+    saved_at: str
+    ended: str
+    field_size: int
+    seed: int | None  # None: not known (earlier generation)
+    chosen: int
+    sequence: int
+    folder: Path
+
+    def as_dict(self) -> dict[str, Any]:
+        """What pages and scripts are told."""
+        told = asdict(self)
+        return {name: told[name] for name in ("id", "iteration_count", "saved_at", "ended", "field_size", "seed")}
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """The saved states of a folder, and what stands in their places but could not be read."""
+
+    copies: tuple[SavedSummary, ...]  # the best first: the default, then newest first
+    unreadable: tuple[tuple[Path, BadFileError], ...]
+
+    @property
+    def states(self) -> tuple[SavedSummary, ...]:
+        """One per run, at its newest save; newest first."""
+        newest: dict[str, SavedSummary] = {}
+        for copy in sorted(self.copies, key=lambda copy: copy.sequence, reverse=True):
+            newest.setdefault(copy.id, copy)
+        return tuple(sorted(newest.values(), key=_age, reverse=True))
+
+    @property
+    def default(self) -> SavedSummary | None:
+        """The run that was last ended by stop or `until`, or was loaded; where there is none, the newest save of all."""
+        return max(self.states, key=lambda state: (state.chosen, _age(state)), default=None)
+
+    @property
+    def newest(self) -> SavedSummary | None:
+        """The newest save of all."""
+        return max(self.states, key=_age, default=None)
+
+    def newer_than(self, state: SavedSummary | None) -> SavedSummary | None:
+        """A newer save that was cut off, of another run than the given one."""
+        newest = self.newest
+        if state is None or newest is None or newest.id == state.id or newest.ended != "cut off":
+            return None
+        return newest
+
+    @property
+    def last_choice(self) -> int:
+        """The largest `chosen` in the folder; a stop or a load takes the next one."""
+        return max((copy.chosen for copy in self.copies), default=0)
+
+    def candidates(self, first: SavedSummary) -> Sequence[SavedSummary]:
+        """What to try in turn: the asked-for state, then every other copy, newest first."""
+        rest = sorted((copy for copy in self.copies if copy is not first), key=_age, reverse=True)
+        return [first, *rest]
+
+
+def read_catalog(folder: StateFolder) -> Catalog:
+    """List a folder. A run's own folder goes before the present files at the same save: a new run's first save
+    may have been cut off after it replaced some of them."""
+    copies: list[SavedSummary] = []
+    unreadable: list[tuple[Path, BadFileError]] = []
+    for place in (*sorted(folder.run_folders()), folder.path):
+        if not any((place / name).exists() for name in (WEIGHTS, SYSTEM)):
+            continue  # metrics alone: a first save that was cut off, so nothing was ever saved here
+        try:
+            copies.append(summarize(place))
+        except BadFileError as error:
+            unreadable.append((place, error))
+    return Catalog(tuple(copies), tuple(unreadable))
+
+
+def summarize(place: Path) -> SavedSummary:
+    """The saved state of one folder, as its record says; raises a BadFileError."""
+    record = peek(place / WEIGHTS)
+    return _earlier(place) if record is None else summary_of(record, place)
+
+
+def summary_of(record: Record, place: Path) -> SavedSummary:
+    """A record as it is listed."""
+    return SavedSummary(
+        id=record.run, iteration_count=record.iteration_count, saved_at=record.saved_at, ended=record.ended,
+        field_size=record.field_size, seed=record.seed, chosen=record.chosen, sequence=record.sequence, folder=place,
+    )  # fmt: skip
+
+
+def earlier_id(content: bytes) -> str:
+    """The run id of a weights file of the earlier generation, which had none."""
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+def _earlier(place: Path) -> SavedSummary:
+    """A folder of the earlier generation: its files say less, and only the file's time says when."""
+    metrics = loads(read_file(place / METRICS), METRICS, arrays=True)
+    system = loads(read_file(place / SYSTEM), SYSTEM, arrays=True)
+    size = system.get("field_size")
+    changed = (place / WEIGHTS).stat().st_mtime
+    return SavedSummary(
+        id=earlier_id(read_file(place / WEIGHTS)), iteration_count=len(metrics.get("loss_history", ())),
+        saved_at=iso(datetime.fromtimestamp(changed, UTC)), ended="stopped", field_size=size if isinstance(size, int) else 0,
+        seed=None, chosen=0, sequence=0, folder=place,
+    )  # fmt: skip
+
+
+def iso(moment: datetime) -> str:
+    """ISO 8601 in UTC, to the millisecond."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _age(state: SavedSummary) -> tuple[str, int]:
+    return state.saved_at, state.sequence

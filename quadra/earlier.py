@@ -1,0 +1,113 @@
+"""Folders of the earlier generation of this dashboard, read as saved states of this one.
+
+Known of them: no `format_version`; weights under `nn1`, `nn2`, `nn3` with extra `lif1.*` to `lif3.*` entries, `field` and
+`q_table` (state -> {action: value}); the four histories as lists of floats; `field_size` and `integrity_strikes`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quadra.catalog import earlier_id, summarize
+from quadra.config import ACTIONS, NETWORKS, SMALLEST_FIELD, TrainingConfig
+from quadra.engine import Engine
+from quadra.errors import DamagedFileError, MismatchError
+from quadra.folder import METRICS, SYSTEM, WEIGHTS
+from quadra.history import checksum_of, rows_of
+from quadra.persistence import HISTORY_KEYS, SavedState, read_plain, require_keys
+from quadra.records import Record
+from quadra.spiking import LAYERS
+from quadra.text import Corpus
+
+WARNING = "This state comes from the earlier generation of the dashboard: optimizer, random generators and syntropy fields start fresh."
+_NAMES = dict(zip(NETWORKS, ("nn1", "nn2", "nn3"), strict=True))
+
+
+def convert(folder: Path, weights: Mapping[str, Any], config: TrainingConfig, corpus: Corpus) -> SavedState:
+    """A saved state from files of the earlier generation; `config` gives what they lack, its seed among it.
+
+    Raises a BadFileError that names the file at fault.
+    """
+    require_keys(weights, WEIGHTS, (*_NAMES.values(), "field", "q_table"))
+    system = read_plain(folder / SYSTEM, arrays=True)
+    require_keys(system, SYSTEM, ("field_size", "integrity_strikes"))
+    rows = _rows(folder)
+    config = _sized(config, weights, system["field_size"])
+    engine = _engine_state(Engine(config, corpus).state_dict(), weights)
+    engine["neuroplasticity"]["integrity_strikes"] = int(system["integrity_strikes"])
+    engine["iteration_count"] = len(rows)
+    return SavedState(_record(folder, config, rows), config, engine, rows, (WARNING,))
+
+
+def _rows(folder: Path) -> NDArray[np.float32]:
+    metrics = read_plain(folder / METRICS, arrays=True)
+    require_keys(metrics, METRICS, tuple(HISTORY_KEYS))
+    try:
+        columns = {series: np.asarray(metrics[name], np.float32).ravel() for name, series in HISTORY_KEYS.items()}
+    except (TypeError, ValueError) as error:
+        raise DamagedFileError(METRICS, f"a history is not a list of numbers: {error}") from error
+    if len({len(column) for column in columns.values()}) != 1:
+        raise MismatchError(METRICS, "its four histories have different lengths")
+    rows = rows_of(columns)
+    if not np.isfinite(rows).all():
+        raise DamagedFileError(METRICS, "holds numbers that are not finite")
+    return rows
+
+
+def _sized(config: TrainingConfig, weights: Mapping[str, Any], field_size: object) -> TrainingConfig:
+    """The configuration with the sizes that the files have."""
+    field = int(weights["field"].numel())
+    if field_size != field or field < SMALLEST_FIELD:
+        raise MismatchError(SYSTEM, f"says field size {field_size}, but the weights have {field}")
+    try:
+        hidden = {name: int(weights[old]["fc1.weight"].shape[0]) for name, old in _NAMES.items()}
+    except (KeyError, TypeError, AttributeError, IndexError) as error:
+        raise MismatchError(WEIGHTS, f"its networks are not the three that belong there: {error}") from error
+    return replace(
+        config,
+        field_size=field,
+        field_update_hidden=hidden["field_update"],
+        syntropy_hidden=hidden["syntropy"],
+        feedback_hidden=hidden["feedback"],
+    )
+
+
+def _engine_state(fresh: dict[str, Any], weights: Mapping[str, Any]) -> dict[str, Any]:
+    """A fresh engine's state with the networks, field and Q-table of the files."""
+    for name, old in _NAMES.items():
+        for entry in (f"{layer}.{part}" for layer in LAYERS for part in ("weight", "bias")):
+            value = weights[old].get(entry)
+            if value is None or value.shape != fresh[name][entry].shape:
+                raise MismatchError(WEIGHTS, f"{old}.{entry} is missing or has another shape than this model's")
+            fresh[name][entry] = value.detach().float()
+    fresh["field"] = weights["field"].detach().float().reshape(-1).clamp(-1.0, 1.0)
+    fresh["q_table"] = _q_table(weights["q_table"])
+    return fresh
+
+
+def _q_table(table: object) -> dict[str, dict[str, float]]:
+    try:
+        converted = {
+            str(state): {action: float(values.get(action, 0.0)) for action in ACTIONS}
+            for state, values in table.items()  # type: ignore[attr-defined]  # what is no mapping is caught below
+        }
+    except (AttributeError, TypeError, ValueError) as error:
+        raise DamagedFileError(WEIGHTS, f"its Q-table is not state -> {{action: value}}: {error}") from error
+    if not all(math.isfinite(value) for values in converted.values() for value in values.values()):
+        raise DamagedFileError(WEIGHTS, "its Q-table holds numbers that are not finite")
+    return converted
+
+
+def _record(folder: Path, config: TrainingConfig, rows: NDArray[np.float32]) -> Record:
+    listed = summarize(folder)
+    return Record(
+        run=listed.id, sequence=0, iteration_count=len(rows), saved_at=listed.saved_at,
+        ended="stopped", chosen=0, field_size=config.field_size, seed=config.seed or 0, history_sha256=checksum_of(rows),
+    )  # fmt: skip

@@ -1,0 +1,114 @@
+"""History: the four metric series of a run, one row an iteration."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+SERIES = ("loss", "reward", "variance", "mean")
+_FIRST_ROWS = 1024
+_GROWTH = 1.25  # keeps a row's 16 bytes below 20 with what is allocated ahead
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Some iterations of a history, all of them or a thinned set; `rows` has the columns of SERIES."""
+
+    iterations: NDArray[np.int64]
+    rows: NDArray[np.float32]
+    total: int  # iterations in the range that was asked for
+
+    @property
+    def thinned(self) -> bool:
+        """Whether iterations of the range were left out."""
+        return len(self.iterations) < self.total
+
+    def as_lists(self) -> dict[str, list[float | None]]:
+        """Equal-length lists for JSON; what is not finite becomes None."""
+        columns: dict[str, list[float | None]] = {"iteration": self.iterations.tolist()}
+        for number, name in enumerate(SERIES):
+            values = self.rows[:, number]
+            finite = np.isfinite(values)
+            columns[name] = values.tolist() if finite.all() else [v if ok else None for v, ok in zip(values.tolist(), finite)]  # noqa: B905  # equal by construction
+        return columns
+
+
+class History:
+    """Grows by one row an iteration on one thread; other threads read any range at any time without a lock.
+
+    A row is never changed once it is in, so a reader who takes (rows, count) in one go sees a complete series.
+    """
+
+    def __init__(self, rows: NDArray[np.float32] | None = None) -> None:
+        start = np.empty((0, len(SERIES)), np.float32) if rows is None else rows
+        self._published = (start, len(start))
+        self._digest = hashlib.sha256()
+        self._digested = 0
+
+    def __len__(self) -> int:
+        return self._published[1]
+
+    def append(self, loss: float, reward: float, variance: float, mean: float) -> None:
+        """Add the next iteration's row."""
+        rows, count = self._published
+        if count == len(rows):
+            grown = np.empty((max(_FIRST_ROWS, int(count * _GROWTH)), len(SERIES)), np.float32)
+            grown[:count] = rows
+            rows = grown
+        rows[count] = (loss, reward, variance, mean)
+        self._published = (rows, count + 1)
+
+    def rows(self) -> NDArray[np.float32]:
+        """All rows, shape (iterations, 4); a view that must not be written to."""
+        rows, count = self._published
+        return rows[:count]
+
+    def series(self, name: str) -> NDArray[np.float32]:
+        """A copy of one series, shape (iterations,)."""
+        return self.rows()[:, SERIES.index(name)].copy()
+
+    def checksum(self) -> str:
+        """SHA-256 of all rows; the cost is that of the rows since the last call."""
+        rows = self.rows()
+        self._digest.update(rows[self._digested :].tobytes())
+        self._digested = len(rows)
+        return self._digest.hexdigest()
+
+    def slice(self, start: int, end: int, points: int) -> Slice:
+        """Iterations start..end (counted from 1, inclusive, cut to what there is), at most `points` of them.
+
+        Where that is fewer than there are, the range is divided into equal buckets, and of each bucket the last
+        iteration and those with the smallest and largest value of every series stay, so that every extreme stays visible.
+        """
+        rows = self.rows()
+        start, end = max(start, 1), min(end, len(rows))
+        asked = rows[start - 1 : end] if end >= start else rows[:0]
+        kept = np.arange(len(asked)) if len(asked) <= points else _extremes(asked, points)
+        return Slice(kept + start, asked[kept], len(asked))
+
+
+def checksum_of(rows: NDArray[np.float32]) -> str:
+    """SHA-256 of rows, as `History.checksum` gives it."""
+    return hashlib.sha256(np.ascontiguousarray(rows).tobytes()).hexdigest()
+
+
+def rows_of(columns: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Rows from equal-length series by name."""
+    return np.stack([columns[name] for name in SERIES], axis=1).astype(np.float32, copy=False)
+
+
+def _extremes(rows: NDArray[np.float32], points: int) -> NDArray[np.intp]:
+    """Indices of the rows that stay; at most `points`, ascending."""
+    per_bucket = 2 * len(SERIES) + 1
+    buckets = max(1, points // per_bucket)
+    edges = np.linspace(0, len(rows), buckets + 1).astype(np.intp)
+    kept = [edges[1:] - 1]
+    for first, last in zip(edges[:-1], edges[1:], strict=True):
+        bucket = rows[first:last]
+        kept.append(first + bucket.argmin(0))
+        kept.append(first + bucket.argmax(0))
+    return np.unique(np.concatenate(kept))[-points:]

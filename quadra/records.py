@@ -1,0 +1,92 @@
+"""Record: what a save says of itself, sealed into the weights file; reading one needs no torch.
+
+The weights file is the commit record of a saved state: it is a zip archive, and the archive's comment carries the
+record and, over all other bytes of the file and the record, a SHA-256. Stock tools open such a file like any other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from quadra.errors import DamagedFileError, InaccessibleFileError, MissingFileError, NewerFormatError
+
+FORMAT_VERSION = 1
+Ended = Literal["stopped", "cut off"]
+
+_END_OF_ARCHIVE = b"PK\x05\x06"
+_END_SIZE = 22  # bytes of the end record before the comment
+_LONGEST_COMMENT = 0xFFFF
+_SEAL_SIZE = 64  # hexadecimal digits of a SHA-256, at the very end of the file
+
+
+@dataclass(frozen=True)
+class Record:
+    """The identity of one saved state."""
+
+    run: str  # id of the run, 16 hexadecimal digits
+    sequence: int  # of this save within its run, counted from 1
+    iteration_count: int
+    saved_at: str  # ISO 8601, UTC
+    ended: Ended  # by stop or `until`; everything else is "cut off"
+    chosen: int  # grows with each stop and load in this folder; the largest is what Load takes by default; 0: never
+    field_size: int
+    seed: int
+    history_sha256: str  # of the history's rows up to iteration_count
+    format_version: int = FORMAT_VERSION
+
+
+def seal(archive: bytes, record: Record) -> bytes:
+    """The archive with the record and its checksum as the comment; `archive` must have no comment."""
+    text = json.dumps(asdict(record), sort_keys=True).encode("ascii")
+    unsealed = archive[:-2] + struct.pack("<H", len(text) + _SEAL_SIZE) + text
+    return unsealed + hashlib.sha256(unsealed).hexdigest().encode("ascii")
+
+
+def verify(content: bytes, file: str) -> Record | None:
+    """The record of a whole weights file, after its checksum; None where it was never sealed (an earlier generation)."""
+    record = _parse(content[-_LONGEST_COMMENT - _END_SIZE :], file)
+    if record is not None and hashlib.sha256(content[:-_SEAL_SIZE]).hexdigest().encode() != content[-_SEAL_SIZE:]:
+        raise DamagedFileError(file, "its checksum does not fit its content: it was altered or damaged")
+    return record
+
+
+def peek(path: Path) -> Record | None:
+    """The record of a weights file without reading or verifying the rest; None where it was never sealed."""
+    try:
+        with path.open("rb") as stream:
+            stream.seek(0, 2)
+            stream.seek(max(0, stream.tell() - _LONGEST_COMMENT - _END_SIZE))
+            return _parse(stream.read(), path.name)
+    except FileNotFoundError as error:
+        raise MissingFileError(path.name, "is not there") from error
+    except OSError as error:
+        raise InaccessibleFileError(path.name, f"cannot be read: {error.strerror}") from error
+
+
+def _parse(end: bytes, file: str) -> Record | None:
+    start = end.rfind(_END_OF_ARCHIVE)
+    if start < 0 or len(end) < start + _END_SIZE:
+        raise DamagedFileError(file, "is not a complete weights file (empty or cut short)")
+    (length,) = struct.unpack_from("<H", end, start + _END_SIZE - 2)
+    comment = end[start + _END_SIZE :]
+    if length != len(comment):
+        raise DamagedFileError(file, "is cut short or has something behind its end")
+    return _record(comment[:-_SEAL_SIZE], file) if comment else None
+
+
+def _record(text: bytes, file: str) -> Record:
+    try:
+        values: dict[str, Any] = json.loads(text)
+        if values["format_version"] > FORMAT_VERSION:
+            raise NewerFormatError(
+                file,
+                f"has format {values['format_version']}, this program reads up to {FORMAT_VERSION}. Update the program to load it.",
+            )
+        return Record(**{field.name: values[field.name] for field in fields(Record)})
+    except (ValueError, KeyError, TypeError) as error:
+        raise DamagedFileError(file, "its record of the save cannot be read") from error
