@@ -72,6 +72,11 @@ class Catalog:
         """The largest `chosen` in the folder; a stop or a load takes the next one."""
         return max((copy.chosen for copy in self.copies), default=0)
 
+    def with_copy(self, copy: SavedSummary) -> Catalog:
+        """This catalog after a save: the new copy in place of the one that stood in its folder."""
+        rest = tuple(other for other in self.copies if other.folder != copy.folder)
+        return Catalog((*rest, copy), tuple(entry for entry in self.unreadable if entry[0] != copy.folder))
+
     def candidates(self, first: SavedSummary) -> Sequence[SavedSummary]:
         """What to try in turn: the asked-for state, then every other copy, newest first."""
         rest = sorted((copy for copy in self.copies if copy is not first), key=_age, reverse=True)

@@ -71,7 +71,15 @@ class TrainingConfig:
             _require_whole("seed", self.seed, 0, LARGEST_SEED)
         if self.threads is not None:
             _require_whole("threads", self.threads, 1, 1024)
-        for name in ("time_steps", "epochs", "field_update_hidden", "syntropy_hidden", "feedback_hidden", "patterns", "strikes_in_a_row"):
+        for name in (
+            "time_steps",
+            "epochs",
+            "field_update_hidden",
+            "syntropy_hidden",
+            "feedback_hidden",
+            "patterns",
+            "strikes_in_a_row",
+        ):
             _require_whole(name, getattr(self, name), 1, 10_000)
         _require_whole("synthetic_samples", self.synthetic_samples, 0, 10_000)
         for name, value in asdict(self).items():

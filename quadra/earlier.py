@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from quadra.catalog import earlier_id, summarize
+from quadra.catalog import summarize
 from quadra.config import ACTIONS, NETWORKS, SMALLEST_FIELD, TrainingConfig
 from quadra.engine import Engine
 from quadra.errors import DamagedFileError, MismatchError
@@ -26,7 +26,10 @@ from quadra.records import Record
 from quadra.spiking import LAYERS
 from quadra.text import Corpus
 
-WARNING = "This state comes from the earlier generation of the dashboard: optimizer, random generators and syntropy fields start fresh."
+WARNING = (
+    "This state comes from the earlier generation of the dashboard: "
+    "optimizer, random generators and syntropy fields start fresh."
+)
 _NAMES = dict(zip(NETWORKS, ("nn1", "nn2", "nn3"), strict=True))
 
 

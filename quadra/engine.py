@@ -64,6 +64,7 @@ class Engine:
         self.q_table = QTable(config, choice_seed)
         self.neuroplasticity = NeuroplasticityManager(config)
         self._samples = torch.Generator(config.device).manual_seed(_whole(samples_seed))
+        self.newest: dict[str, Any] = {}  # what the newest iteration did, for people: pattern, text, action
         self._allocate()
         self._draw(torch.Generator().manual_seed(_whole(weights_seed)))
 
@@ -151,16 +152,16 @@ class Engine:
         reward = sum(epoch_reward for _, epoch_reward in epochs) / len(epochs)
         self.neuroplasticity.observe(reward, variance)
         self.iteration += 1
-        return self._result(line, epochs[-1][0], reward, variance, mean, pattern, action)
+        self.newest = {"pattern": pattern, "text": line, "action": action}
+        return self.result(epochs[-1][0], reward, variance, mean)
 
-    def _result(
-        self, line: str, loss: float, reward: float, variance: float, mean: float, pattern: int, action: str
-    ) -> StepResult:
+    def result(self, loss: float, reward: float, variance: float, mean: float) -> StepResult:
+        """The newest iteration's metrics, given those that only the history keeps."""
         manager = self.neuroplasticity
         return StepResult(
             iteration=self.iteration, loss=_single(loss), reward=_single(reward), variance=variance, mean=mean,
             integrity_strikes=manager.integrity_strikes, qtable_size=len(self.q_table),
-            plasticity=manager.plasticity, pattern=pattern, text=line, action=action,
+            plasticity=manager.plasticity, **self.newest,
         )  # fmt: skip
 
     def _draw_samples(self, x: Tensor) -> Transformation:
@@ -253,6 +254,7 @@ class Engine:
             },
             "neuroplasticity": self.neuroplasticity.state_dict(),
             "corpus": self.corpus.state_dict(),
+            "newest": dict(self.newest),
             "iteration_count": self.iteration,
         }
 
@@ -273,6 +275,7 @@ class Engine:
             self._samples.set_state(generators["samples"])
         self.neuroplasticity.load_state_dict(state["neuroplasticity"])
         self.corpus.load_state_dict(state["corpus"])
+        self.newest = {"pattern": 0, "text": "", "action": "", **state.get("newest", {})}
         self.iteration = int(state["iteration_count"])
 
 

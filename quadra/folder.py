@@ -13,7 +13,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 
-from quadra.errors import DamagedFileError, FolderLockedError, FolderUnusableError, InaccessibleFileError, MissingFileError
+from quadra.errors import (
+    DamagedFileError,
+    FolderLockedError,
+    FolderUnusableError,
+    InaccessibleFileError,
+    MissingFileError,
+)
 
 try:
     import fcntl
@@ -65,7 +71,9 @@ class StateFolder:
     def __enter__(self) -> StateFolder:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     @property
@@ -121,6 +129,14 @@ class StateFolder:
             if os.path.lexists(folder / name)
         ]
 
+    def describe_deletable(self) -> tuple[str, ...]:
+        """What a reset deletes, in words: a folder's files are counted, not named one by one."""
+        files = self.deletable()
+        single = [file.name for file in files if file.parent == Path()]
+        folders = sorted({file.parent.as_posix() for file in files if file.parent != Path()})
+        counts = {folder: sum(file.parent.as_posix() == folder for file in files) for folder in folders}
+        return (*single, *(f"{folder}/ ({count} files)" for folder, count in counts.items()))
+
     def reset(self) -> None:
         """Delete every saved state and set-aside file; a marker makes a cut-off reset finish at the next start."""
         (self.path / RESET_MARKER).touch()
@@ -150,7 +166,9 @@ class StateFolder:
                 _remove_folder(folder)
         except OSError as error:
             self.close()
-            raise FolderUnusableError(f"The state directory {self.path} cannot be written: {error.strerror}.") from error
+            raise FolderUnusableError(
+                f"The state directory {self.path} cannot be written: {error.strerror}."
+            ) from error
 
     def _new_set_aside_folder(self) -> Path:
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
@@ -193,11 +211,11 @@ def replace_file(path: Path, content: bytes) -> None:
     """
     temporary = _temporary(path)
     try:
-        with open(temporary, "wb") as stream:
+        with temporary.open("wb") as stream:
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
-        os.replace(temporary, path)
+        temporary.replace(path)
     except BaseException:
         with contextlib.suppress(OSError):  # the first failure is the one to report
             _unlink(temporary)
@@ -239,7 +257,11 @@ def _is_plain_file(path: Path) -> bool:
 def _own_folders(parent: Path, pattern: re.Pattern[str]) -> list[Path]:
     if parent.is_symlink() or not parent.is_dir():
         return []
-    return [entry for entry in parent.iterdir() if pattern.fullmatch(entry.name) and entry.is_dir() and not entry.is_symlink()]
+    return [
+        entry
+        for entry in parent.iterdir()
+        if pattern.fullmatch(entry.name) and entry.is_dir() and not entry.is_symlink()
+    ]
 
 
 def _remove_folder(folder: Path) -> None:
@@ -259,5 +281,5 @@ def _unlink(path: Path) -> None:
 
 
 def _sync_file(path: Path) -> None:
-    with open(path, "rb") as stream:
+    with path.open("rb") as stream:
         os.fsync(stream.fileno())

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,8 +34,7 @@ class Slice:
         columns: dict[str, list[float | None]] = {"iteration": self.iterations.tolist()}
         for number, name in enumerate(SERIES):
             values = self.rows[:, number]
-            finite = np.isfinite(values)
-            columns[name] = values.tolist() if finite.all() else [v if ok else None for v, ok in zip(values.tolist(), finite)]  # noqa: B905  # equal by construction
+            columns[name] = [value if math.isfinite(value) else None for value in values.tolist()]
         return columns
 
 
@@ -107,7 +108,7 @@ def _extremes(rows: NDArray[np.float32], points: int) -> NDArray[np.intp]:
     buckets = max(1, points // per_bucket)
     edges = np.linspace(0, len(rows), buckets + 1).astype(np.intp)
     kept = [edges[1:] - 1]
-    for first, last in zip(edges[:-1], edges[1:], strict=True):
+    for first, last in pairwise(edges):
         bucket = rows[first:last]
         kept.append(first + bucket.argmin(0))
         kept.append(first + bucket.argmax(0))

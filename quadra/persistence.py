@@ -36,7 +36,9 @@ from quadra.folder import METRICS, SYSTEM, WEIGHTS, read_file, replace_file
 from quadra.history import SERIES, checksum_of, rows_of
 from quadra.records import FORMAT_VERSION, Record, seal, verify
 
-HISTORY_KEYS = dict(zip(("loss_history", "reward_history", "variance_history", "field_mean_history"), SERIES, strict=True))
+HISTORY_KEYS = dict(
+    zip(("loss_history", "reward_history", "variance_history", "field_mean_history"), SERIES, strict=True)
+)
 _ENGINE_KEYS = (*NETWORKS, "optimizer", "field", "syntropy_fields", "centroids", "wins", "q_table", "generators")
 
 
@@ -109,7 +111,12 @@ def read_plain(path: Path, arrays: bool) -> dict[str, Any]:
 def _metrics_file(state: SavedState) -> bytes:
     columns = {name: np.ascontiguousarray(state.rows[:, SERIES.index(series)]) for name, series in HISTORY_KEYS.items()}
     return pickles.dumps(
-        {**columns, "iteration_count": state.record.iteration_count, "run": state.record.run, "format_version": FORMAT_VERSION}
+        {
+            **columns,
+            "iteration_count": state.record.iteration_count,
+            "run": state.record.run,
+            "format_version": FORMAT_VERSION,
+        }
     )
 
 
@@ -145,7 +152,15 @@ def _load_weights(content: bytes) -> dict[str, Any]:
     try:
         with torch.serialization.safe_globals(_NUMPY_NUMBERS):
             weights = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+    except (
+        RuntimeError,
+        pickle.UnpicklingError,
+        EOFError,
+        ValueError,
+        KeyError,
+        TypeError,
+        zipfile.BadZipFile,
+    ) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DamagedFileError(WEIGHTS, f"cannot be read as weights: {reason}") from error
     if not isinstance(weights, dict):
@@ -166,7 +181,9 @@ def _rows(folder: Path, record: Record) -> NDArray[np.float32]:
     require_keys(metrics, METRICS, tuple(HISTORY_KEYS))
     if metrics.get("run", record.run) != record.run:
         raise MismatchError(METRICS, "belongs to another run than the weights")
-    columns = {series: np.asarray(metrics[name], np.float32)[: record.iteration_count] for name, series in HISTORY_KEYS.items()}
+    columns = {
+        series: np.asarray(metrics[name], np.float32)[: record.iteration_count] for name, series in HISTORY_KEYS.items()
+    }
     lengths = {len(column) for column in columns.values()}
     if lengths != {record.iteration_count}:
         raise MismatchError(METRICS, f"holds fewer than the {record.iteration_count} iterations of the weights")
@@ -188,7 +205,8 @@ def _system_warnings(folder: Path, record: Record, config: TrainingConfig) -> tu
         return (f"{error}. Nothing was lost: the weights file holds the same.",)
     if isinstance(system["format_version"], int) and system["format_version"] > FORMAT_VERSION:
         raise NewerFormatError(
-            SYSTEM, f"has format {system['format_version']}, this program reads up to {FORMAT_VERSION}. Update the program to load it."
+            SYSTEM,
+            f"has format {system['format_version']}, this program reads up to {FORMAT_VERSION}. Update the program to load it.",
         )
     if system["field_size"] != config.field_size:
         raise MismatchError(SYSTEM, f"says field size {system['field_size']}, but the weights have {config.field_size}")

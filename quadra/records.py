@@ -85,7 +85,8 @@ def _record(text: bytes, file: str) -> Record:
         if values["format_version"] > FORMAT_VERSION:
             raise NewerFormatError(
                 file,
-                f"has format {values['format_version']}, this program reads up to {FORMAT_VERSION}. Update the program to load it.",
+                f"has format {values['format_version']}, this program reads up to {FORMAT_VERSION}. "
+                "Update the program to load it.",
             )
         return Record(**{field.name: values[field.name] for field in fields(Record)})
     except (ValueError, KeyError, TypeError) as error:

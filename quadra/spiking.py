@@ -76,7 +76,9 @@ class SpikingNetworks:
     small operations, which is what a step at field size 100 costs.
     """
 
-    def __init__(self, config: TrainingConfig, parameters: Mapping[str, Tensor], gradients: Mapping[str, Tensor]) -> None:
+    def __init__(
+        self, config: TrainingConfig, parameters: Mapping[str, Tensor], gradients: Mapping[str, Tensor]
+    ) -> None:
         self.sizes = layer_sizes(config)
         self._parameters = parameters
         self._gradients = gradients

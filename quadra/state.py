@@ -81,6 +81,10 @@ class TrainingState:
             return
         if self.unsaved_iterations:
             self.save_state()
+        self.release()
+
+    def release(self) -> None:
+        """Release the folder without saving."""
         if self._engine is not None:
             self._engine.corpus.close()
         self.folder.close()
@@ -88,7 +92,9 @@ class TrainingState:
     def __enter__(self) -> TrainingState:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     @property
@@ -173,7 +179,7 @@ class TrainingState:
         try:
             self.save()
         except (SaveError, RefusedError) as error:
-            log.error("Failed to save state: %s", error)
+            log.error("Failed to save state: %s", error)  # noqa: TRY400  # the reason, not a traceback, is for people
             return False
         return True
 
@@ -201,7 +207,7 @@ class TrainingState:
         try:
             report = self.load(source)
         except (LoadError, SaveError) as error:
-            log.error("Failed to load state: %s", error)
+            log.error("Failed to load state: %s", error)  # noqa: TRY400  # the reason, not a traceback, is for people
             return False
         for text in (*report.gave_up, *report.warnings):
             log.warning(text)
@@ -257,14 +263,20 @@ class TrainingState:
         try:
             return persistence.read(candidate.folder)
         except persistence.NotSealedError as unsealed:
-            config = self._defaults if self._defaults.seed is not None else replace(self._defaults, seed=secrets.randbelow(2**32))
+            config = (
+                self._defaults
+                if self._defaults.seed is not None
+                else replace(self._defaults, seed=secrets.randbelow(2**32))
+            )
             state = earlier.convert(candidate.folder, unsealed.weights, _with_threads(config), Corpus(config.corpus))
             persistence.require_finite(state)
             return state
 
     def _revive(self, state: SavedState) -> tuple[Engine, tuple[str, ...]]:
         """An engine that continues a saved state, and what a person should know of the difference."""
-        config = replace(state.config, device=self._defaults.device, threads=self._defaults.threads or state.config.threads)
+        config = replace(
+            state.config, device=self._defaults.device, threads=self._defaults.threads or state.config.threads
+        )
         corpus, warnings = self._corpus_of(state)
         engine = Engine(_with_threads(config), corpus)
         try:
@@ -301,7 +313,9 @@ class TrainingState:
         if asked.seed is not None and asked.seed != config.seed:
             kept.append(f"The loaded run keeps its seed {config.seed} (new runs get {asked.seed}).")
         if asked.corpus is not None and Path(asked.corpus).absolute() != Path(config.corpus or "").absolute():
-            kept.append(f"The loaded run keeps its corpus {config.corpus or '(built-in)'} (new runs get {asked.corpus}).")
+            kept.append(
+                f"The loaded run keeps its corpus {config.corpus or '(built-in)'} (new runs get {asked.corpus})."
+            )
         return tuple(kept)
 
     def _give_up(self, place: Path, error: BadFileError) -> str:
@@ -315,6 +329,8 @@ class TrainingState:
         self._forget()
         self._engine = engine
         self.history = History(state.rows)
+        if len(state.rows):
+            self.last_result = engine.result(*state.rows[-1].tolist())
         self.run = state.record.run
         self._sequence, self._chosen, self._ended = state.record.sequence, state.record.chosen, state.record.ended
         self._saved_iteration = state.record.iteration_count

@@ -1,0 +1,257 @@
+"""QuadraMatrix: `python app.py` trains in the background, serves the dashboard and never forgets.
+
+Edit the constants below, set QUADRA_<NAME> in the environment, or give options; the later of these wins.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import secrets
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from quadra.config import TrainingConfig
+from quadra.errors import ConfigurationError, QuadraError
+
+if TYPE_CHECKING:
+    from quadra.state import TrainingState
+    from quadra.worker import Worker
+
+HOST = "127.0.0.1"  # address that is listened on; this one is reached from this machine only
+PORT = 5000
+STATE_DIR = "dashboard_state"  # folder of the saved states
+SAVE_EVERY = 10  # iterations between two saves; 0: only Stop saves
+PACE = 10.0  # iterations a second, so that a person can follow; None: no limit
+FIELD_SIZE = 100  # cells of a new run's field
+SEED = None  # of new runs; None: a fresh one each time
+CORPUS = None  # text file or folder that new runs train on; None: the built-in corpus
+DEVICE = "cpu"
+THREADS = None  # of one training step; None: chosen by field size
+
+BAD_START = 2  # exit code of a start that was refused: nothing was touched
+INTERRUPTED = 130  # exit code after a second Ctrl-C
+SECRET_KEY_FILE = Path(__file__).resolve().parent / "instance" / "secret_key"
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        _refuse(message)
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Check everything that was asked for, take the port and the folder, then serve until a signal."""
+    options = parse(arguments, os.environ)
+    os.environ.setdefault("OMP_NUM_THREADS", str(options.threads or 1))  # read once, when numpy and torch are imported
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    try:
+        config = TrainingConfig(
+            field_size=options.field_size,
+            seed=options.seed,
+            corpus=options.corpus,
+            device=options.device,
+            threads=options.threads,
+        )
+        _check(config)
+        listener = _listen(options.host, options.port)
+        run(options, config, listener)
+    except ConfigurationError as error:
+        _refuse(f"--{error.field.replace('_', '-')}: {error}")
+    except QuadraError as error:
+        _refuse(str(error))
+
+
+def parse(arguments: list[str] | None, environment: Mapping[str, str]) -> argparse.Namespace:
+    """The options; the command line wins over the environment, that over the constants above."""
+    parser = _Parser(prog="app.py", description=__doc__.splitlines()[0] if __doc__ else None, allow_abbrev=False)
+
+    def add(name: str, default: object, kind: Callable[[str], object], text: str) -> None:
+        value = environment.get("QUADRA_" + name.upper().replace("-", "_"), default)
+        parser.add_argument(f"--{name}", default=value, type=kind, help=f"{text} (default: {default})")
+
+    add("host", HOST, str, "address to listen on")
+    add("port", PORT, _whole(0, 65_535), "port to listen on; 0: any free one")
+    add("state-dir", STATE_DIR, str, "folder of the saved states")
+    add("save-every", SAVE_EVERY, _whole(0, 1_000_000_000), "iterations between two saves; 0: only Stop saves")
+    add("pace", PACE, _pace, "iterations a second, or max")
+    add("field-size", FIELD_SIZE, int, "cells of a new run's field")
+    add("threads", THREADS, int, "threads of one training step")
+    add("seed", SEED, int, "seed of new runs")
+    add("corpus", CORPUS, str, "text file or folder that new runs train on")
+    add("device", DEVICE, str, "cpu, cuda or cuda:<number>")
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        default=_switch(environment.get("QUADRA_RESUME", "")),
+        help="load the newest intact save and start training at once",
+    )
+    return parser.parse_args(arguments)
+
+
+def run(options: argparse.Namespace, config: TrainingConfig, listener: socket.socket) -> NoReturn:
+    """Compose the parts and serve. torch is imported on the training thread, behind the page."""
+    from quadra.console import Console
+    from quadra.folder import StateFolder
+    from quadra.serving import serve
+    from quadra.view import Event, Settings
+    from quadra.web import create_app
+    from quadra.worker import Worker
+
+    folder = StateFolder(options.state_dir)
+
+    def open_state() -> TrainingState:
+        from quadra.state import TrainingState
+
+        return TrainingState(folder, config)
+
+    def say(text: str) -> None:
+        console.take(Event("message", {"text": text, "type": "info"}))
+
+    def shut_down(code_if_saved: int = 0) -> None:
+        code = max(code_if_saved, _close(worker))
+        feed.close()
+        console.close()
+        os._exit(code)  # threads that hold a browser's connection would keep the process alive
+
+    def end_with_training(event: Event) -> None:
+        if event.kind == "died":  # a page without training behind it would be a lie
+            threading.Thread(target=shut_down, args=(1,), name="shutdown").start()
+
+    console = Console(sys.stdout)
+    worker = Worker(folder, config, Settings(options.save_every, options.pace), open_state)
+    worker.listen(console.take)
+    worker.listen(end_with_training)
+    app, _, feed = create_app(worker, _secret_key())
+    _handle_signals(shut_down)
+    for part in (console, worker, feed):
+        part.start()
+    say(f"QuadraMatrix is on http://{_address(listener)}  (Ctrl-C saves and ends)")
+    if options.resume:
+        worker.resume()
+    serve(app, listener, say)
+    raise SystemExit
+
+
+def _check(config: TrainingConfig) -> None:
+    """Refuse a corpus that cannot be read and a device that is not there, before anything is touched."""
+    from quadra.text import Corpus
+
+    if config.corpus is not None:
+        Corpus(config.corpus).close()
+    if config.device != "cpu":
+        import torch
+
+        try:
+            torch.zeros(1, device=config.device)
+        except (RuntimeError, AssertionError) as error:
+            reason = str(error).splitlines()[0]
+            raise ConfigurationError("device", f"{config.device!r} cannot be used: {reason}") from error
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    from quadra.serving import listen
+
+    try:
+        return listen(host, port)
+    except OSError as error:
+        _refuse(f"{host}:{port} cannot be listened on: {error.strerror}. Choose another --port or --host.")
+
+
+def _handle_signals(shut_down: Callable[[], None]) -> None:
+    """SIGTERM, a closed terminal and Ctrl-C finish the iteration, save and end; a second Ctrl-C ends at once."""
+    closing = threading.Event()
+
+    def handle(number: int, _frame: object) -> None:
+        if closing.is_set():
+            if number == signal.SIGINT:
+                os._exit(INTERRUPTED)
+            return
+        closing.set()
+        threading.Thread(target=shut_down, name="shutdown").start()
+
+    for name in ("SIGTERM", "SIGINT", "SIGHUP"):
+        if hasattr(signal, name):  # Windows has no SIGHUP
+            signal.signal(getattr(signal, name), handle)
+
+
+def _close(worker: Worker) -> int:
+    """Save and release the folder; the exit code."""
+    try:
+        worker.close().result()
+    except QuadraError as error:
+        _complain(f"The state could not be saved: {error}")
+        return 1
+    return 0
+
+
+def _secret_key() -> bytes:
+    """One per installation, made at its first start; where it cannot be kept, one per start."""
+    try:
+        SECRET_KEY_FILE.parent.mkdir(exist_ok=True)
+        descriptor = os.open(SECRET_KEY_FILE, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(secrets.token_hex(32).encode())
+    except FileExistsError:
+        pass
+    except OSError:
+        return secrets.token_bytes(32)
+    return SECRET_KEY_FILE.read_bytes() or secrets.token_bytes(32)
+
+
+def _address(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _whole(least: int, most: int) -> Callable[[str], int]:
+    def convert(text: str) -> int:
+        value = int(text)
+        if not least <= value <= most:
+            raise argparse.ArgumentTypeError(f"must be from {least} to {most:,}, not {value}")
+        return value
+
+    convert.__name__ = "whole number"
+    return convert
+
+
+def _pace(text: str) -> float | None:
+    from quadra.view import FASTEST_PACE, SLOWEST_PACE
+
+    if text == "max":
+        return None
+    try:
+        pace = float(text)
+    except ValueError:
+        pace = float("nan")
+    if not SLOWEST_PACE <= pace <= FASTEST_PACE:
+        raise argparse.ArgumentTypeError(
+            f"must be max or a number from {SLOWEST_PACE} to {FASTEST_PACE:,.0f}, not {text}"
+        )
+    return pace
+
+
+def _switch(text: str) -> bool:
+    if text.lower() not in ("", "0", "no", "false", "off", "1", "yes", "true", "on"):
+        _refuse(f"QUADRA_RESUME must be 1 or 0, not {text!r}")
+    return text.lower() in ("1", "yes", "true", "on")
+
+
+def _refuse(reason: str) -> NoReturn:
+    _complain(f"app.py: {reason}")
+    raise SystemExit(BAD_START)
+
+
+def _complain(line: str) -> None:
+    sys.stderr.write(" ".join(line.split()) + "\n")
+    sys.stderr.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,235 @@
+"""Feed: step results and events -> what each browser is sent. It drops nothing and floods nobody.
+
+Every browser has a place in the history. At most twenty times a second it is sent all iterations since that place (a
+thinned set where they are many), unless it has not taken its last message yet: then its next one carries more.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from quadra import __version__
+from quadra.catalog import SavedSummary
+from quadra.lifecycle import SystemState, refusals
+from quadra.view import Event, View
+
+log = logging.getLogger("quadra.feed")
+
+SHORTEST_INTERVAL = 0.05  # seconds between two updates of one browser
+MOST_POINTS = 2000
+_LONGEST_TEXT = 300  # characters of a line that are shown
+
+
+class Sender(Protocol):
+    """How the feed reaches browsers."""
+
+    def send(self, event: str, payload: dict[str, Any], client: str | None = None) -> None:
+        """Send to one client, or to all."""
+
+    def is_busy(self, client: str) -> bool:
+        """Whether a client has not taken its last message yet."""
+
+
+class Feed:
+    """Sends from a thread of its own; `take` and the client methods may be called from any thread."""
+
+    def __init__(self, view: Callable[[], View], sender: Sender) -> None:
+        self._view = view
+        self._sender = sender
+        self._events: deque[Event] = deque()
+        self._places: dict[str, tuple[str | None, int]] = {}  # client -> (run, iterations it was sent)
+        self._lock = threading.Lock()
+        self._wake = threading.Event()
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="feed", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Send what is left and end the thread."""
+        self._closing.set()
+        self._wake.set()
+        self._thread.join(2.0)
+
+    def take(self, event: Event) -> None:
+        """Pass an event on soon; returns at once."""
+        self._events.append(event)
+        self._wake.set()
+
+    def join(self, client: str) -> None:
+        """A browser has connected: from here on it is sent every iteration."""
+        view = self._view()
+        with self._lock:
+            self._places[client] = (view.status.run, view.iteration_count)
+        self._sender.send("training_status", describe(view), client)
+
+    def leave(self, client: str) -> None:
+        """A browser has gone."""
+        with self._lock:
+            self._places.pop(client, None)
+
+    def _run(self) -> None:
+        while not self._closing.wait(SHORTEST_INTERVAL):
+            if self._view().status.state is not SystemState.TRAINING and not self._someone_is_behind():
+                self._wake.wait()
+            self._wake.clear()
+            self._round()
+        self._round()
+
+    def _round(self) -> None:
+        try:
+            self._send_events()
+            self._send_points(self._view())
+        except Exception:
+            log.exception("An update could not be sent; the next one carries what it held")
+
+    def _send_events(self) -> None:
+        """Everything that happened since the last round, in order; of many saves in a row the newest is enough."""
+        events = [self._events.popleft() for _ in range(len(self._events))]
+        for event, following in zip(events, [*events[1:], None], strict=True):
+            if event.kind == "saved" and following is not None and following.kind == "saved":
+                continue
+            self._send_event(event)
+        if events:
+            self._sender.send("training_status", describe(self._view()))
+
+    def _send_event(self, event: Event) -> None:
+        told = dict(event.details)
+        match event.kind:
+            case "saved":
+                self._sender.send("state_saved", told)
+            case "save_failed":
+                self._sender.send("save_failed", told)
+                self._say(f"Failed to save state: {told['message']}", "error")
+            case "load_failed":
+                self._say(
+                    told["message"] if told["nothing_there"] else f"Failed to load state: {told['message']}", "error"
+                )
+            case "loaded":
+                self._send_loaded(told["iteration_count"])
+            case "initialized":
+                self._move_all(0)
+                self._sender.send("system_initialized", {"initialized": True, **told})
+                self._say(f"New run initialized: field size {told['field_size']}, seed {told['seed']}.", "success")
+            case "training":
+                self._say("Training started." if told["running"] else "Training stopped.", "info")
+            case "reset":
+                self._move_all(0)
+                self._sender.send("system_reset", {})
+                self._say("System reset: every saved state was deleted.", "success")
+            case "message":
+                self._say(told["text"], told["type"])
+
+    def _send_loaded(self, iteration_count: int) -> None:
+        self._move_all(iteration_count)
+        history = self._view().history.slice(1, iteration_count, MOST_POINTS)
+        self._sender.send("state_loaded", {"iteration_count": iteration_count, "history": history.as_lists()})
+        self._say(f"State loaded: {iteration_count} iterations restored.", "success")
+
+    def _say(self, message: str, kind: str) -> None:
+        self._sender.send("status_message", {"message": message, "type": kind})
+
+    def _move_all(self, iteration_count: int) -> None:
+        """Another run is in memory: every browser has been told of its first iterations."""
+        run = self._view().status.run
+        with self._lock:
+            self._places = dict.fromkeys(self._places, (run, iteration_count))
+
+    def _send_points(self, view: View) -> None:
+        if view.result is None:
+            return
+        with self._lock:
+            places = dict(self._places)
+        for client, (run, sent) in places.items():
+            if run == view.status.run and sent < view.iteration_count and not self._sender.is_busy(client):
+                self._sender.send("metrics_update", update(view, sent), client)
+                self._advance(client, (run, sent), view.iteration_count)
+
+    def _someone_is_behind(self) -> bool:
+        view = self._view()
+        with self._lock:
+            return any(run == view.status.run and sent < view.iteration_count for run, sent in self._places.values())
+
+    def _advance(self, client: str, before: tuple[str | None, int], iteration_count: int) -> None:
+        with self._lock:
+            if self._places.get(client) == before:
+                self._places[client] = (before[0], iteration_count)
+
+
+def update(view: View, sent: int) -> dict[str, Any]:
+    """A `metrics_update` for a browser that was sent the first `sent` iterations."""
+    points = view.history.slice(sent + 1, view.iteration_count, MOST_POINTS)
+    told: dict[str, Any] = {
+        **(current_metrics(view) or {}),
+        "run": view.status.run,
+        "iterations_per_second": round(view.iterations_per_second, 2),
+        "unsaved_iterations": view.unsaved_iterations,
+        "points": points.as_lists(),
+    }
+    if points.thinned:
+        told["thinned"] = True
+    return told
+
+
+def current_metrics(view: View) -> dict[str, Any] | None:
+    """The newest iteration's metrics as they are shown; None before the first."""
+    if view.result is None:
+        return None
+    metrics = view.result.as_dict()
+    metrics["text"] = metrics["text"][:_LONGEST_TEXT]
+    return metrics
+
+
+def describe(view: View) -> dict[str, Any]:
+    """The status object: what a browser draws its buttons, cards and notices from."""
+    status = view.status
+    return {
+        "state": status.state.value,
+        "initialized": status.state is not SystemState.UNINITIALIZED,
+        "running": status.state is SystemState.TRAINING,
+        "refusals": refusals(status.state),
+        "iteration_count": view.iteration_count,
+        "current_metrics": current_metrics(view),
+        "run": status.run,
+        "field_size": status.field_size,
+        "seed": status.seed,
+        "corpus": status.corpus,
+        "device": status.device,
+        "pace": status.pace,
+        "until": status.until,
+        "iterations_per_second": round(view.iterations_per_second, 2),
+        "save_every": status.save_every,
+        **_saves(view),
+        "reset_deletes": list(status.deletes),
+        "state_dir": status.state_dir,
+        "version": __version__,
+    }
+
+
+def _saves(view: View) -> dict[str, Any]:
+    status = view.status
+    default = status.catalog.default
+    return {
+        "saved": _brief(default),
+        "newer": _brief(status.catalog.newer_than(default)),
+        "saved_states": [{**state.as_dict(), "current": state.id == status.run} for state in status.catalog.states],
+        "last_save": _plain(status.last_save),
+        "save_error": _plain(status.trouble),
+        "unsaved_iterations": view.unsaved_iterations,
+    }
+
+
+def _brief(state: SavedSummary | None) -> dict[str, Any] | None:
+    if state is None:
+        return None
+    return {"id": state.id, "iteration_count": state.iteration_count, "saved_at": state.saved_at}
+
+
+def _plain(value: Any) -> dict[str, Any] | None:
+    return None if value is None else dict(vars(value))

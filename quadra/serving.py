@@ -1,0 +1,91 @@
+"""Serving: the port, and a production WSGI server in this one process.
+
+gunicorn's threaded worker runs here without its arbiter: one process means that every signal reaches the training, that
+nothing can be left behind when it is killed, and that no idle twin can take its place. There is no control socket and
+no worker time-out either.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from flask import Flask
+
+log = logging.getLogger("quadra.serving")
+
+THREADS = 256  # a WebSocket holds one for as long as its browser is open
+CONNECTIONS = 2000
+KEEP_ALIVE = 30  # seconds that an idle connection is kept
+
+
+def serve(app: Flask, listener: socket.socket, say: Callable[[str], None]) -> None:
+    """Serve until the process ends. Signal handlers are the caller's and stay as they are."""
+    try:
+        from gunicorn.config import Config
+        from gunicorn.glogging import Logger
+    except ImportError as error:  # no fcntl on Windows
+        say(f"gunicorn cannot run here ({error}); serving with Werkzeug's threaded server instead, for a few viewers.")
+        _serve_simply(app, listener)
+        return
+    config = Config()
+    for name, value in {
+        "threads": THREADS,
+        "worker_connections": CONNECTIONS,
+        "keepalive": KEEP_ALIVE,
+        "max_requests": 0,
+        "loglevel": "warning",
+    }.items():
+        config.set(name, value)
+    worker_class = _worker_class()
+    worker_class(0, 0, [listener], _Application(app), 0, config, Logger(config)).init_process()
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket; raises OSError where the address cannot be had."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    address = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)[0][4]
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(512)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def _worker_class() -> Any:
+    from gunicorn.workers.gthread import ThreadWorker
+
+    class OnlyWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
+        """gunicorn's threaded worker as the whole server."""
+
+        def init_signals(self) -> None:
+            """The signals are the program's, not the server's."""
+
+        def is_parent_alive(self) -> bool:
+            """There is no arbiter whose end would matter."""
+            return True
+
+    return OnlyWorker
+
+
+class _Application:
+    """What gunicorn asks for its WSGI callable."""
+
+    def __init__(self, app: Flask) -> None:
+        self._app = app
+
+    def wsgi(self) -> Flask:
+        return self._app
+
+
+def _serve_simply(app: Flask, listener: socket.socket) -> None:
+    from werkzeug.serving import make_server
+
+    host, port = listener.getsockname()[:2]
+    make_server(host, port, app, threaded=True, fd=listener.fileno()).serve_forever()

@@ -1,0 +1,105 @@
+"""What the worker shows to the other threads: immutable views of the system, and the events that change it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from quadra.catalog import Catalog
+from quadra.history import History
+from quadra.lifecycle import SystemState
+
+if TYPE_CHECKING:
+    from quadra.engine import StepResult
+
+SLOWEST_PACE = 0.01  # iterations a second
+FASTEST_PACE = 1_000_000.0
+_RATE_WINDOW = 3.0  # seconds over which iterations a second are measured
+_RATE_SAMPLE = 0.25  # seconds between two samples of that measurement
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened, for whoever listens; `kind` is one of the names used in `Worker`."""
+
+    kind: str
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SaveOutcome:
+    """How the newest save went."""
+
+    iteration_count: int
+    saved_at: str
+    duration_ms: float
+
+
+@dataclass(frozen=True)
+class SaveTrouble:
+    """That saves fail, why, and since which iteration nothing has been saved."""
+
+    iteration_count: int
+    message: str
+    since: int
+
+
+@dataclass(frozen=True)
+class Status:
+    """What changes by commands and saves, not by steps."""
+
+    state: SystemState
+    run: str | None
+    field_size: int
+    seed: int | None
+    corpus: str
+    device: str
+    pace: float | None
+    until: int | None
+    save_every: int
+    catalog: Catalog
+    state_dir: str
+    deletes: tuple[str, ...]  # what a reset would delete, in words
+    last_save: SaveOutcome | None = None
+    trouble: SaveTrouble | None = None
+
+
+class View(NamedTuple):
+    """The system at one instant, as every other thread may see it."""
+
+    status: Status
+    history: History
+    iteration_count: int
+    result: StepResult | None
+    unsaved_iterations: int
+    iterations_per_second: float
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the worker runs what it is given."""
+
+    save_every: int = 10  # iterations between two saves; 0: only Stop saves
+    pace: float | None = 10.0  # iterations a second; None: no limit
+
+
+class Rate:
+    """Iterations a second over the last three seconds."""
+
+    def __init__(self) -> None:
+        self._samples: deque[tuple[float, int]] = deque()
+        self.value = 0.0
+
+    def after(self, count: int, now: float) -> float:
+        """The rate, now that this many iterations are done."""
+        samples = self._samples
+        if samples and now - samples[-1][0] < _RATE_SAMPLE:
+            return self.value
+        samples.append((now, count))
+        while len(samples) > 2 and now - samples[0][0] > _RATE_WINDOW:
+            samples.popleft()
+        if len(samples) > 1:
+            self.value = (count - samples[0][1]) / (now - samples[0][0])
+        return self.value

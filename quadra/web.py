@@ -1,0 +1,238 @@
+"""create_app(worker): the page, the HTTP interface and the Socket.IO events. Validates, submits, answers; nothing more."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import math
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+from flask import Flask, Response, jsonify, render_template, request, send_from_directory
+from flask_socketio import SocketIO
+from werkzeug.exceptions import HTTPException
+
+from quadra import __version__
+from quadra.config import LARGEST_FIELD, LARGEST_SEED, SMALLEST_FIELD
+from quadra.errors import ConfigurationError, QuadraError
+from quadra.feed import MOST_POINTS, Feed, describe
+from quadra.history import SERIES
+from quadra.lifecycle import SystemState
+from quadra.worker import Worker
+
+log = logging.getLogger("quadra.web")
+
+ROOT = Path(__file__).resolve().parent.parent
+STATIC = ROOT / "static"
+NEWEST_POINTS = 50  # of the history in /api/status
+LARGEST_ANSWER = 20_000  # points of /api/history
+LARGEST_MESSAGE = 100_000  # bytes that a client may send in one message
+LARGEST_ITERATION = 2**53 - 1
+_YEAR = 365 * 24 * 3600  # seconds
+
+
+def create_app(worker: Worker, secret_key: bytes) -> tuple[Flask, SocketIO, Feed]:
+    """The Flask application, its Socket.IO server and the feed (not started) for a worker."""
+    app = Flask("quadra", root_path=str(ROOT), static_folder=None, template_folder="templates")
+    app.config.update(SECRET_KEY=secret_key, MAX_CONTENT_LENGTH=LARGEST_MESSAGE)
+    app.json.sort_keys = False  # type: ignore[attr-defined]  # of the default provider, which this is
+    socketio = SocketIO(
+        app,
+        async_mode="threading",
+        manage_session=False,
+        serve_client=False,
+        max_http_buffer_size=LARGEST_MESSAGE,
+    )
+    feed = Feed(worker.view, _Sender(socketio))
+    worker.listen(feed.take)
+    _add_pages(app)
+    _add_interface(app, worker)
+    _add_errors(app)
+    _add_events(socketio, worker, feed)
+    return app, socketio, feed
+
+
+class _Sender:
+    """The feed's way to browsers."""
+
+    def __init__(self, socketio: SocketIO) -> None:
+        self._socketio = socketio
+
+    def send(self, event: str, payload: dict[str, Any], client: str | None = None) -> None:
+        self._socketio.emit(event, payload, to=client)
+
+    def is_busy(self, client: str) -> bool:
+        """Whether messages wait in the client's queue: its connection is slower than what it is sent."""
+        server = self._socketio.server
+        transport = server.manager.eio_sid_from_sid(client, "/")
+        connection = server.eio.sockets.get(transport)
+        return connection is not None and not connection.queue.empty()
+
+
+def _add_pages(app: Flask) -> None:
+    version = _fingerprint(STATIC)
+
+    def asset(path: str) -> str:
+        """A relative address that changes with the content, so that no browser shows an old file."""
+        return f"assets/{version}/{path}"
+
+    @app.get("/")
+    def dashboard() -> Response:
+        page = Response(render_template("dashboard.html", asset=asset, version=__version__), mimetype="text/html")
+        page.headers["Cache-Control"] = "no-cache"
+        return page
+
+    @app.get("/assets/<version>/<path:path>")
+    def assets(version: str, path: str) -> Response:
+        del version  # it only makes the address new
+        answer = send_from_directory(STATIC, path, max_age=_YEAR)
+        answer.headers["Cache-Control"] = f"public, max-age={_YEAR}, immutable"
+        return answer
+
+
+def _add_interface(app: Flask, worker: Worker) -> None:
+    @app.get("/health")
+    def health() -> dict[str, Any]:
+        status = worker.view().status
+        return {
+            "status": "degraded" if status.trouble else "healthy",
+            "initialized": status.state is not SystemState.UNINITIALIZED,
+            "running": status.state is SystemState.TRAINING,
+            "version": __version__,
+        }
+
+    @app.get("/api/status")
+    def api_status() -> dict[str, Any]:
+        view = worker.view()
+        newest = view.history.slice(
+            view.iteration_count - NEWEST_POINTS + 1, view.iteration_count, NEWEST_POINTS
+        ).as_lists()
+        return {**describe(view), "history": {name: newest[name] for name in SERIES}}
+
+    @app.get("/api/history")
+    def api_history() -> dict[str, Any]:
+        view = worker.view()
+        start = _argument("start", 1, 1, LARGEST_ITERATION)
+        end = min(_argument("end", view.iteration_count, 0, LARGEST_ITERATION), view.iteration_count)
+        points = view.history.slice(start, end, _argument("points", MOST_POINTS, 1, LARGEST_ANSWER))
+        return {**points.as_lists(), "total": points.total, "thinned": points.thinned, "run": view.status.run}
+
+
+def _add_errors(app: Flask) -> None:
+    @app.errorhandler(HTTPException)
+    def http_error(error: HTTPException) -> tuple[Response, int]:
+        code = (error.name or "error").lower().replace(" ", "_")
+        return _error_answer(code, error.description or "The request failed."), error.code or 500
+
+    @app.errorhandler(QuadraError)
+    def our_error(error: QuadraError) -> tuple[Response, int]:
+        return _error_answer(error.code, error.message), 400 if isinstance(error, ConfigurationError) else 500
+
+    @app.errorhandler(Exception)
+    def unexpected(error: Exception) -> tuple[Response, int]:
+        log.error("A request failed unexpectedly", exc_info=error)
+        return _error_answer("internal_error", "The request failed unexpectedly; the terminal says why."), 500
+
+
+def _error_answer(code: str, message: str) -> Response:
+    return jsonify({"error": {"code": code, "message": message}})
+
+
+def _add_events(socketio: SocketIO, worker: Worker, feed: Feed) -> None:
+    socketio.on_event("connect", lambda *_: feed.join(_client()))
+    socketio.on_event("disconnect", lambda *_: feed.leave(_client()))
+    commands: dict[str, Callable[[Mapping[str, Any]], Future[dict[str, Any]]]] = {
+        "initialize_system": lambda given: worker.initialize(
+            _whole(given, "field_size", SMALLEST_FIELD, LARGEST_FIELD), _whole(given, "seed", 0, LARGEST_SEED)
+        ),
+        "start_training": lambda given: worker.start_training(_whole(given, "until", 1, LARGEST_ITERATION)),
+        "stop_training": lambda _: worker.stop_training(),
+        "load_state": lambda given: worker.load(_text(given, "source")),
+        "reset_system": lambda _: worker.reset(),
+        "set_pace": lambda given: worker.set_pace(_pace(given)),
+    }
+    for name, command in commands.items():
+        socketio.on_event(name, _handler(socketio, command))
+
+
+def _handler(
+    socketio: SocketIO, command: Callable[[Mapping[str, Any]], Future[dict[str, Any]]]
+) -> Callable[..., dict[str, Any]]:
+    """An event handler whose return value is the acknowledgement; nothing that a client sends makes it raise."""
+
+    def handle(*payload: Any) -> dict[str, Any]:
+        try:
+            return {"ok": True, **command(_fields(payload)).result()}
+        except QuadraError as error:
+            told = {"code": error.code, "message": error.message}
+        except Exception:
+            log.exception("A command failed unexpectedly")
+            told = {"code": "internal_error", "message": "The command failed unexpectedly; the terminal says why."}
+        socketio.emit("status_message", {"message": told["message"], "type": "error"}, to=_client())
+        return {"ok": False, "error": told}
+
+    return handle
+
+
+def _client() -> str:
+    return request.sid  # type: ignore[attr-defined,no-any-return]  # Flask-SocketIO adds it to the request
+
+
+def _fields(payload: tuple[Any, ...]) -> Mapping[str, Any]:
+    given = payload[0] if payload else None
+    if given is None:
+        return {}
+    if not isinstance(given, Mapping):
+        raise ConfigurationError("payload", f"must be an object of fields, not a {type(given).__name__}")
+    return given
+
+
+def _whole(given: Mapping[str, Any], name: str, least: int, most: int) -> int | None:
+    value = given.get(name)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # a browser's JSON has one kind of number
+    if value is None or (isinstance(value, int) and not isinstance(value, bool) and least <= value <= most):
+        return value
+    raise ConfigurationError(name, f"must be a whole number from {least} to {most:,}, not {_shown(value)}")
+
+
+def _text(given: Mapping[str, Any], name: str) -> str | None:
+    value = given.get(name)
+    if value is None or isinstance(value, str):
+        return value
+    raise ConfigurationError(name, f"must be the id of a saved state, not {_shown(value)}")
+
+
+def _pace(given: Mapping[str, Any]) -> float | None:
+    name = "iterations_per_second"
+    value = given.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise ConfigurationError(name, f"must be a number, or null for no limit, not {_shown(value)}")
+    return float(value)
+
+
+def _argument(name: str, default: int, least: int, most: int) -> int:
+    """A whole number of the query string; raises ConfigurationError."""
+    text = request.args.get(name, "")
+    if text == "":
+        return default
+    if text.isascii() and text.isdigit() and len(text) < 20 and least <= int(text) <= most:
+        return int(text)
+    raise ConfigurationError(name, f"must be a whole number from {least} to {most:,}, not {_shown(text)}")
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:60] + "…"
+
+
+def _fingerprint(folder: Path) -> str:
+    digest = hashlib.sha256()
+    for file in sorted(folder.rglob("*")):
+        if file.is_file():
+            digest.update(file.relative_to(folder).as_posix().encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()[:12]

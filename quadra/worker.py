@@ -1,0 +1,393 @@
+"""THE worker thread: it alone touches the training state. Commands come in with a reply; steps and saves go out as views.
+
+A button press becomes a request on a queue. The worker takes requests between steps, so "stopped and saved" means just
+that, and nothing can race a step. What others see is an immutable View, replaced after every step and command.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import queue
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from quadra.catalog import SavedSummary, read_catalog, summary_of
+from quadra.config import TrainingConfig
+from quadra.errors import (
+    ConfigurationError,
+    LoadError,
+    NoSavedStateError,
+    QuadraError,
+    SaveError,
+    WorkerClosedError,
+)
+from quadra.folder import StateFolder
+from quadra.history import History
+from quadra.lifecycle import Command, SystemState, next_state
+from quadra.view import FASTEST_PACE, SLOWEST_PACE, Event, Rate, SaveOutcome, SaveTrouble, Settings, Status, View
+
+if TYPE_CHECKING:
+    from quadra.state import LoadReport, TrainingState
+
+log = logging.getLogger("quadra.worker")
+
+
+class _Request(NamedTuple):
+    action: Callable[[], dict[str, Any]]
+    reply: Future[dict[str, Any]]
+
+
+class Worker:
+    """Owns the training state from the moment it starts until `close`.
+
+    `open_state` is called on the worker thread: what it imports does not hold up the page.
+    """
+
+    def __init__(
+        self,
+        folder: StateFolder,
+        config: TrainingConfig,
+        settings: Settings,
+        open_state: Callable[[], TrainingState],
+    ) -> None:
+        self._folder = folder
+        self._open_state = open_state
+        self._settings = settings
+        self._listeners: list[Callable[[Event], None]] = []
+        self._requests: queue.SimpleQueue[_Request] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="training", daemon=True)
+        self._training: TrainingState | None = None
+        self._closed = threading.Event()
+        self._submitting = threading.Lock()
+        self._rate = Rate()
+        self._next_step_at = 0.0
+        self._listed_run: str | None = None  # the run whose place in the folder the catalog knows
+        status = Status(
+            state=SystemState.UNINITIALIZED,
+            run=None,
+            field_size=config.field_size,
+            seed=config.seed,
+            corpus=config.corpus or "built-in corpus",
+            device=config.device,
+            pace=settings.pace,
+            until=None,
+            save_every=settings.save_every,
+            catalog=read_catalog(folder),
+            state_dir=str(folder.path),
+            deletes=folder.describe_deletable(),
+        )
+        self._view = View(status, History(), 0, None, 0, 0.0)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def listen(self, listener: Callable[[Event], None]) -> None:
+        """Have every event handed to `listener`, on the worker thread: it must only take it and return."""
+        self._listeners.append(listener)
+
+    def view(self) -> View:
+        """The system as it is now; callable from any thread."""
+        return self._view
+
+    @property
+    def folder(self) -> StateFolder:
+        """The state directory."""
+        return self._folder
+
+    def initialize(self, field_size: int | None = None, seed: int | None = None) -> Future[dict[str, Any]]:
+        """Begin a new run."""
+        return self._submit(lambda: self._do_initialize(field_size, seed))
+
+    def start_training(self, until: int | None = None) -> Future[dict[str, Any]]:
+        """Train until stopped, or until that iteration."""
+        return self._submit(lambda: self._do_start(until))
+
+    def stop_training(self) -> Future[dict[str, Any]]:
+        """Stop; done when the state is saved."""
+        return self._submit(self._do_stop)
+
+    def load(self, source: str | None = None) -> Future[dict[str, Any]]:
+        """Load a saved state."""
+        return self._submit(lambda: self._do_load(source))
+
+    def reset(self) -> Future[dict[str, Any]]:
+        """Clear memory and disk."""
+        return self._submit(self._do_reset)
+
+    def set_pace(self, pace: float | None) -> Future[dict[str, Any]]:
+        """Hold training to so many iterations a second; None: no limit."""
+        return self._submit(lambda: self._do_set_pace(pace))
+
+    def resume(self) -> Future[dict[str, Any]]:
+        """Load the newest intact save of all and train; with no save, start a new run."""
+        return self._submit(self._do_resume)
+
+    def close(self) -> Future[dict[str, Any]]:
+        """Finish the iteration, save, release the folder and end the thread."""
+        return self._submit(self._do_close)
+
+    def _submit(self, action: Callable[[], dict[str, Any]]) -> Future[dict[str, Any]]:
+        reply: Future[dict[str, Any]] = Future()
+        with self._submitting:  # so that no request slips in behind the last one that is answered
+            if self._closed.is_set():
+                reply.set_exception(WorkerClosedError("The server is shutting down."))
+            else:
+                self._requests.put(_Request(action, reply))
+        return reply
+
+    def _run(self) -> None:
+        try:
+            self._training = self._open_state()
+            while not self._closed.is_set():
+                request = self._next_request()
+                if request is None:
+                    self._advance()
+                else:
+                    self._answer(request)
+        except Exception as error:
+            log.exception("The training thread ended unexpectedly")
+            self._tell("died", message=f"{type(error).__name__}: {error}")
+        finally:
+            self._refuse_the_rest()
+
+    def _next_request(self) -> _Request | None:
+        """The next request; None when a step is due before one comes."""
+        if self._view.status.state is not SystemState.TRAINING:
+            return self._requests.get()
+        wait = self._next_step_at - time.monotonic()
+        try:
+            return self._requests.get(timeout=wait) if wait > 0 else self._requests.get_nowait()
+        except queue.Empty:
+            return None
+
+    def _answer(self, request: _Request) -> None:
+        """Carry out one request; whatever it raises reaches the caller, and the worker lives on."""
+        try:
+            request.reply.set_result(request.action())
+        except QuadraError as error:
+            request.reply.set_exception(error)
+        except Exception as error:  # told to the caller; the next command must still be served
+            log.exception("A command failed unexpectedly")
+            request.reply.set_exception(error)
+
+    def _refuse_the_rest(self) -> None:
+        with self._submitting:
+            self._closed.set()
+            while not self._requests.empty():
+                self._requests.get().reply.set_exception(WorkerClosedError("The server is shutting down."))
+
+    @property
+    def _state(self) -> TrainingState:
+        assert self._training is not None, "opened before the first request is taken"
+        return self._training
+
+    def _advance(self) -> None:
+        """One step, and what follows from it."""
+        try:
+            self._state.step()
+        except QuadraError as error:
+            self._end_by_failure(str(error))
+            return
+        except Exception as error:
+            log.exception("A training step failed")
+            self._end_by_failure(f"Training stopped: a step failed with {type(error).__name__}: {error}")
+            return
+        self._pace_next_step()
+        self._publish_step()
+        status, count = self._view.status, self._state.iteration_count
+        if status.until is not None and count >= status.until:
+            self._end_training("stopped")
+            self._tell("message", text=f"Training reached iteration {count} and stopped.", type="success")
+        elif status.save_every and count % status.save_every == 0:
+            self._save(None)
+
+    def _pace_next_step(self) -> None:
+        pace, now = self._view.status.pace, time.monotonic()
+        due = self._next_step_at + (1.0 / pace if pace else 0.0)
+        self._next_step_at = max(due, now - 0.1)  # a late step is caught up with, a long pause is not
+
+    def _end_by_failure(self, text: str) -> None:
+        self._tell("message", text=text, type="error")
+        self._end_training(None)
+
+    def _end_training(self, ended: str | None) -> SaveOutcome | None:
+        """From training to ready, saved; `ended` is "stopped" where a person or `until` asked for it."""
+        outcome = self._save(ended)
+        self._rate = Rate()
+        self._publish(state=SystemState.READY, until=None)
+        self._tell("training", running=False)
+        return outcome
+
+    def _save(self, ended: str | None) -> SaveOutcome | None:
+        """Save and tell; None when it failed, which stops nothing."""
+        state, started = self._state, time.perf_counter()
+        try:
+            record = state.save("stopped" if ended == "stopped" else None)
+        except SaveError as error:
+            previous = self._view.status.trouble
+            since = previous.since if previous else state.iteration_count - state.unsaved_iterations
+            self._publish(trouble=SaveTrouble(state.iteration_count, str(error), since))
+            self._tell("save_failed", iteration_count=state.iteration_count, message=str(error))
+            return None
+        duration = (time.perf_counter() - started) * 1000.0
+        outcome = SaveOutcome(record.iteration_count, record.saved_at, duration)
+        if self._listed_run == record.run:
+            self._publish(catalog=self._view.status.catalog.with_copy(summary_of(record, self._folder.path)))
+        else:  # the run's first save: another one may have been set aside for it
+            self._publish(catalog=state.catalog(), deletes=self._folder.describe_deletable())
+            self._listed_run = record.run
+        self._publish(last_save=outcome, trouble=None)
+        self._tell("saved", iteration_count=outcome.iteration_count, saved_at=outcome.saved_at, duration_ms=duration)
+        return outcome
+
+    def _do_initialize(self, field_size: int | None, seed: int | None) -> dict[str, Any]:
+        target = next_state(self._view.status.state, Command.INITIALIZE)
+        self._state.initialize(field_size, seed)
+        self._adopted(target)
+        config = self._state.config
+        details = {"field_size": config.field_size, "seed": config.seed}
+        self._tell("initialized", **details)
+        return {"initialized": True, **details}
+
+    def _do_start(self, until: int | None) -> dict[str, Any]:
+        target = next_state(self._view.status.state, Command.START)
+        count = self._state.iteration_count
+        if until is not None and until <= count:
+            raise ConfigurationError("until", f"must be above the present iteration, {count}, not {until}")
+        self._next_step_at = time.monotonic()
+        self._rate = Rate()
+        self._publish(state=target, until=until)
+        self._tell("training", running=True)
+        return {"running": True, "iteration_count": count, "until": until}
+
+    def _do_stop(self) -> dict[str, Any]:
+        next_state(self._view.status.state, Command.STOP)
+        outcome = self._end_training("stopped")
+        count = self._state.iteration_count
+        if outcome is None:
+            trouble = self._view.status.trouble
+            reason = trouble.message if trouble else "the save failed"
+            raise SaveError(f"Training has stopped at iteration {count}, but it could not be saved: {reason}")
+        return {"iteration_count": count, "saved_at": outcome.saved_at}
+
+    def _do_load(self, source: str | None, newest: bool = False) -> dict[str, Any]:
+        target = next_state(self._view.status.state, Command.LOAD)
+        try:
+            report = self._state.load(source, newest)
+        except LoadError as error:
+            raise self._after_failed_load(error, newest) from error
+        self._adopted(target)
+        return self._told_of_load(report)
+
+    def _told_of_load(self, report: LoadReport) -> dict[str, Any]:
+        count = report.record.iteration_count
+        self._tell("loaded", iteration_count=count)
+        newer = None if report.newer is None else _brief(report.newer)
+        warnings = [*report.gave_up, *report.warnings]
+        if report.gave_up:
+            warnings.append(f"Went back to the newest intact saved state: {count} iterations.")
+        if report.newer is not None:
+            warnings.append(
+                f"A newer run was cut off at {report.newer.iteration_count} iterations ({report.newer.saved_at}); "
+                "it is kept and can be loaded too."
+            )
+        for text in warnings:
+            self._tell("message", text=text, type="warning")
+        return {"iteration_count": count, "newer": newer, "warnings": warnings}
+
+    def _after_failed_load(self, error: LoadError, newest: bool) -> LoadError:
+        """A system that holds a run keeps it; an uninitialized one is freshly initialized, but for `resume`."""
+        self._tell("load_failed", message=str(error), nothing_there=isinstance(error, NoSavedStateError))
+        if self._view.status.state is not SystemState.UNINITIALIZED or newest or error.code == "unknown_source":
+            return error
+        self._do_initialize(None, None)
+        return type(error)(f"{str(error).removesuffix('.')}. A fresh run was initialized instead.")
+
+    def _do_reset(self) -> dict[str, Any]:
+        target = next_state(self._view.status.state, Command.RESET)
+        self._rate = Rate()
+        try:
+            self._state.reset()
+        except OSError as error:
+            raise SaveError(f"Not everything could be deleted: {error}. The next start will try again.") from error
+        finally:
+            self._adopted(target)
+            self._publish(until=None, last_save=None, trouble=None)
+        self._tell("reset")
+        return {}
+
+    def _do_set_pace(self, pace: float | None) -> dict[str, Any]:
+        if pace is not None and not (math.isfinite(pace) and SLOWEST_PACE <= pace <= FASTEST_PACE):
+            raise ConfigurationError("iterations_per_second", f"must be from {SLOWEST_PACE} to {FASTEST_PACE:,.0f}")
+        self._next_step_at = time.monotonic()
+        self._publish(pace=pace)
+        self._tell("pace")
+        return {"iterations_per_second": pace}
+
+    def _do_resume(self) -> dict[str, Any]:
+        try:
+            self._do_load(None, newest=True)
+        except NoSavedStateError:
+            self._do_initialize(None, None)
+        return self._do_start(None)
+
+    def _do_close(self) -> dict[str, Any]:
+        """Whatever happens here, the folder is free afterwards; a failed save is raised."""
+        state = self._state
+        try:
+            failed = bool(state.unsaved_iterations) and self._save(None) is None
+        finally:
+            state.release()
+            self._closed.set()
+        if failed:
+            trouble = self._view.status.trouble
+            raise SaveError(trouble.message if trouble else "the save failed")
+        return {}
+
+    def _adopted(self, target: SystemState) -> None:
+        """Another run (or none) is in memory."""
+        state = self._state
+        config = state.config
+        corpus = state.engine.corpus.name if state.is_initialized else config.corpus or "built-in corpus"
+        self._publish(
+            state=target,
+            run=state.run,
+            field_size=config.field_size,
+            seed=config.seed,
+            corpus=corpus,
+            catalog=state.catalog(),
+            deletes=self._folder.describe_deletable(),
+        )
+
+    def _publish(self, **changes: Any) -> None:
+        """Replace the view after a command or a save."""
+        state = self._state
+        self._view = View(
+            status=replace(self._view.status, **changes),
+            history=state.history,
+            iteration_count=state.iteration_count,
+            result=state.last_result,
+            unsaved_iterations=state.unsaved_iterations,
+            iterations_per_second=self._rate.value,
+        )
+
+    def _publish_step(self) -> None:
+        state, view = self._state, self._view
+        count = state.iteration_count
+        rate = self._rate.after(count, time.monotonic())
+        self._view = View(view.status, state.history, count, state.last_result, state.unsaved_iterations, rate)
+
+    def _tell(self, kind: str, **details: Any) -> None:
+        event = Event(kind, details)
+        for listener in self._listeners:
+            listener(event)
+
+
+def _brief(summary: SavedSummary) -> dict[str, Any]:
+    return {"id": summary.id, "iteration_count": summary.iteration_count, "saved_at": summary.saved_at}

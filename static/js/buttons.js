@@ -1,0 +1,71 @@
+/** The five buttons and the line that says how the last command went. */
+
+import { COMMANDS } from "./commands.js";
+import { byId, setAttribute, setText } from "./dom.js";
+
+const EXPLANATIONS = {
+  initialize: "Begin a new run; saved states of earlier runs are kept",
+  start: "Train until stopped, or until the iteration given below",
+  stop: "Finish the iteration, save, and stop",
+  load: "Bring back a saved run with its whole history",
+  reset: "Delete everything from memory and disk; asks first",
+};
+const SYMBOLS = { busy: "…", info: "i", success: "✓", warning: "!", error: "✗" };
+
+/**
+ * @param {(name: string) => Promise<?boolean>} perform
+ * @returns {(model: import("./model.js").Model) => void} draws the buttons
+ */
+export function createButtons(perform) {
+  const buttons = Object.fromEntries(Object.keys(COMMANDS).map((name) => [name, byId(`${name}-button`)]));
+  const focus = createFocusKeeper(buttons);
+  for (const [name, button] of Object.entries(buttons)) {
+    button.addEventListener("click", async () => {
+      focus.pressed(name);
+      focus.ended(name, await perform(name));
+    });
+  }
+  return (model) => {
+    for (const [name, button] of Object.entries(buttons)) drawButton(button, name, model);
+    drawMessage(model);
+    focus.restore();
+  };
+}
+
+function drawButton(button, name, model) {
+  const reason = whyNot(name, model);
+  button.disabled = reason !== null;
+  setAttribute(button, "title", reason ?? EXPLANATIONS[name]);
+  setAttribute(button, "aria-description", reason ?? EXPLANATIONS[name]);
+  setAttribute(button, "aria-busy", model.pending.has(name) ? "true" : null);
+}
+
+function whyNot(name, model) {
+  if (model.pending.has(name)) return COMMANDS[name].doing;
+  if (model.connection !== "connected") return "Not connected to the server.";
+  if (!model.status) return "Waiting for the server's first answer.";
+  return model.status.refusals[name] ?? null;
+}
+
+function drawMessage({ message }) {
+  const line = byId("message");
+  line.hidden = !message;
+  if (!message) return;
+  setAttribute(line, "data-type", message.type);
+  setText(byId("message-symbol"), SYMBOLS[message.type]);
+  setText(byId("message-text"), message.text);
+}
+
+// A button that is disabled loses the focus; who works by keyboard gets it back on the button that follows.
+function createFocusKeeper(buttons) {
+  let wish = null;
+  return {
+    pressed: () => (wish = null),
+    ended: (name, ok) => (wish = ok ? COMMANDS[name].next : name),
+    restore() {
+      if (!wish || buttons[wish].disabled) return;
+      if (document.activeElement === document.body) buttons[wish].focus({ preventScroll: true });
+      wish = null;
+    },
+  };
+}

@@ -1,0 +1,56 @@
+/** The status cards. */
+
+import { byId, setAttribute, setText } from "./dom.js";
+import { NOTHING, absolute, age, metric, rate, whole } from "./format.js";
+
+const STATE_NAMES = { uninitialized: "Uninitialized", ready: "Ready", training: "Training" };
+const METRIC_CARDS = { loss: metric, reward: metric, variance: metric, mean: metric };
+const COUNT_CARDS = { qtable: "qtable_size", strikes: "integrity_strikes" };
+
+/** @param {import("./model.js").Model} model */
+export function drawCards(model) {
+  const { status } = model;
+  if (!status) return;
+  drawState(status);
+  drawMetrics(status.current_metrics ?? {});
+  drawSaved(status, model.now());
+  drawRisk(status);
+}
+
+function put(name, text, value = null) {
+  const element = byId(`${name}-value`);
+  setText(element, text);
+  // The unrounded number, for scripts that read the page.
+  setAttribute(element, "data-value", value === null ? null : String(value));
+}
+
+function drawState(status) {
+  put("status", STATE_NAMES[status.state] ?? status.state, status.state);
+  put("iteration", whole(status.iteration_count ?? 0), status.iteration_count ?? 0);
+  const speed = status.running ? status.iterations_per_second ?? null : null;
+  put("rate", rate(speed), speed);
+}
+
+function drawMetrics(metrics) {
+  for (const [name, format] of Object.entries(METRIC_CARDS)) put(name, format(metrics[name]), metrics[name] ?? null);
+  for (const [name, field] of Object.entries(COUNT_CARDS)) put(name, whole(metrics[field]), metrics[field] ?? null);
+  setAttribute(byId("strikes-value"), "data-tone", metrics.integrity_strikes ? "warning" : null);
+  put("pattern", metrics.pattern == null ? NOTHING : whole(metrics.pattern), metrics.pattern ?? null);
+  put("plasticity", metrics.plasticity == null ? "" : `× ${metric(metrics.plasticity)}`, metrics.plasticity ?? null);
+  put("text", metrics.text ?? NOTHING);
+  setAttribute(byId("text-value"), "title", metrics.text ?? null);
+}
+
+function drawSaved(status, now) {
+  const save = status.last_save ?? status.saved_states?.find((state) => state.current) ?? (status.initialized ? null : status.saved);
+  put("saved", save ? age(save.saved_at, now, "narrow") : "never", save?.iteration_count ?? null);
+  setAttribute(byId("saved-value"), "title", save ? `Iteration ${whole(save.iteration_count)}, ${absolute(save.saved_at)}` : null);
+}
+
+function drawRisk(status) {
+  const risk = status.unsaved_iterations ?? 0;
+  put("risk", whole(risk), risk);
+  // Up to twice the interval a save may simply be under way.
+  const much = status.save_error || risk > 2 * status.save_every;
+  setAttribute(byId("risk-value"), "data-tone", risk && much ? "warning" : null);
+}

@@ -1,0 +1,99 @@
+/** The four line charts; they draw exactly the model's series. */
+
+import { byId, setText, showText } from "./dom.js";
+import { iterations, metric, whole } from "./format.js";
+import { METRICS, newest } from "./series.js";
+
+/** @returns {(model: import("./model.js").Model) => void} draws the charts; cheap where nothing has changed */
+export function createCharts() {
+  const charts = Object.fromEntries(METRICS.map((name) => [name, createChart(name)]));
+  let drawn = null;
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+    for (const name of METRICS) paint(charts[name], name);
+  });
+  return (model) => {
+    drawInvitations(model);
+    if (drawn === model.series) return;
+    drawn = model.series;
+    for (const name of METRICS) drawChart(charts[name], name, drawn);
+  };
+}
+
+function createChart(name) {
+  const chart = new globalThis.Chart(byId(`${name}-chart`), {
+    type: "line",
+    data: { labels: [], datasets: [{ data: [], borderWidth: 1.5, pointHoverRadius: 3, tension: 0 }] },
+    options: options(),
+  });
+  paint(chart, name);
+  return chart;
+}
+
+function options() {
+  return {
+    animation: false,
+    responsive: true,
+    maintainAspectRatio: false,
+    normalized: true,
+    locale: "en",
+    interaction: { mode: "index", intersect: false, axis: "x" },
+    scales: {
+      x: { type: "linear", ticks: { maxTicksLimit: 7, maxRotation: 0, precision: 0, includeBounds: false } },
+      y: { grace: "4%", ticks: { maxTicksLimit: 6 } },
+    },
+    plugins: { legend: { display: false }, tooltip: tooltip() },
+  };
+}
+
+function tooltip() {
+  return {
+    displayColors: false,
+    callbacks: {
+      title: ([item]) => `Iteration ${whole(item.parsed.x)}`,
+      label: (item) => metric(item.parsed.y),
+    },
+  };
+}
+
+function paint(chart, name) {
+  const style = getComputedStyle(document.documentElement);
+  const colour = (variable) => style.getPropertyValue(variable).trim();
+  Object.assign(chart.data.datasets[0], { borderColor: colour(`--${name}`), pointBackgroundColor: colour(`--${name}`) });
+  for (const scale of Object.values(chart.options.scales)) {
+    Object.assign(scale.ticks, { color: colour("--muted"), font: { size: 12, family: style.fontFamily } });
+    Object.assign(scale, { grid: { color: colour("--grid") }, border: { color: colour("--border") } });
+  }
+  chart.update();
+}
+
+function drawChart(chart, name, series) {
+  chart.data.labels = series.iteration;
+  const alone = series.iteration.length === 1;
+  Object.assign(chart.data.datasets[0], { data: series[name], pointRadius: alone ? 3 : 0 });
+  const [first, last] = [series.iteration[0] ?? 0, newest(series)];
+  // A single iteration gets some room on both sides; otherwise the line fills the whole width.
+  Object.assign(chart.options.scales.x, alone ? { min: first - 1, max: last + 1 } : { min: first, max: Math.max(last, first + 1) });
+  chart.update();
+  setText(byId(`${name}-caption`), caption(series));
+}
+
+function caption(series) {
+  const held = series.iteration.length;
+  if (held === 0) return "";
+  const all = newest(series) - series.iteration[0] + 1;
+  return held < all ? `${whole(held)} of ${whole(all)} points, extremes kept` : iterations(all);
+}
+
+function drawInvitations(model) {
+  const text = model.series.iteration.length ? null : invitation(model);
+  for (const name of METRICS) showText(byId(`${name}-empty`), text);
+}
+
+function invitation({ status, complete }) {
+  if (!status || !complete) return "Waiting for the server …";
+  if (status.running) return "Waiting for the first iteration …";
+  if (status.initialized) return status.iteration_count ? "Loading the history …" : "Press Start Training: the line begins here.";
+  return status.saved
+    ? "Press Load Saved State to see the saved history, or Initialize System for a new run."
+    : "Press Initialize System, then Start Training.";
+}

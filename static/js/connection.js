@@ -1,0 +1,70 @@
+/** The wire to the server: one socket and plain fetches. */
+
+const ANSWER_TIMEOUT_MS = 120_000;
+const FETCH_TIMEOUT_MS = 15_000;
+const RETRY_MS = 1_000;
+
+/** @returns {object} a Socket.IO client that never gives up */
+export function openSocket() {
+  const { origin, pathname } = new URL("socket.io", document.baseURI);
+  const socket = globalThis.io(origin, {
+    path: pathname,
+    transports: ["websocket", "polling"],
+    tryAllTransports: true,
+    reconnectionDelay: 300,
+    reconnectionDelayMax: 2_000,
+    timeout: 5_000,
+  });
+  keepTrying(socket);
+  return socket;
+}
+
+// After a disconnect that the server asked for the client does not try again by itself.
+function keepTrying(socket) {
+  const again = () => {
+    if (!socket.active) setTimeout(() => socket.connect(), RETRY_MS);
+  };
+  socket.on("disconnect", again);
+  socket.on("connect_error", again);
+}
+
+/**
+ * @param {object} socket
+ * @param {string} event
+ * @param {object} payload
+ * @returns {Promise<object>} the server's answer; a missing one becomes an answer with an error
+ */
+export function send(socket, event, payload) {
+  if (!socket.connected) return Promise.resolve(refusal("not_connected", "Not connected to the server."));
+  return socket
+    .timeout(ANSWER_TIMEOUT_MS)
+    .emitWithAck(event, payload)
+    .then((answer) => answer ?? refusal("no_answer", "The server gave no answer."))
+    .catch(() => refusal("no_answer", unanswered(socket)));
+}
+
+function unanswered(socket) {
+  return socket.connected
+    ? "The server has not answered yet; the log will show how it ended."
+    : "The connection was lost before the answer came; the state shown after reconnecting is the true one.";
+}
+
+function refusal(code, message) {
+  return { ok: false, error: { code, message } };
+}
+
+/**
+ * @param {string} url relative to the page
+ * @returns {Promise<{body: object, clockOffset: number}>}
+ */
+export async function fetchJson(url) {
+  const response = await fetch(url, { cache: "no-store", signal: AbortSignal.timeout(FETCH_TIMEOUT_MS) });
+  if (!response.ok) throw new Error(`${url} answered ${response.status}`);
+  return { body: await response.json(), clockOffset: clockOffset(response) };
+}
+
+function clockOffset(response) {
+  const offset = Date.parse(response.headers.get("date")) - Date.now();
+  // The header counts whole seconds; a smaller difference is noise.
+  return Math.abs(offset) > 3_000 ? offset : 0;
+}

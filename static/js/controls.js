@@ -1,0 +1,95 @@
+/** Pace, "train until" and the options of a new run. */
+
+import { byId, setAttribute, setText } from "./dom.js";
+import { rate } from "./format.js";
+
+// null is "no limit".
+const PACES = [1, 2, 5, 10, 20, 50, 100, 200, 500, null];
+const SETTLE_MS = 150;
+
+/**
+ * @param {import("./model.js").Model} model
+ * @param {(event: string, payload: object) => Promise<object>} send
+ * @returns {(model: import("./model.js").Model) => void} draws the pace control
+ */
+export function createPace(model, send) {
+  const input = byId("pace-input");
+  let timer = null;
+  let chosen;
+  const submit = async () => {
+    const sent = chosen;
+    const answer = await send("set_pace", { iterations_per_second: sent });
+    if (!answer.ok) model.say(answer.error.message, "error");
+    if (sent === chosen) chosen = undefined;
+    model.changed();
+  };
+  input.addEventListener("input", () => {
+    chosen = PACES[input.valueAsNumber];
+    clearTimeout(timer);
+    timer = setTimeout(submit, SETTLE_MS);
+    model.changed();
+  });
+  return ({ status, connection }) => {
+    input.disabled = !status || connection !== "connected";
+    if (status) drawPace(input, chosen === undefined ? status.pace : chosen, chosen === undefined);
+  };
+}
+
+function drawPace(input, pace, move) {
+  if (move) input.value = String(nearest(pace));
+  const text = pace == null ? "max" : `${rate(pace).replace(/\.0$/, "")} a second`;
+  setText(byId("pace-value"), text);
+  setAttribute(input, "aria-valuetext", pace == null ? "no limit" : `${text} iterations`);
+}
+
+function nearest(pace) {
+  if (pace == null) return PACES.indexOf(null);
+  const distances = PACES.map((stop) => (stop === null ? Infinity : Math.abs(Math.log(stop / pace))));
+  return distances.indexOf(Math.min(...distances));
+}
+
+/** @returns {?object} the payload of start_training; null when the field needs correcting first */
+export function readUntil() {
+  const input = byId("until-input");
+  if (!input.reportValidity()) return null;
+  return input.value === "" ? {} : { until: input.valueAsNumber };
+}
+
+/** Empties the "until" field when training has got there, so that the next start is not refused. */
+export function createUntilCleaner() {
+  const input = byId("until-input");
+  let wasRunning = false;
+  return ({ status }) => {
+    if (wasRunning && !status.running && input.valueAsNumber <= status.iteration_count) input.value = "";
+    wasRunning = status?.running ?? false;
+  };
+}
+
+/** @returns {?object} the payload of initialize_system; null when a field needs correcting first */
+export function readNewRun() {
+  const [size, seed] = [byId("field-size-input"), byId("seed-input")];
+  if (!size.checkValidity() || !seed.checkValidity()) {
+    byId("new-run").open = true;
+    size.reportValidity() && seed.reportValidity();
+    return null;
+  }
+  return { ...(size.value && { field_size: size.valueAsNumber }), ...(seed.value && { seed: exact(seed.value) }) };
+}
+
+// A number beyond 2^53 would lose its last digits.
+function exact(digits) {
+  const number = Number(digits);
+  return Number.isSafeInteger(number) ? number : digits.trim();
+}
+
+/** Shows on the closed fold what the next new run will use. */
+export function createNewRunSummary() {
+  const [size, seed] = [byId("field-size-input"), byId("seed-input")];
+  const draw = () => {
+    const chosen = [size.value && `field size ${size.value}`, seed.value && `seed ${seed.value}`].filter(Boolean);
+    setText(byId("new-run-summary"), chosen.length ? chosen.join(", ") : "defaults");
+  };
+  size.addEventListener("input", draw);
+  seed.addEventListener("input", draw);
+  return draw;
+}

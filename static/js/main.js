@@ -1,0 +1,71 @@
+/** Puts the page together: one model, one connection, and views that are drawn at most once a frame. */
+
+import { createButtons } from "./buttons.js";
+import { drawCards } from "./cards.js";
+import { createCharts } from "./charts.js";
+import { createPerformer } from "./commands.js";
+import { openSocket, send } from "./connection.js";
+import { createNewRunSummary, createPace, createUntilCleaner, readNewRun, readUntil } from "./controls.js";
+import { chooseSource, confirmReset, drawOpenDialogs, prepareDialogs } from "./dialogs.js";
+import { createLog } from "./log.js";
+import { Model } from "./model.js";
+import { drawNotices } from "./notices.js";
+import { Sync } from "./sync.js";
+
+// Ages tick and progress moves also when the server is silent.
+const TICK_MS = 1000;
+
+const model = new Model();
+const socket = openSocket();
+const sendCommand = (event, payload) => send(socket, event, payload);
+const perform = createPerformer(model, sendCommand, {
+  initialize: readNewRun,
+  start: readUntil,
+  stop: () => ({}),
+  load: () => chooseSource(model),
+  reset: () => confirmReset(model),
+});
+
+const views = [
+  createButtons(perform),
+  createPace(model, sendCommand),
+  createUntilCleaner(),
+  createNewRunSummary(),
+  drawCards,
+  drawNotices,
+  createCharts(),
+  createLog(),
+  drawOpenDialogs,
+  markReady,
+];
+
+let frame = null;
+function scheduleDraw() {
+  frame ??= requestAnimationFrame(() => {
+    frame = null;
+    for (const draw of views) draw(model);
+  });
+}
+
+function markReady({ complete, connection }) {
+  if (complete && connection === "connected") document.documentElement.dataset.ready = "true";
+}
+
+function recordEvents() {
+  socket.on("status_message", ({ message, type }) => {
+    model.record(message, type);
+    if ((type === "error" || type === "warning") && !model.pending.size) model.say(message, type);
+  });
+  socket.on("state_saved", ({ iteration_count }) => model.record(`State saved: ${iteration_count} iterations`, "success"));
+  socket.on("save_failed", ({ message }) => model.record(`Failed to save state: ${message}`, "error"));
+  socket.on("connect", () => model.record("Connected to the server", "info"));
+  socket.on("disconnect", () => model.record("Connection to the server lost; trying again", "warning"));
+}
+
+model.subscribe(scheduleDraw);
+setInterval(scheduleDraw, TICK_MS);
+new Sync(model, socket);
+recordEvents();
+prepareDialogs();
+scheduleDraw();
+globalThis.quadra = { model };

@@ -1,0 +1,122 @@
+/** What the page knows. Views draw from it and from nothing else. */
+
+import { append, empty, fromHistory, thin } from "./series.js";
+
+const LOG_LINES = 500;
+const LIVE_METRICS = ["iteration", "loss", "reward", "variance", "mean", "integrity_strikes", "qtable_size", "plasticity", "pattern", "text"];
+// Events that repeat by nature share one log line, which shows the newest.
+const REPEATING = [/^\W*state saved\b/i, /^\W*failed to save state\b/i];
+
+/** @typedef {"info"|"success"|"warning"|"error"} MessageType */
+/** @typedef {{id: number, time: Date, type: MessageType, text: string, key: string, count: number}} LogEntry */
+
+export class Model {
+  /** The server's status object, or null before the first. */
+  status = null;
+  /** @type {import("./series.js").Series} */
+  series = empty();
+  /** The run that the series belongs to. */
+  run = null;
+  /** @type {"connecting"|"connected"|"lost"} */
+  connection = "connecting";
+  /** Whether the first status and history are here. */
+  complete = false;
+  /** @type {Set<string>} the commands that are under way */
+  pending = new Set();
+  /** @type {?{text: string, type: MessageType|"busy", command: ?string}} how the last command went, or the last warning */
+  message = null;
+  /** @type {LogEntry[]} */
+  log = [];
+  /** Milliseconds by which the server's clock is ahead of this one. */
+  clockOffset = 0;
+
+  #listeners = [];
+  #lastEntry = 0;
+
+  /** @param {() => void} listener called after every change */
+  subscribe(listener) {
+    this.#listeners.push(listener);
+  }
+
+  changed() {
+    for (const listener of this.#listeners) listener();
+  }
+
+  /** @returns {number} milliseconds, by the server's clock */
+  now() {
+    return Date.now() + this.clockOffset;
+  }
+
+  /** @param {Model["connection"]} state */
+  setConnection(state) {
+    this.connection = state;
+    this.changed();
+  }
+
+  /** @param {object} status a full status object; one of another run empties the series */
+  applyStatus(status) {
+    const ended = this.status?.running && !status.running;
+    // "Training until …" is no longer true.
+    if (ended && this.message?.command === "start") this.message = null;
+    this.status = status;
+    const run = status.run ?? null;
+    if (run !== this.run) {
+      this.run = run;
+      this.series = empty();
+    }
+    this.changed();
+  }
+
+  /** @param {object} history an answer of api/history, which replaces the series */
+  replaceSeries(history) {
+    this.run = history.run ?? null;
+    this.series = thin(fromHistory(history));
+    this.changed();
+  }
+
+  /** @param {object} update a metrics_update of the run on the page */
+  applyUpdate(update) {
+    this.series = append(this.series, update.points);
+    if (this.status?.run === update.run && update.iteration >= this.status.iteration_count) this.#applyMetrics(update);
+    this.changed();
+  }
+
+  #applyMetrics(update) {
+    const { iteration, iterations_per_second, unsaved_iterations } = update;
+    const current_metrics = Object.fromEntries(LIVE_METRICS.map((name) => [name, update[name] ?? null]));
+    this.status = { ...this.status, iteration_count: iteration, iterations_per_second, unsaved_iterations, current_metrics };
+  }
+
+  /** @param {string} command @param {string} text what is being done */
+  begin(command, text) {
+    this.pending.add(command);
+    this.say(text, "busy", command);
+  }
+
+  /** @param {string} command @param {{text: string, type: MessageType}} outcome */
+  end(command, outcome) {
+    this.pending.delete(command);
+    this.say(outcome.text, outcome.type, command);
+  }
+
+  /**
+   * Shows a message beside the buttons until the next one.
+   * @param {string} text @param {MessageType|"busy"} type @param {?string} [command] the one it is about
+   */
+  say(text, type, command = null) {
+    this.message = { text, type, command };
+    this.changed();
+  }
+
+  /** @param {string} text @param {MessageType} type */
+  record(text, type) {
+    const kind = REPEATING.find((pattern) => pattern.test(text))?.source;
+    const key = kind ?? `${type} ${text}`;
+    const last = this.log.at(-1);
+    const repeated = last?.key === key;
+    const count = repeated && !kind ? last.count + 1 : 1;
+    const entry = { id: repeated ? last.id : ++this.#lastEntry, time: new Date(), type, text, key, count };
+    this.log = [...(repeated ? this.log.slice(0, -1) : this.log), entry].slice(-LOG_LINES);
+    this.changed();
+  }
+}

@@ -1,0 +1,79 @@
+/** What stands on the page as long as it is true: header, banners, notices, progress, facts of the run. */
+
+import { byId, setAttribute, setText, showText } from "./dom.js";
+import { absolute, age, duration, iterations, whole } from "./format.js";
+
+const CONNECTIONS = { connecting: "Connecting …", connected: "Connected", lost: "Connection lost, retrying …" };
+
+/** @param {import("./model.js").Model} model */
+export function drawNotices(model) {
+  drawConnection(model);
+  if (!model.status) return;
+  drawBanners(model.status, model.now());
+  drawSavedNotice(model.status, model.now());
+  drawProgress(model.status);
+  drawRun(model.status);
+  drawTitle(model.status);
+}
+
+function drawConnection({ connection, pending }) {
+  setText(byId("connection-state"), CONNECTIONS[connection]);
+  setAttribute(byId("connection-state"), "data-state", connection);
+  byId("connection-banner").hidden = connection !== "lost";
+  setAttribute(document.documentElement, "data-connection", connection);
+  setAttribute(document.documentElement, "data-busy", pending.size ? "true" : null);
+}
+
+function drawBanners(status, now) {
+  showText(byId("save-banner"), status.save_error ? saveError(status, now) : null);
+  byId("autosave-notice").hidden = status.save_every !== 0;
+}
+
+function saveError({ save_error, last_save }, now) {
+  const { message, since } = save_error;
+  const iteration = typeof since === "number" ? since : last_save?.iteration_count;
+  const where = iteration == null ? "" : ` since iteration ${whole(iteration)}`;
+  const when = typeof since === "string" ? ` (${age(since, now)})` : "";
+  return `Saving fails: ${message.replace(/\.$/, "")}. Nothing has been saved${where}${when}; training goes on and every save is tried again.`;
+}
+
+function drawSavedNotice({ initialized, saved, newer, saved_states }, now) {
+  const notice = byId("saved-notice");
+  notice.hidden = initialized || !saved;
+  if (notice.hidden) return;
+  setText(byId("saved-headline"), `Saved state: ${iterations(saved.iteration_count)}, ${age(saved.saved_at, now)}`);
+  setAttribute(byId("saved-headline"), "title", absolute(saved.saved_at));
+  const next = whole(saved.iteration_count + 1);
+  const choice = saved_states?.length > 1 ? `There are ${saved_states.length} saved states; Load Saved State lets you choose.` : "";
+  const cut = newer ? `A newer one with ${iterations(newer.iteration_count)}, ${age(newer.saved_at, now)}, was cut off.` : "";
+  const does = `Load Saved State brings back the networks, the Q-table, the field and the whole history in the charts; training then continues with iteration ${next}.`;
+  const other = "Initialize System begins a new run and keeps the saved one.";
+  setText(byId("saved-detail"), [does, choice, cut, other].filter(Boolean).join(" "));
+}
+
+function drawProgress(status) {
+  const { until, iteration_count: count = 0 } = status;
+  byId("until-status").hidden = !until;
+  if (!until) return;
+  const bar = byId("until-progress");
+  bar.max = until;
+  bar.value = Math.min(count, until);
+  setText(byId("until-text"), `${whole(count)} of ${whole(until)}${remaining(status)}`);
+}
+
+function remaining({ running, until, iteration_count: count, iterations_per_second: speed }) {
+  if (!running || !(speed > 0) || count >= until) return "";
+  return `, ${duration((until - count) / speed)} left`;
+}
+
+function drawRun(status) {
+  const run = status.run ? [`Run ${status.run.slice(0, 8)}`, `seed ${status.seed}`, `field size ${whole(status.field_size)}`] : ["No run in memory"];
+  const saving = status.save_every ? `saved every ${iterations(status.save_every)}` : "saved by Stop only";
+  const facts = [...run, status.corpus, status.device, `${saving} in ${status.state_dir}`];
+  setText(byId("run-facts"), facts.filter(Boolean).join(" · "));
+}
+
+function drawTitle({ running, iteration_count: count }) {
+  const title = running ? `${whole(count)} · training · QuadraMatrix` : "QuadraMatrix";
+  if (document.title !== title) document.title = title;
+}

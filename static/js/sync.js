@@ -1,0 +1,99 @@
+/**
+ * Keeps the model equal to the server: live updates are applied as they come, and whatever they cannot explain
+ * (a gap, another run, a reconnect) is answered by fetching status and history anew.
+ */
+
+import { fetchJson } from "./connection.js";
+import { isGap, newest } from "./series.js";
+
+const HISTORY_URL = "api/history?points=2000";
+const PAUSE_MS = 300;
+
+export class Sync {
+  #model;
+  #socket;
+  #held = [];
+  #wanted = false;
+  #looping = false;
+  #statusEvents = 0;
+
+  /** @param {import("./model.js").Model} model @param {object} socket */
+  constructor(model, socket) {
+    this.#model = model;
+    this.#socket = socket;
+    socket.on("connect", () => this.#onConnect());
+    socket.on("disconnect", () => model.setConnection("lost"));
+    socket.on("training_status", (status) => this.#onStatus(status));
+    socket.on("metrics_update", (update) => this.#onUpdate(update));
+    for (const event of ["system_initialized", "state_loaded", "system_reset"]) socket.on(event, () => this.#startOver());
+  }
+
+  #onConnect() {
+    this.#model.setConnection("connected");
+    this.#startOver();
+  }
+
+  // Updates from before a load or reset belong to what it replaced.
+  #startOver() {
+    this.#held = [];
+    this.refresh();
+  }
+
+  #onStatus(status) {
+    // Older servers send only `running` here.
+    if (!status.refusals) return this.refresh();
+    this.#statusEvents++;
+    const runBefore = this.#model.run;
+    this.#model.applyStatus(status);
+    const behind = !status.running && (status.iteration_count ?? 0) !== newest(this.#model.series);
+    if (this.#model.run !== runBefore || behind) this.refresh();
+  }
+
+  #onUpdate(update) {
+    const { run, series } = this.#model;
+    const unexplained = update.run !== run || isGap(series, update.points);
+    if (!this.#looping && !unexplained) return this.#model.applyUpdate(update);
+    this.#held.push(update);
+    if (!this.#looping) this.refresh();
+  }
+
+  /** Fetches status and history; asked for again while under way, it runs once more afterwards. */
+  refresh() {
+    this.#wanted = true;
+    if (!this.#looping) this.#loop();
+  }
+
+  async #loop() {
+    this.#looping = true;
+    while (this.#wanted && this.#socket.connected) {
+      this.#wanted = false;
+      const understood = await this.#fetchOnce().catch(() => false);
+      if (understood) continue;
+      this.#wanted = true;
+      await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
+    }
+    this.#looping = false;
+  }
+
+  async #fetchOnce() {
+    const eventsBefore = this.#statusEvents;
+    const [status, history] = await Promise.all([fetchJson("api/status"), fetchJson(HISTORY_URL)]);
+    this.#model.clockOffset = status.clockOffset;
+    // A status that came by socket meanwhile is the newer one.
+    if (this.#statusEvents === eventsBefore) this.#model.applyStatus(status.body);
+    if (this.#model.run !== (history.body.run ?? null)) return false;
+    this.#model.replaceSeries(history.body);
+    this.#applyHeld();
+    this.#model.complete = true;
+    this.#model.changed();
+    return true;
+  }
+
+  #applyHeld() {
+    const held = this.#held;
+    this.#held = [];
+    for (const update of held) {
+      if (update.run === this.#model.run) this.#model.applyUpdate(update);
+    }
+  }
+}
