@@ -10,6 +10,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable
+from itertools import zip_longest
 from typing import Any, Protocol
 
 from quadra import __version__
@@ -92,10 +93,9 @@ class Feed:
     def _send_events(self) -> None:
         """Everything that happened since the last round, in order; of many saves in a row the newest is enough."""
         events = [self._events.popleft() for _ in range(len(self._events))]
-        for event, following in zip(events, [*events[1:], None], strict=True):
-            if event.kind == "saved" and following is not None and following.kind == "saved":
-                continue
-            self._send_event(event)
+        for event, following in zip_longest(events, events[1:]):
+            if not (event.kind == "saved" and following is not None and following.kind == "saved"):
+                self._send_event(event)
         if events:
             self._sender.send("training_status", describe(self._view()))
 

@@ -45,6 +45,7 @@ def test_a_neuron_may_spike_in_a_row_and_be_driven_below_zero() -> None:
 
 def test_a_membrane_at_the_threshold_does_not_spike() -> None:
     assert run([1.0, 0.0]) == (pytest.approx([1.0, 0.95]), [0.0, 0.0])
+    assert run([0.0, 1.0, 0.0]) == (pytest.approx([0.0, 1.0, 0.95]), [0.0, 0.0, 0.0])
     assert run([1.0000001192092896, 0.0])[1] == [1.0, 0.0]  # the next float32
 
 

@@ -195,13 +195,15 @@ def test_closing_keeps_the_place(tmp_path: Path) -> None:
 
 
 def test_the_place_in_another_text_is_its_beginning(tmp_path: Path) -> None:
-    first = Corpus(text_file(tmp_path, "one\ntwo\nthree\n", "first"))
-    other = Corpus(text_file(tmp_path, "uno\ndos\ntres\n", "other"))
-    for corpus in (first, first, other):
+    for name in ("first", "other"):
+        for file in ("a", "b"):
+            text_file(tmp_path / name, f"{name} {file} one\n{name} {file} two\n", file)
+    first, other = Corpus(tmp_path / "first"), Corpus(tmp_path / "other")
+    for corpus in (first, first, first, other):
         corpus.next_line()
     other.load_state_dict(first.state_dict())
     assert first.fingerprint != other.fingerprint
-    assert other.next_line() == "uno"
+    assert [other.next_line() for _ in range(2)] == ["other a one", "other a two"]
 
 
 def test_the_fingerprint_is_of_the_content_not_of_the_path(tmp_path: Path) -> None:
