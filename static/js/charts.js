@@ -39,7 +39,7 @@ function options() {
     interaction: { mode: "index", intersect: false, axis: "x" },
     scales: {
       x: { type: "linear", ticks: { maxTicksLimit: 7, maxRotation: 0, precision: 0, includeBounds: false } },
-      y: { grace: "4%", ticks: { maxTicksLimit: 6 } },
+      y: { ticks: { maxTicksLimit: 6 } },
     },
     plugins: { legend: { display: false }, tooltip: tooltip() },
   };
