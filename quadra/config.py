@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -82,30 +82,69 @@ class TrainingConfig:
         ):
             _require_whole(name, getattr(self, name), 1, 10_000)
         _require_whole("synthetic_samples", self.synthetic_samples, 0, 10_000)
-        for name, value in asdict(self).items():
-            if isinstance(value, float) and not math.isfinite(value):
-                raise ConfigurationError(name, f"must be a finite number, not {value}")
-        if self.device != "cpu" and self.device.split(":")[0] != "cuda":
+        for name, (least, most) in _RANGES.items():
+            _require_number(name, getattr(self, name), least, most)
+        if not isinstance(self.syntropy_decays, tuple) or not self.syntropy_decays:
+            raise ConfigurationError("syntropy_decays", f"must be numbers from 0 to 1, not {self.syntropy_decays!r}")
+        for decay in self.syntropy_decays:
+            _require_number("syntropy_decays", decay, 0.0, 1.0)
+        if not (self.corpus is None or isinstance(self.corpus, str)):
+            raise ConfigurationError("corpus", f"must be the path of a text file or folder, not {self.corpus!r}")
+        if not (isinstance(self.device, str) and re.fullmatch(r"cpu|cuda(:\d+)?", self.device)):
             raise ConfigurationError("device", f"must be cpu, cuda or cuda:<number>, not {self.device!r}")
 
     def as_dict(self) -> dict[str, Any]:
         """The configuration as builtins only, for a saved state."""
-        return {**asdict(self), "syntropy_decays": list(self.syntropy_decays)}
+        values = {name: float(value) if isinstance(value, float) else value for name, value in asdict(self).items()}
+        return {**values, "syntropy_decays": [float(decay) for decay in self.syntropy_decays]}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> TrainingConfig:
         """The configuration of a saved state; raises ConfigurationError for one that this version cannot run."""
+        if not isinstance(values, Mapping):
+            raise ConfigurationError("configuration", f"is a {type(values).__name__}, not a dictionary")
         known = {field.name for field in fields(cls)}
         unknown = sorted(str(name) for name in set(values) - known)
         if unknown:
             raise ConfigurationError(unknown[0], "is a setting that this version does not know")
         cleaned = dict(values)
-        if "syntropy_decays" in cleaned:
-            cleaned["syntropy_decays"] = tuple(cleaned["syntropy_decays"])
         try:
+            if "syntropy_decays" in cleaned:
+                cleaned["syntropy_decays"] = tuple(cleaned["syntropy_decays"])
             return cls(**cleaned)
         except (TypeError, ValueError, AttributeError) as error:
             raise ConfigurationError("configuration", f"holds a value of the wrong kind: {error}") from error
+
+
+_RANGES = {
+    "membrane_decay": (0.0, 1.0),
+    "firing_threshold": (1e-6, 1e6),
+    "surrogate_slope": (0.0, 1e6),
+    "start_deviation": (0.0, 1e6),
+    "learning_rate": (0.0, 1e3),
+    "adam_beta1": (0.0, 0.999999),
+    "adam_beta2": (0.0, 0.999999),
+    "adam_epsilon": (1e-30, 1.0),
+    "exploration": (0.0, 1.0),
+    "q_rate": (0.0, 1.0),
+    "q_discount": (0.0, 1.0),
+    "set_point": (-1.0, 1.0),
+    "high_variance": (0.0, 1e6),
+    "field_decay": (0.0, 1.0),
+    "syntropy_tolerance": (0.0, 1e6),
+    "syntropy_correction": (0.0, 1.0),
+    "pattern_rate": (0.0, 1.0),
+    "reward_decay": (0.0, 1.0),
+    "plasticity_growth": (1.0, 1e3),
+    "plasticity_shrink": (1e-3, 1.0),
+    "plasticity_least": (1e-6, 1e6),
+    "plasticity_most": (1e-6, 1e6),
+}
+
+
+def _require_number(name: str, value: object, least: float, most: float) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value <= most:
+        raise ConfigurationError(name, f"must be a number from {least} to {most}, not {value!r}")
 
 
 def _require_whole(name: str, value: object, least: int, most: int) -> None:

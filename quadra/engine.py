@@ -57,6 +57,7 @@ class Engine:
     def __init__(self, config: TrainingConfig, corpus: Corpus) -> None:
         if config.seed is None:
             raise ValueError("an engine needs a seed")
+        use_processor_modes(config)  # before torch starts threads of its own: they keep the mode they were born with
         self.config = config
         self.corpus = corpus
         self.iteration = 0
@@ -75,9 +76,9 @@ class Engine:
             "field": (config.field_size,),
             "syntropy_fields": (len(config.syntropy_decays), config.field_size),
             "centroids": (config.patterns, config.field_size),
-            "wins": (config.patterns,),
         }
         self._state = FlatTensors.zeros(self._shapes, config.device)
+        self._wins = torch.zeros(config.patterns, dtype=torch.int64, device=config.device)  # a float would stop at 2^24
         self._before = torch.zeros_like(self._state.flat)
         size = FlatTensors.flat_size(shapes)
         self._parameters, self._first_moments, self._second_moments = (
@@ -129,12 +130,14 @@ class Engine:
 
     def _begin(self) -> None:
         self._before.copy_(self._state.flat)
+        self._wins_before = self._wins.clone()
         self._adam_steps_before = self._adam_steps
         self.q_table.begin()
 
     def _undo(self) -> None:
         """All that training changes goes back; the place in the text and the generators stay advanced."""
         self._state.flat.copy_(self._before)
+        self._wins.copy_(self._wins_before)
         self._adam_steps = self._adam_steps_before
         self.q_table.undo()
 
@@ -145,7 +148,7 @@ class Engine:
         action = self._move_field(x)
         remember(self._state["syntropy_fields"], self.field, self._decays)
         regulate(self._state["syntropy_fields"], self.config)
-        pattern = recognize(self.field, self._state["centroids"], self._state["wins"], self.config.pattern_rate)
+        pattern = recognize(self.field, self._state["centroids"], self._wins, self.config.pattern_rate)
         variance, mean = torch.stack(torch.var_mean(self.field)).tolist()
         if not self.is_finite():
             raise _VoidIterationError
@@ -246,6 +249,7 @@ class Engine:
                 **{part: {name: _of_network(copy, part, name) for name in NETWORKS} for part in _LEARNED[1:]},
             },
             **{name: copy[name] for name in _FIELDS},
+            "wins": self._wins.to("cpu", copy=True),
             "q_table": self.q_table.state_dict()["table"],
             "generators": {
                 "samples": self._samples.get_state(),
@@ -268,6 +272,7 @@ class Engine:
                 for name, value in state["optimizer"][part][network].items():
                     tensors[f"{part}/{network}.{name}"] = value
         self._state.load_state_dict(tensors)
+        self._wins.copy_(state["wins"])
         self._adam_steps = int(state["optimizer"]["step"])
         generators = state["generators"]
         self.q_table.load_state_dict({"table": state["q_table"], "generator": generators["exploration"]})
@@ -280,7 +285,7 @@ class Engine:
 
 
 _LEARNED = ("parameters", "exp_avg", "exp_avg_sq")  # the order in which they lie in the state's buffer
-_FIELDS = ("field", "syntropy_fields", "centroids", "wins")
+_FIELDS = ("field", "syntropy_fields", "centroids")
 
 
 def use_processor_modes(config: TrainingConfig) -> None:

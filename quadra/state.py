@@ -39,8 +39,7 @@ from quadra.text import Corpus
 
 log = logging.getLogger("quadra")
 
-_MANY_CELLS = 20_000  # field size from which more than one thread makes a step faster
-_MOST_THREADS = 8
+_THREADS = 1  # of a step: on small fields more threads cost more than they bring
 
 
 @dataclass(frozen=True)
@@ -382,10 +381,7 @@ class TrainingState:
 
 def _with_threads(config: TrainingConfig) -> TrainingConfig:
     """The configuration with its thread count fixed, because a run's bits depend on it."""
-    if config.threads is not None:
-        return config
-    many = config.field_size >= _MANY_CELLS
-    return replace(config, threads=min(os.cpu_count() or 1, _MOST_THREADS) if many else 1)
+    return config if config.threads is not None else replace(config, threads=_THREADS)
 
 
 def _reason(place: Path, error: BadFileError) -> str:

@@ -17,7 +17,7 @@ from quadra.errors import CorpusError
 BUILT_IN = Path(__file__).with_name("corpus.txt")
 BUILT_IN_NAME = "built-in corpus"
 LONGEST_LINE = 10_000  # characters; the rest of a longer line is skipped
-_MOST_BYTES = 4 * LONGEST_LINE  # a UTF-8 character has at most four bytes
+_MOST_BYTES = 4 * LONGEST_LINE + 3  # a UTF-8 character has at most four bytes, a byte order mark three
 _READ_SIZE = 1 << 20
 _FULLY_HASHED = 256 << 20  # larger corpora are fingerprinted by samples, so that a start stays quick
 _SAMPLES = 64

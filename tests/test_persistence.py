@@ -19,7 +19,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quadra import persistence
+from quadra import persistence, pickles
 from quadra.errors import (
     BadFileError,
     DamagedFileError,
@@ -32,6 +32,7 @@ from quadra.errors import (
 from quadra.folder import FILES, METRICS, SYSTEM, WEIGHTS
 from quadra.persistence import SavedState, read, write
 from quadra.records import FORMAT_VERSION, seal
+from tests.model_helpers import differences
 from tests.state_helpers import (
     RUN_A,
     RUN_B,
@@ -381,10 +382,8 @@ def flips_unnoticed(folder: Path, name: str, bits: range) -> Iterator[str]:
 
 def same_content(one: bytes, other: bytes) -> bool:
     """Whether a flip changed only how the same data are written down."""
-    try:
-        return pickletools.optimize(pickle.dumps(pickle.loads(one), 4)) == pickletools.optimize(pickle.dumps(pickle.loads(other), 4))
-    except Exception:  # noqa: BLE001  # a flipped pickle can raise anything
-        return False
+    values, changed = (pickles.loads(content, "either", arrays=True) for content in (one, other))
+    return differences(values, changed) == []
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -429,7 +428,7 @@ def test_field_sizes_that_disagree_are_a_mismatch(folder: Path) -> None:
 
 
 def test_a_record_that_disagrees_with_its_own_file_is_a_mismatch(folder: Path, saves: list[SavedState]) -> None:
-    for change in ({"field_size": 9}, {"seed": 99}, {"iteration_count": 4}):
+    for change in ({"field_size": 9}, {"iteration_count": 4}):
         write(folder, replace(saves[-1], record=replace(saves[-1].record, **change)))
         with pytest.raises(BadFileError):
             read(folder)
