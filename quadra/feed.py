@@ -7,6 +7,7 @@ thinned set where they are many), unless it has not taken its last message yet: 
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -85,8 +86,9 @@ class Feed:
 
     def _round(self) -> None:
         try:
+            idle = self._idle_clients()  # before the events go out: what they put in a queue must not count as slowness
             self._send_events()
-            self._send_points(self._view())
+            self._send_points(self._view(), idle)
         except Exception:
             log.exception("An update could not be sent; the next one carries what it held")
 
@@ -141,13 +143,18 @@ class Feed:
         with self._lock:
             self._places = dict.fromkeys(self._places, (run, iteration_count))
 
-    def _send_points(self, view: View) -> None:
+    def _idle_clients(self) -> list[str]:
+        with self._lock:
+            clients = list(self._places)
+        return [client for client in clients if not self._sender.is_busy(client)]
+
+    def _send_points(self, view: View, clients: list[str]) -> None:
         if view.result is None:
             return
         with self._lock:
-            places = dict(self._places)
+            places = {client: self._places[client] for client in clients if client in self._places}
         for client, (run, sent) in places.items():
-            if run == view.status.run and sent < view.iteration_count and not self._sender.is_busy(client):
+            if run == view.status.run and sent < view.iteration_count:
                 self._sender.send("metrics_update", update(view, sent), client)
                 self._advance(client, (run, sent), view.iteration_count)
 
@@ -181,9 +188,11 @@ def current_metrics(view: View) -> dict[str, Any] | None:
     """The newest iteration's metrics as they are shown; None before the first."""
     if view.result is None:
         return None
-    metrics = view.result.as_dict()
-    metrics["text"] = metrics["text"][:_LONGEST_TEXT]
-    return metrics
+    metrics = {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in view.result.as_dict().items()
+    }
+    return {**metrics, "text": view.result.text[:_LONGEST_TEXT]}
 
 
 def describe(view: View) -> dict[str, Any]:

@@ -83,7 +83,8 @@ class History:
         """Iterations start..end (counted from 1, inclusive, cut to what there is), at most `points` of them.
 
         Where that is fewer than there are, the range is divided into equal buckets, and of each bucket the last
-        iteration and those with the smallest and largest value of every series stay, so that every extreme stays visible.
+        iteration and those with the smallest and largest value of every series stay, so that every extreme stays visible;
+        of the range, the first and the last iteration stay.
         """
         rows = self.rows()
         start, end = max(start, 1), min(end, len(rows))
@@ -105,9 +106,9 @@ def rows_of(columns: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
 def _extremes(rows: NDArray[np.float32], points: int) -> NDArray[np.intp]:
     """Indices of the rows that stay; at most `points`, ascending."""
     per_bucket = 2 * len(SERIES) + 1
-    buckets = max(1, points // per_bucket)
+    buckets = max(1, (points - 1) // per_bucket)
     edges = np.linspace(0, len(rows), buckets + 1).astype(np.intp)
-    kept = [edges[1:] - 1]
+    kept = [edges[:1], edges[1:] - 1]
     for first, last in pairwise(edges):
         bucket = rows[first:last]
         kept.append(first + bucket.argmin(0))

@@ -73,7 +73,9 @@ def assert_same_state(left: SavedState, right: SavedState) -> None:
     assert (left.record, left.config) == (right.record, right.config)
     names = set(left.engine) & set(right.engine)
     assert {"field_update", "optimizer", "q_table", "generators", "neuroplasticity", "corpus"} <= names
-    assert_same({name: left.engine[name] for name in sorted(names)}, {name: right.engine[name] for name in sorted(names)})
+    assert_same(
+        {name: left.engine[name] for name in sorted(names)}, {name: right.engine[name] for name in sorted(names)}
+    )
     assert differences(left.rows, right.rows) == []
 
 

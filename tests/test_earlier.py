@@ -158,7 +158,7 @@ def test_a_run_without_an_iteration_is_read(tmp_path: Path) -> None:
         train(state, 1)
 
 
-def test_where_the_new_runs_text_is_not_there_the_built_in_one_serves_or_the_reason_is_logged(tmp_path: Path) -> None:
+def test_a_missing_text_for_new_runs_makes_no_load_raise(tmp_path: Path) -> None:
     write_earlier(tmp_path / "state")
     with opened(tmp_path / "state", corpus=str(tmp_path / "gone.txt")) as state:
         assert state.load_state() in (True, False)

@@ -154,8 +154,12 @@ def test_a_replaced_file_holds_the_new_content(tmp_path: Path) -> None:
         assert files_of(tmp_path) == {FILES[0]: content}
 
 
-@pytest.mark.parametrize(("operation", "code"), [("fsync", errno.EIO), ("replace", errno.EACCES), ("fsync", errno.ENOSPC)])
-def test_a_replacement_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path, operation: str, code: int) -> None:
+@pytest.mark.parametrize(
+    ("operation", "code"), [("fsync", errno.EIO), ("replace", errno.EACCES), ("fsync", errno.ENOSPC)]
+)
+def test_a_replacement_that_fails_leaves_the_old_file_and_nothing_else(
+    tmp_path: Path, operation: str, code: int
+) -> None:
     path = tmp_path / FILES[0]
     path.write_bytes(b"old")
     with fault(1, OSError(code, os.strerror(code)), (operation,)), pytest.raises(OSError, match=os.strerror(code)):
@@ -312,7 +316,13 @@ def test_nothing_is_set_aside_where_nothing_is(tmp_path: Path) -> None:
 
 def full_folder(path: Path) -> set[str]:
     """A folder with states in every place, and with the user's own things beside them; returns the names of those."""
-    for place in (path, path / RUNS / RUN_A, path / RUNS / RUN_B, path / SET_ASIDE / STAMP, path / SET_ASIDE / f"{STAMP}-1"):
+    for place in (
+        path,
+        path / RUNS / RUN_A,
+        path / RUNS / RUN_B,
+        path / SET_ASIDE / STAMP,
+        path / SET_ASIDE / f"{STAMP}-1",
+    ):
         three_files(place, "ours")
     mine = {
         "notes.txt",

@@ -230,7 +230,10 @@ def test_a_reader_sees_only_complete_rows_while_rows_are_appended() -> None:
             last_look = done.is_set()
             rows = history.rows()
             expected = np.arange(max(1, len(rows) - 50), len(rows) + 1, dtype=np.float32)
-            if not (rows[-50:] == expected[-50:, None]).all() or not (rows[:50, 0] == np.arange(1, 51)[: len(rows)]).all():
+            if (
+                not (rows[-50:] == expected[-50:, None]).all()
+                or not (rows[:50, 0] == np.arange(1, 51)[: len(rows)]).all()
+            ):
                 faults.append(len(rows))
             next(looks)
             if last_look:

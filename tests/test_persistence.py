@@ -98,7 +98,9 @@ def test_a_run_without_an_iteration_is_read_back_to_the_bit(tmp_path: Path) -> N
 @given(
     field_size=st.integers(2, 40), patterns=st.integers(1, 4), seed=st.integers(0, 2**53 - 1), count=st.integers(0, 4)
 )
-def test_runs_of_any_size_are_read_back_to_the_bit(tmp_path_factory: pytest.TempPathFactory, count: int, **sizes: int) -> None:
+def test_runs_of_any_size_are_read_back_to_the_bit(
+    tmp_path_factory: pytest.TempPathFactory, count: int, **sizes: int
+) -> None:
     (state,) = saved_states(count, **sizes)
     assert_same_state(read(write_state(tmp_path_factory.mktemp("state"), state)), state)
 
@@ -160,7 +162,15 @@ def test_stock_pickle_reads_the_system_state_with_builtins_only(folder: Path, sa
 def modules_named(content: bytes) -> set[str]:
     """The modules that a pickle takes something from."""
     opcodes = list(pickletools.genops(content))
-    assert not {opcode.name for opcode, _, _ in opcodes} & {"GLOBAL", "INST", "EXT1", "EXT2", "EXT4", "PERSID", "BINPERSID"}
+    assert not {opcode.name for opcode, _, _ in opcodes} & {
+        "GLOBAL",
+        "INST",
+        "EXT1",
+        "EXT2",
+        "EXT4",
+        "PERSID",
+        "BINPERSID",
+    }
     named, texts, memo = set(), [], {}
     for opcode, argument, _ in opcodes:
         if opcode.name in {"SHORT_BINUNICODE", "BINUNICODE"}:
@@ -177,7 +187,9 @@ def modules_named(content: bytes) -> set[str]:
 @pytest.mark.parametrize("corpus", [None, "/" + "/".join(["folder of texts"] * 20)])
 def test_the_system_state_is_small(tmp_path: Path, saves: list[SavedState], corpus: str | None) -> None:
     place = {**saves[0].engine["corpus"], "path": corpus}
-    state = replace(saves[0], config=replace(saves[0].config, corpus=corpus), engine={**saves[0].engine, "corpus": place})
+    state = replace(
+        saves[0], config=replace(saves[0].config, corpus=corpus), engine={**saves[0].engine, "corpus": place}
+    )
     size = (write_state(tmp_path, state) / SYSTEM).stat().st_size
     assert 500 <= size <= (2048 if corpus is None else 4096)
 
@@ -531,7 +543,9 @@ def test_a_history_that_is_no_series_of_numbers_is_refused_and_named(folder: Pat
     assert refused.value.file == METRICS
 
 
-@pytest.mark.parametrize("value", [None, 5, "text", [], {"field_size": "8"}, {"warp": 9}, {"syntropy_decays": 5}], ids=repr)
+@pytest.mark.parametrize(
+    "value", [None, 5, "text", [], {"field_size": "8"}, {"warp": 9}, {"syntropy_decays": 5}], ids=repr
+)
 def test_a_configuration_that_cannot_be_run_is_refused_and_named(folder: Path, value: object) -> None:
     rewrite(folder, WEIGHTS, lambda values: values.update(configuration=value))
     with pytest.raises(BadFileError) as refused:

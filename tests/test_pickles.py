@@ -98,7 +98,9 @@ def test_the_code_of_these_tests_would_run_in_stock_pickle() -> None:
     assert RAN == ["(1,)"]
 
 
-@pytest.mark.parametrize("target", [b"cos\nsystem\n", b"cbuiltins\neval\n", b"cposix\nsystem\n", b"cquadra.folder\nos.system\n"])
+@pytest.mark.parametrize(
+    "target", [b"cos\nsystem\n", b"cbuiltins\neval\n", b"cposix\nsystem\n", b"cquadra.folder\nos.system\n"]
+)
 def test_code_named_by_hand_is_refused(target: bytes) -> None:
     with pytest.raises(DamagedFileError, match="not plain data"):
         loads(target + b"(S'true'\ntR.", FILE, arrays=True)
@@ -172,7 +174,9 @@ def test_what_is_written_names_nothing_but_numpy_arrays() -> None:
     assert {name for name in names if name.startswith("numpy")} <= {"numpy", "numpy._core.multiarray"}
 
 
-@pytest.mark.parametrize("content", [b"", b".", b"\x80\x04", b"N.", b"]." + b"x", b"K\x05.", b"PK\x03\x04", b"\xff" * 100])
+@pytest.mark.parametrize(
+    "content", [b"", b".", b"\x80\x04", b"N.", b"]." + b"x", b"K\x05.", b"PK\x03\x04", b"\xff" * 100]
+)
 def test_what_is_no_pickled_dictionary_is_refused(content: bytes) -> None:
     with pytest.raises(DamagedFileError) as refused:
         loads(content, FILE, arrays=True)
@@ -201,7 +205,10 @@ FORGED_SHAPES = {
     "in the start of an array": lambda: Call(np._core.multiarray._reconstruct, np.ndarray, HUGE, b"b"),  # type: ignore[attr-defined]
     "in an array's state": lambda: Call(
         np._core.multiarray._reconstruct,  # type: ignore[attr-defined]
-        np.ndarray, (0,), b"b", state=(1, HUGE, np.dtype("f4"), False, b"1234"),
+        np.ndarray,
+        (0,),
+        b"b",
+        state=(1, HUGE, np.dtype("f4"), False, b"1234"),
     ),  # fmt: skip
     "in a call of the class": lambda: Call(np.ndarray, HUGE, np.dtype("i1")),
     "in a call of the class with steps of zero": lambda: Call(np.ndarray, HUGE, np.dtype("i1"), b"1", 0, (0,)),

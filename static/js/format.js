@@ -22,7 +22,8 @@ export function whole(value) {
 /** @param {?number} value @returns {string} four significant digits: "0.05123" */
 export function metric(value) {
   if (value == null) return NOTHING;
-  const tiny = value !== 0 && Math.abs(value) < 1e-4;
+  if (value === 0) return "0";
+  const tiny = Math.abs(value) < 1e-4;
   return tiny ? SCIENTIFIC.format(value) : FOUR_DIGITS.format(value);
 }
 
