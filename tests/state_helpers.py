@@ -65,7 +65,8 @@ def content(state: TrainingState) -> dict[str, Any]:
 
 def assert_same(left: Mapping[str, Any], right: Mapping[str, Any]) -> None:
     """Equal to the bit."""
-    assert differences(dict(left), dict(right)) == []
+    places = differences(dict(left), dict(right))
+    assert not places, f"not the same: {places[:10]}"
 
 
 def assert_same_state(left: SavedState, right: SavedState) -> None:

@@ -23,13 +23,13 @@ function createChart(name) {
   const chart = new globalThis.Chart(byId(`${name}-chart`), {
     type: "line",
     data: { labels: [], datasets: [{ data: [], borderWidth: 1.5, pointHoverRadius: 3, tension: 0 }] },
-    options: options(),
+    options: options(name),
   });
   paint(chart, name);
   return chart;
 }
 
-function options() {
+function options(name) {
   return {
     animation: false,
     responsive: true,
@@ -39,7 +39,8 @@ function options() {
     interaction: { mode: "index", intersect: false, axis: "x" },
     scales: {
       x: { type: "linear", ticks: { maxTicksLimit: 7, maxRotation: 0, precision: 0, includeBounds: false } },
-      y: { ticks: { maxTicksLimit: 6 } },
+      // What cannot be negative is not drawn with room below zero.
+      y: { min: ["loss", "variance"].includes(name) ? 0 : undefined, ticks: { maxTicksLimit: 6 } },
     },
     plugins: { legend: { display: false }, tooltip: tooltip() },
   };

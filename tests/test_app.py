@@ -1,0 +1,253 @@
+"""`python app.py` as its users meet it: options, signals, exit codes, exact resume, real kills."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from quadra import TrainingConfig, TrainingState
+from tests.server import PATIENCE, ROOT, Client, Server
+
+
+def refused(tmp_path: Path, *options: str, environment: dict[str, str] | None = None) -> str:
+    """The one line on stderr of a start that must be refused with exit code 2, having touched nothing."""
+    folder = tmp_path / "untouched"
+    result = subprocess.run(
+        [sys.executable, str(ROOT / "app.py"), "--state-dir", str(folder), *options],
+        env={**os.environ, **(environment or {})},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert result.returncode == 2, result
+    assert not folder.exists()
+    assert result.stdout == ""
+    assert len(result.stderr.splitlines()) == 1, result.stderr
+    return result.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (["--port", "none"], "--port"),
+        (["--port", "70000"], "--port"),
+        (["--save-every", "-1"], "--save-every"),
+        (["--pace", "0"], "--pace"),
+        (["--pace", "nan"], "--pace"),
+        (["--field-size", "1"], "field_size"),
+        (["--seed", "-4"], "seed"),
+        (["--threads", "0"], "threads"),
+        (["--device", "tpu"], "device"),
+        (["--corpus", "/no/such/file"], "/no/such/file"),
+        (["--no-such-option"], "--no-such-option"),
+        (["--host", "256.1.1.1"], "256.1.1.1"),
+    ],
+)
+def test_a_bad_option_is_one_line_and_exit_code_two(tmp_path: Path, options: list[str], named: str) -> None:
+    assert named in refused(tmp_path, *options)
+
+
+def test_a_bad_environment_variable_is_refused_too(tmp_path: Path) -> None:
+    assert "--pace" in refused(tmp_path, environment={"QUADRA_PACE": "slow"})
+    assert "QUADRA_RESUME" in refused(tmp_path, environment={"QUADRA_RESUME": "perhaps"})
+
+
+def test_a_corpus_without_a_line_is_refused(tmp_path: Path) -> None:
+    empty = tmp_path / "empty.txt"
+    empty.write_text("\n  \n")
+    assert "no line" in refused(tmp_path, "--corpus", str(empty))
+
+
+def test_a_port_in_use_is_refused(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        assert "in use" in refused(tmp_path, "--port", str(taken.getsockname()[1]))
+
+
+def test_a_folder_that_another_server_holds_is_refused_with_its_process_number(tmp_path: Path) -> None:
+    folder = tmp_path / "state"
+    with Server(folder) as server:
+        second = subprocess.run(
+            [sys.executable, str(ROOT / "app.py"), "--port", "0", "--state-dir", str(folder)],
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+        assert second.returncode == 2
+        assert f"process {server.process.pid}" in second.stderr
+
+
+def test_a_state_directory_that_is_a_file_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("mine")
+    result = subprocess.run(
+        [sys.executable, str(ROOT / "app.py"), "--port", "0", "--state-dir", str(file)],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert result.returncode == 2
+    assert len(result.stderr.splitlines()) == 1
+    assert file.read_text() == "mine"
+
+
+def test_the_command_line_wins_over_the_environment(tmp_path: Path) -> None:
+    environment = {"QUADRA_FIELD_SIZE": "12", "QUADRA_SEED": "5"}
+    with Server(tmp_path / "state", "--seed", "6", environment=environment) as server:
+        status = server.get("/api/status")
+    assert (status["field_size"], status["seed"]) == (12, 6)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_finishes_saves_and_exits_zero(tmp_path: Path, number: int) -> None:
+    with Server(tmp_path / "state", "--pace", "max", "--save-every", "0", "--field-size", "8") as server:
+        with Client(server.url) as client:
+            client.ask("initialize_system")
+            client.ask("start_training")
+            shown = client.wait_for("metrics_update", lambda payload: payload["iteration"] >= 20)["iteration"]
+        assert server.end(number) == 0
+    saved = [line for line in server.lines if "State saved" in line]
+    assert len(saved) == 1
+    with TrainingState(tmp_path / "state") as state:
+        assert state.load_state()
+        assert f"✓ State saved: {state.iteration_count} iterations" in saved
+        assert state.iteration_count >= shown
+
+
+def test_a_signal_whose_save_fails_exits_one_with_the_reason(tmp_path: Path) -> None:
+    folder = tmp_path / "state"
+    with Server(folder, "--pace", "max", "--save-every", "0", "--field-size", "8") as server, Client(server.url) as client:
+        client.ask("initialize_system")
+        client.ask("start_training")
+        client.wait_for("metrics_update")
+        (folder / ".metrics_history.pkl.tmp").mkdir()  # root may write anywhere, but not a file where a folder stands
+        assert server.end() == 1
+    assert any(line.startswith("✗ Failed to save state: ") for line in server.lines)
+    assert any("could not be saved" in line for line in server.lines)
+
+
+def test_every_saved_line_is_true_at_that_instant(tmp_path: Path) -> None:
+    folder = tmp_path / "state"
+    with Server(folder, "--pace", "40", "--field-size", "8", "--seed", "3") as server, Client(server.url) as client:
+        client.ask("initialize_system")
+        client.ask("start_training", {"until": 60})
+        for _ in range(3):
+            said = int(server.wait_for("State saved").split()[3])
+            weights = torch.load(folder / "oscillator_weights.pth", weights_only=True)
+            assert weights["iteration_count"] >= said
+
+
+def test_a_killed_server_loses_at_most_ten_iterations_and_goes_on_to_the_same_bits(tmp_path: Path) -> None:
+    options = ("--pace", "max", "--field-size", "8", "--seed", "3")
+    with Server(tmp_path / "killed", *options) as server, Client(server.url) as client:
+        client.ask("initialize_system")
+        client.ask("start_training")
+        client.wait_for("metrics_update", lambda payload: payload["iteration"] > 30)
+        server.process.kill()
+        server.process.wait(PATIENCE)
+        shown = max(payload["iteration"] for payload in client.payloads("metrics_update"))
+    with Server(tmp_path / "killed", *options) as server, Client(server.url) as client:
+        restored = client.ask("load_state")["iteration_count"]
+        assert restored >= shown - 10
+        goal = restored + 50
+        client.ask("start_training", {"until": goal})
+        client.wait_for("training_status", lambda payload: payload["iteration_count"] == goal and not payload["running"])
+        assert server.end() == 0
+    assert_same_state(tmp_path / "killed", plain_run(tmp_path / "whole", goal))
+
+
+def test_exact_resume_through_the_command_line(tmp_path: Path) -> None:
+    options = ("--pace", "max", "--seed", "11", "--field-size", "30")
+    for start, goal in (("initialize_system", 100), ("load_state", 200)):
+        with Server(tmp_path / "parts", *options) as server, Client(server.url) as client:
+            assert client.ask(start)["ok"]
+            client.ask("start_training", {"until": goal})
+            client.wait_for("training_status", lambda p, goal=goal: p["iteration_count"] == goal and not p["running"])
+            assert server.end() == 0
+    assert_same_state(tmp_path / "parts", plain_run(tmp_path / "whole", 200, field_size=30, seed=11))
+
+
+def test_resume_goes_on_by_itself_after_a_kill(tmp_path: Path) -> None:
+    options = ("--pace", "max", "--field-size", "8", "--resume")
+    with Server(tmp_path / "state", *options) as server:
+        server.wait_for("State saved: ")
+        server.wait_for("State saved: ")
+        server.process.kill()
+        server.process.wait(PATIENCE)
+    last = max(int(line.split()[3]) for line in server.lines if "State saved" in line)
+    with Server(tmp_path / "state", *options) as server:
+        assert int(server.wait_for("State loaded").split()[3]) >= last
+        server.wait_for("Training started")
+        assert server.end() == 0
+
+
+def test_training_goes_on_when_the_browser_is_closed(tmp_path: Path) -> None:
+    with Server(tmp_path / "state", "--pace", "max", "--field-size", "8") as server:
+        with Client(server.url) as client:
+            client.ask("initialize_system")
+            client.ask("start_training")
+        before = server.get("/api/status")["iteration_count"]
+        deadline = time.monotonic() + PATIENCE
+        while server.get("/api/status")["iteration_count"] <= before:
+            assert time.monotonic() < deadline
+        assert server.get("/health")["running"] is True
+
+
+def test_a_foreign_text_is_learned(tmp_path: Path) -> None:
+    """A text that nobody here wrote: a licence, found at run time."""
+    found = [*Path("/usr/share/common-licenses").glob("*"), *Path(sys.prefix).glob("lib/**/LICENSE*")]
+    texts = [path for path in found if path.is_file() and path.stat().st_size > 5000]
+    if not texts:
+        pytest.skip("no licence text of a useful size is installed on this machine")
+    with Server(tmp_path / "state", "--corpus", str(texts[0]), "--pace", "max", "--seed", "1") as server:
+        with Client(server.url) as client:
+            client.ask("initialize_system")
+            client.ask("start_training", {"until": 300})
+            client.wait_for("training_status", lambda payload: payload["iteration_count"] == 300 and not payload["running"])
+        loss = server.get("/api/history")["loss"]
+    assert 0.4 < loss[0] < 0.6
+    assert sorted(loss[200:])[50] < 0.1
+
+
+def plain_run(folder: Path, goal: int, field_size: int = 8, seed: int = 3) -> Path:
+    """The same run in one go, without a server."""
+    with TrainingState(folder, TrainingConfig(field_size=field_size, seed=seed)) as state:
+        state.initialize()
+        for _ in range(goal):
+            state.step()
+        state.save("stopped")
+    return folder
+
+
+def assert_same_state(one: Path, other: Path) -> None:
+    """Weights, optimizer, Q-table, fields, generators and all four histories, to the bit."""
+    with TrainingState(one) as first, TrainingState(other) as second:
+        assert first.load_state()
+        assert second.load_state()
+        assert first.history.checksum() == second.history.checksum()
+        assert_same(first.engine.state_dict(), second.engine.state_dict(), "state")
+
+
+def assert_same(one: object, other: object, name: str) -> None:
+    if isinstance(one, torch.Tensor):
+        assert isinstance(other, torch.Tensor)
+        assert torch.equal(one, other), name
+    elif isinstance(one, dict):
+        assert isinstance(other, dict)
+        assert one.keys() == other.keys(), name
+        for key in one:
+            assert_same(one[key], other[key], f"{name}/{key}")
+    else:
+        assert one == other, name
