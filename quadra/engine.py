@@ -7,7 +7,9 @@ state is the next line of the corpus.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -57,7 +59,6 @@ class Engine:
     def __init__(self, config: TrainingConfig, corpus: Corpus) -> None:
         if config.seed is None:
             raise ValueError("an engine needs a seed")
-        use_processor_modes(config)  # before torch starts threads of its own: they keep the mode they were born with
         self.config = config
         self.corpus = corpus
         self.iteration = 0
@@ -66,8 +67,9 @@ class Engine:
         self.neuroplasticity = NeuroplasticityManager(config)
         self._samples = torch.Generator(config.device).manual_seed(_whole(samples_seed))
         self.newest: dict[str, Any] = {}  # what the newest iteration did, for people: pattern, text, action
-        self._allocate()
-        self._draw(torch.Generator().manual_seed(_whole(weights_seed)))
+        with processor_modes(config):  # before torch starts threads of its own: they keep the mode they were born with
+            self._allocate()
+            self._draw(torch.Generator().manual_seed(_whole(weights_seed)))
 
     def _allocate(self) -> None:
         config, shapes = self.config, parameter_shapes(self.config)
@@ -106,7 +108,10 @@ class Engine:
 
         Raises IntegrityError after three void iterations in a row; all values are then those of the last good one.
         """
-        use_processor_modes(self.config)
+        with processor_modes(self.config):
+            return self._step()
+
+    def _step(self) -> StepResult:
         for _ in range(self.config.strikes_in_a_row):
             line = self.corpus.next_line()
             self._begin()
@@ -284,15 +289,25 @@ class Engine:
         self.iteration = int(state["iteration_count"])
 
 
+_SMALLEST_NORMAL = sys.float_info.min
 _LEARNED = ("parameters", "exp_avg", "exp_avg_sq")  # the order in which they lie in the state's buffer
 _FIELDS = ("field", "syntropy_fields", "centroids")
 
 
-def use_processor_modes(config: TrainingConfig) -> None:
-    """Flush denormals and set the thread count for the calling thread: both are part of what a run's bits depend on."""
+@contextmanager
+def processor_modes(config: TrainingConfig) -> Iterator[None]:
+    """Flush denormals and set the thread count while a run computes: both are part of what its bits depend on.
+
+    The calling thread gets its own denormal mode back: other code on it may count on denormals.
+    """
+    flushed_before = _SMALLEST_NORMAL / 2.0 == 0.0
     torch.set_flush_denormal(True)
     if config.threads is not None and torch.get_num_threads() != config.threads:
         torch.set_num_threads(config.threads)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(flushed_before)
 
 
 def _of_network(tensors: Mapping[str, Tensor], part: str, network: str) -> dict[str, Tensor]:

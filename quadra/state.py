@@ -269,7 +269,8 @@ class TrainingState:
             )
             state = earlier.convert(candidate.folder, unsealed.weights, _with_threads(config), Corpus(config.corpus))
             persistence.require_finite(state)
-            return state
+            # A run of its own: the original files are then set aside as a run, not overwritten.
+            return replace(state, record=replace(state.record, run=secrets.token_hex(8)))
 
     def _revive(self, state: SavedState) -> tuple[Engine, tuple[str, ...]]:
         """An engine that continues a saved state, and what a person should know of the difference."""

@@ -128,7 +128,10 @@ def test_a_signal_finishes_saves_and_exits_zero(tmp_path: Path, number: int) -> 
 
 def test_a_signal_whose_save_fails_exits_one_with_the_reason(tmp_path: Path) -> None:
     folder = tmp_path / "state"
-    with Server(folder, "--pace", "max", "--save-every", "0", "--field-size", "8") as server, Client(server.url) as client:
+    with (
+        Server(folder, "--pace", "max", "--save-every", "0", "--field-size", "8") as server,
+        Client(server.url) as client,
+    ):
         client.ask("initialize_system")
         client.ask("start_training")
         client.wait_for("metrics_update")
@@ -163,7 +166,9 @@ def test_a_killed_server_loses_at_most_ten_iterations_and_goes_on_to_the_same_bi
         assert restored >= shown - 10
         goal = restored + 50
         client.ask("start_training", {"until": goal})
-        client.wait_for("training_status", lambda payload: payload["iteration_count"] == goal and not payload["running"])
+        client.wait_for(
+            "training_status", lambda payload: payload["iteration_count"] == goal and not payload["running"]
+        )
         assert server.end() == 0
     assert_same_state(tmp_path / "killed", plain_run(tmp_path / "whole", goal))
 
@@ -215,7 +220,9 @@ def test_a_foreign_text_is_learned(tmp_path: Path) -> None:
         with Client(server.url) as client:
             client.ask("initialize_system")
             client.ask("start_training", {"until": 300})
-            client.wait_for("training_status", lambda payload: payload["iteration_count"] == 300 and not payload["running"])
+            client.wait_for(
+                "training_status", lambda payload: payload["iteration_count"] == 300 and not payload["running"]
+            )
         loss = server.get("/api/history")["loss"]
     assert 0.4 < loss[0] < 0.6
     assert sorted(loss[200:])[50] < 0.1

@@ -69,7 +69,13 @@ def test_a_saved_configuration_that_is_no_mapping_is_refused(values: Any) -> Non
 
 
 def test_the_extremes_of_each_range_are_possible() -> None:
-    for name, value in (("field_size", 2), ("field_size", LARGEST_FIELD), ("seed", 0), ("seed", LARGEST_SEED)):
+    extremes: list[tuple[str, Any]] = [
+        ("field_size", 2),
+        ("field_size", LARGEST_FIELD),
+        ("seed", 0),
+        ("seed", LARGEST_SEED),
+    ]
+    for name, value in extremes:
         assert getattr(TrainingConfig(**{name: value}), name) == value
 
 

@@ -166,7 +166,7 @@ def test_a_missing_text_for_new_runs_makes_no_load_raise(tmp_path: Path) -> None
 
 NETWORK = earlier_weights()["nn1"]
 SMALLER = {**NETWORK, "fc1.weight": NETWORK["fc1.weight"][:, :5]}
-BAD = {
+BAD: dict[str, tuple[str, dict[str, Any]]] = {
     "unequal lengths": (METRICS, {"metrics": {"loss_history": [0.1, 0.2]}}),
     "NaN in a history": (METRICS, {"metrics": {"loss_history": [0.1, float("nan"), 0.3, 0.4]}}),
     "infinity in a history": (METRICS, {"metrics": {"reward_history": [0.1, float("inf"), 0.3, 0.4]}}),

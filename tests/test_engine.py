@@ -97,9 +97,27 @@ def in_fresh_thread(task: Callable[[], None]) -> None:
         pool.submit(task).result()
 
 
-def test_denormals_are_flushed_in_whatever_thread_a_step_runs() -> None:
+def test_denormals_are_flushed_while_a_step_runs_in_whatever_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[bool] = []
+
+    def watched(line: str, size: int) -> NDArray[np.float32]:
+        seen.append(denormal_survives())
+        return features(line, size)
+
+    monkeypatch.setattr(quadra.engine, "features", watched)
+
     def task() -> None:
         assert denormal_survives()
+        small_engine().step()
+        assert denormal_survives()  # the thread has its own mode back
+
+    in_fresh_thread(task)
+    assert seen == [False]
+
+
+def test_a_thread_that_flushes_denormals_already_goes_on_doing_so() -> None:
+    def task() -> None:
+        torch.set_flush_denormal(True)
         small_engine().step()
         assert not denormal_survives()
 

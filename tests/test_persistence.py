@@ -19,7 +19,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quadra import persistence, pickles
+from quadra import pickles
 from quadra.errors import (
     BadFileError,
     DamagedFileError,
@@ -30,8 +30,9 @@ from quadra.errors import (
     SaveError,
 )
 from quadra.folder import FILES, METRICS, SYSTEM, WEIGHTS
+from quadra.history import checksum_of
 from quadra.persistence import SavedState, read, write
-from quadra.records import FORMAT_VERSION, seal
+from quadra.records import FORMAT_VERSION, seal, verify
 from tests.model_helpers import differences
 from tests.state_helpers import (
     RUN_A,
@@ -71,7 +72,7 @@ def rewrite(folder: Path, name: str, change: Callable[[dict[str, Any]], object])
     path = folder / name
     if name == WEIGHTS:
         state = torch.load(path, weights_only=True)
-        kept = persistence.verify(path.read_bytes(), WEIGHTS)
+        kept = verify(path.read_bytes(), WEIGHTS)
         assert kept is not None
         change(state)
         buffer = io.BytesIO()
@@ -99,7 +100,7 @@ def test_a_run_without_an_iteration_is_read_back_to_the_bit(tmp_path: Path) -> N
     field_size=st.integers(2, 40), patterns=st.integers(1, 4), seed=st.integers(0, 2**53 - 1), count=st.integers(0, 4)
 )
 def test_runs_of_any_size_are_read_back_to_the_bit(
-    tmp_path_factory: pytest.TempPathFactory, count: int, **sizes: int
+    tmp_path_factory: pytest.TempPathFactory, count: int, **sizes: Any
 ) -> None:
     (state,) = saved_states(count, **sizes)
     assert_same_state(read(write_state(tmp_path_factory.mktemp("state"), state)), state)
@@ -171,14 +172,16 @@ def modules_named(content: bytes) -> set[str]:
         "PERSID",
         "BINPERSID",
     }
-    named, texts, memo = set(), [], {}
+    named: set[str] = set()
+    texts: list[str] = []
+    memo: dict[int, str | None] = {}
     for opcode, argument, _ in opcodes:
         if opcode.name in {"SHORT_BINUNICODE", "BINUNICODE"}:
-            texts.append(argument)
+            texts.append(str(argument))
         elif opcode.name == "MEMOIZE":
             memo[len(memo)] = texts[-1] if texts else None
         elif opcode.name in {"BINGET", "LONG_BINGET"}:
-            texts.append(memo[argument])
+            texts.append(memo[int(str(argument))] or "")
         elif opcode.name == "STACK_GLOBAL":
             named.add(texts[-2])
     return named
@@ -512,7 +515,6 @@ def nan_at(*path: Any) -> Callable[[dict[str, Any]], None]:
         ("field", 3),
         ("syntropy_fields", (1, 3)),
         ("centroids", (0, 0)),
-        ("wins", 0),
         ("q_table", "0.5", "update_field"),
         ("neuroplasticity", "plasticity"),
         ("neuroplasticity", "mean_reward"),
@@ -538,7 +540,7 @@ def test_a_history_with_a_number_that_is_not_finite_never_loads(
 ) -> None:
     rows = saves[-1].rows.copy()
     rows[2, column] = value
-    kept = replace(saves[-1].record, history_sha256=persistence.checksum_of(rows))
+    kept = replace(saves[-1].record, history_sha256=checksum_of(rows))
     write(folder, replace(saves[-1], rows=rows, record=kept))
     with pytest.raises(DamagedFileError, match="not finite") as refused:
         read(folder)
@@ -583,7 +585,7 @@ def test_code_in_the_weights_is_not_run_by_reading(folder: Path, tmp_path: Path)
             return os.mkdir, (str(tmp_path / "ran"),)
 
     state = torch.load(folder / WEIGHTS, weights_only=True)
-    kept = persistence.verify((folder / WEIGHTS).read_bytes(), WEIGHTS)
+    kept = verify((folder / WEIGHTS).read_bytes(), WEIGHTS)
     assert kept is not None
     buffer = io.BytesIO()
     torch.save({**state, "extra": Code()}, buffer)

@@ -866,12 +866,12 @@ def test_after_any_commands_in_any_order_every_saved_run_loads_to_the_bit(folder
         assert {listed.id for listed in state.catalog().states} >= set(saved) - {state.run}
     state.close()
     with opened(folder) as state:
-        for run, expected in saved.items():
+        for run, kept in saved.items():
             assert state.load_state(run)
-            if state.iteration_count == len(expected["rows"]):
-                assert_same(content(state), expected)
+            if state.iteration_count == len(kept["rows"]):
+                assert_same(content(state), kept)
             else:
-                assert state.iteration_count > len(expected["rows"])
+                assert state.iteration_count > len(kept["rows"])
 
 
 def keep(saved: dict[str, dict[str, Any]], state: TrainingState) -> None:
