@@ -146,13 +146,9 @@ def _check(config: TrainingConfig) -> None:
     if config.corpus is not None:
         Corpus(config.corpus).close()
     if config.device != "cpu":
-        import torch
+        from quadra.tensors import require_device
 
-        try:
-            torch.zeros(1, device=config.device)
-        except (RuntimeError, AssertionError) as error:
-            reason = str(error).splitlines()[0]
-            raise ConfigurationError("device", f"{config.device!r} cannot be used: {reason}") from error
+        require_device(config.device)
 
 
 def _listen(host: str, port: int) -> socket.socket:

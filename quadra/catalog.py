@@ -9,7 +9,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from quadra.errors import BadFileError
+import numpy as np
+
+from quadra.errors import BadFileError, DamagedFileError
 from quadra.folder import METRICS, SYSTEM, WEIGHTS, StateFolder, read_file
 from quadra.pickles import loads
 from quadra.records import Record, peek
@@ -122,9 +124,12 @@ def _earlier(place: Path) -> SavedSummary:
     metrics = loads(read_file(place / METRICS), METRICS, arrays=True)
     system = loads(read_file(place / SYSTEM), SYSTEM, arrays=True)
     size = system.get("field_size")
+    losses = metrics.get("loss_history")
+    if not isinstance(losses, (list, np.ndarray)):
+        raise DamagedFileError(METRICS, "its loss history is not a list of numbers")
     changed = (place / WEIGHTS).stat().st_mtime
     return SavedSummary(
-        id=earlier_id(read_file(place / WEIGHTS)), iteration_count=len(metrics.get("loss_history", ())),
+        id=earlier_id(read_file(place / WEIGHTS)), iteration_count=len(losses),
         saved_at=iso(datetime.fromtimestamp(changed, UTC)), ended="stopped", field_size=size if isinstance(size, int) else 0,
         seed=None, chosen=0, sequence=0, folder=place,
     )  # fmt: skip

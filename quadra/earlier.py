@@ -21,7 +21,7 @@ from quadra.engine import Engine
 from quadra.errors import DamagedFileError, MismatchError
 from quadra.folder import METRICS, SYSTEM, WEIGHTS
 from quadra.history import checksum_of, rows_of
-from quadra.persistence import HISTORY_KEYS, SavedState, read_plain, require_keys
+from quadra.persistence import HISTORY_KEYS, SavedState, as_series, read_plain, require_keys
 from quadra.records import Record
 from quadra.spiking import LAYERS
 from quadra.text import Corpus
@@ -41,10 +41,16 @@ def convert(folder: Path, weights: Mapping[str, Any], config: TrainingConfig, co
     require_keys(weights, WEIGHTS, (*_NAMES.values(), "field", "q_table"))
     system = read_plain(folder / SYSTEM, arrays=True)
     require_keys(system, SYSTEM, ("field_size", "integrity_strikes"))
+    strikes = system["integrity_strikes"]
+    if type(strikes) is not int or strikes < 0:
+        raise DamagedFileError(SYSTEM, "its integrity strikes are not a number")
     rows = _rows(folder)
-    config = _sized(config, weights, system["field_size"])
-    engine = _engine_state(Engine(config, corpus).state_dict(), weights)
-    engine["neuroplasticity"]["integrity_strikes"] = int(system["integrity_strikes"])
+    try:
+        config = _sized(config, weights, system["field_size"])
+        engine = _engine_state(Engine(config, corpus).state_dict(), weights)
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
+        raise DamagedFileError(WEIGHTS, f"it does not hold what belongs there: {error}") from error
+    engine["neuroplasticity"]["integrity_strikes"] = strikes
     engine["iteration_count"] = len(rows)
     return SavedState(_record(folder, config, rows), config, engine, rows, (WARNING,))
 
@@ -52,10 +58,7 @@ def convert(folder: Path, weights: Mapping[str, Any], config: TrainingConfig, co
 def _rows(folder: Path) -> NDArray[np.float32]:
     metrics = read_plain(folder / METRICS, arrays=True)
     require_keys(metrics, METRICS, tuple(HISTORY_KEYS))
-    try:
-        columns = {series: np.asarray(metrics[name], np.float32).ravel() for name, series in HISTORY_KEYS.items()}
-    except (TypeError, ValueError) as error:
-        raise DamagedFileError(METRICS, f"a history is not a list of numbers: {error}") from error
+    columns = {series: as_series(metrics[name], METRICS) for name, series in HISTORY_KEYS.items()}
     if len({len(column) for column in columns.values()}) != 1:
         raise MismatchError(METRICS, "its four histories have different lengths")
     rows = rows_of(columns)
@@ -69,10 +72,7 @@ def _sized(config: TrainingConfig, weights: Mapping[str, Any], field_size: objec
     field = int(weights["field"].numel())
     if field_size != field or field < SMALLEST_FIELD:
         raise MismatchError(SYSTEM, f"says field size {field_size}, but the weights have {field}")
-    try:
-        hidden = {name: int(weights[old]["fc1.weight"].shape[0]) for name, old in _NAMES.items()}
-    except (KeyError, TypeError, AttributeError, IndexError) as error:
-        raise MismatchError(WEIGHTS, f"its networks are not the three that belong there: {error}") from error
+    hidden = {name: int(weights[old]["fc1.weight"].shape[0]) for name, old in _NAMES.items()}
     return replace(
         config,
         field_size=field,

@@ -66,7 +66,9 @@ class Engine:
         self.q_table = QTable(config, choice_seed)
         self.neuroplasticity = NeuroplasticityManager(config)
         self._samples = torch.Generator(config.device).manual_seed(_whole(samples_seed))
-        self.newest: dict[str, Any] = {}  # what the newest iteration did, for people: pattern, text, action
+        self.newest: dict[str, Any] = dict(
+            _NOTHING_YET
+        )  # what the newest iteration did, for people: pattern, text, action
         with processor_modes(config):  # before torch starts threads of its own: they keep the mode they were born with
             self._allocate()
             self._draw(torch.Generator().manual_seed(_whole(weights_seed)))
@@ -285,10 +287,11 @@ class Engine:
             self._samples.set_state(generators["samples"])
         self.neuroplasticity.load_state_dict(state["neuroplasticity"])
         self.corpus.load_state_dict(state["corpus"])
-        self.newest = {"pattern": 0, "text": "", "action": "", **state.get("newest", {})}
+        self.newest = {**_NOTHING_YET, **state.get("newest", {})}
         self.iteration = int(state["iteration_count"])
 
 
+_NOTHING_YET = {"pattern": 0, "text": "", "action": ""}
 _SMALLEST_NORMAL = sys.float_info.min
 _LEARNED = ("parameters", "exp_avg", "exp_avg_sq")  # the order in which they lie in the state's buffer
 _FIELDS = ("field", "syntropy_fields", "centroids")

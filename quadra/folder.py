@@ -87,6 +87,7 @@ class StateFolder:
 
     def set_aside_run(self, run: str) -> None:
         """Copy the three present files into `runs/<run>/`, complete or not at all; an older copy there is replaced."""
+        self._require_no_link(RUNS)
         temporary, target = self.path / RUNS / f".{run}.tmp", self.path / RUNS / run
         _remove_folder(temporary)
         temporary.mkdir(parents=True)
@@ -109,6 +110,7 @@ class StateFolder:
         present = [name for name in FILES if os.path.lexists(folder / name)]
         if not present:
             return None
+        self._require_no_link(SET_ASIDE)
         target = self._new_set_aside_folder()
         for name in present:
             (folder / name).rename(target / name)
@@ -142,6 +144,12 @@ class StateFolder:
         (self.path / RESET_MARKER).touch()
         sync_folder(self.path)
         self._delete_states()
+
+    def _require_no_link(self, name: str) -> None:
+        if (self.path / name).is_symlink():
+            raise FolderUnusableError(
+                f"{self.path / name} is a link, and links are not followed. Put a folder in its place."
+            )
 
     def _delete_states(self) -> None:
         for file in self.deletable():

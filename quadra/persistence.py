@@ -108,6 +108,15 @@ def read_plain(path: Path, arrays: bool) -> dict[str, Any]:
     return pickles.loads(read_file(path), path.name, arrays)
 
 
+def as_series(values: object, file: str) -> NDArray[np.float32]:
+    """One history as an array; raises DamagedFileError for what is no list of numbers."""
+    plain = isinstance(values, list) and all(type(value) in (int, float) for value in values)
+    if plain or (isinstance(values, np.ndarray) and values.ndim == 1):
+        with np.errstate(over="ignore"):  # too large for single precision: refused later, as not finite
+            return np.asarray(values, np.float32)
+    raise DamagedFileError(file, "a history in it is not a list of numbers")
+
+
 def _metrics_file(state: SavedState) -> bytes:
     columns = {name: np.ascontiguousarray(state.rows[:, SERIES.index(series)]) for name, series in HISTORY_KEYS.items()}
     return pickles.dumps(
@@ -182,7 +191,7 @@ def _rows(folder: Path, record: Record) -> NDArray[np.float32]:
     if metrics.get("run", record.run) != record.run:
         raise MismatchError(METRICS, "belongs to another run than the weights")
     columns = {
-        series: np.asarray(metrics[name], np.float32)[: record.iteration_count] for name, series in HISTORY_KEYS.items()
+        series: as_series(metrics[name], METRICS)[: record.iteration_count] for name, series in HISTORY_KEYS.items()
     }
     lengths = {len(column) for column in columns.values()}
     if lengths != {record.iteration_count}:

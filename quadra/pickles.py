@@ -1,7 +1,11 @@
-"""Pickle files of plain data: written for stock tools, read without ever running what is in them."""
+"""Pickle files of plain data: written for stock tools, read without ever running what is in them.
+
+A checksum stands behind the end of the pickle, where stock tools do not look.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import io
 import pickle
 from collections.abc import Callable
@@ -15,18 +19,24 @@ PROTOCOL = 4  # arrays then need no more than the three names below
 
 _ARRAY_MODULES = ("numpy._core.multiarray", "numpy.core.multiarray")  # since and before numpy 2
 _NUMBER_KINDS = "biuf"  # booleans, whole numbers, floats
+_SEAL = b"\nsha256:"
+_SEAL_SIZE = len(_SEAL) + 64
 
 
 def dumps(values: dict[str, Any]) -> bytes:
-    """The values as a pickle that holds nothing but builtins and numpy arrays."""
-    return pickle.dumps(values, protocol=PROTOCOL)
+    """The values as a sealed pickle that holds nothing but builtins and numpy arrays."""
+    content = pickle.dumps(values, protocol=PROTOCOL)
+    return content + _SEAL + hashlib.sha256(content).hexdigest().encode()
 
 
 def loads(content: bytes, file: str, arrays: bool) -> dict[str, Any]:
     """The dictionary in a pickle of builtins, and numpy numbers and arrays of numbers where `arrays` is true.
 
-    Raises DamagedFileError, naming the file, for anything else; no code in the file is run.
+    Raises DamagedFileError, naming the file, for anything else and for a broken seal; no code in the file is run.
     """
+    body, end = content[:-_SEAL_SIZE], content[-_SEAL_SIZE:]
+    if end.startswith(_SEAL) and end[len(_SEAL) :] != hashlib.sha256(body).hexdigest().encode():
+        raise DamagedFileError(file, "its checksum does not fit its content: it was altered or damaged")
     try:
         values = _PlainUnpickler(io.BytesIO(content), arrays).load()
     except Exception as error:  # a forged or damaged pickle can raise anything at all
@@ -36,7 +46,11 @@ def loads(content: bytes, file: str, arrays: bool) -> dict[str, Any]:
     return values
 
 
-class _PlainUnpickler(pickle.Unpickler):
+class _PlainUnpickler(pickle._Unpickler):
+    """The unpickler that is written in Python: its operations can be taken away one by one."""
+
+    dispatch = dict(pickle._Unpickler.dispatch)
+
     def __init__(self, stream: io.BytesIO, arrays: bool) -> None:
         super().__init__(stream)
         self._arrays = arrays
@@ -48,29 +62,50 @@ class _PlainUnpickler(pickle.Unpickler):
                 return found
         raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is not plain data")
 
+    def _build(self) -> None:
+        """Give an array or number type its state; anything else has none that is plain data."""
+        if type(self.stack[-2]) is not np.ndarray and not isinstance(self.stack[-2], np.dtype):  # type: ignore[attr-defined]
+            raise pickle.UnpicklingError("it sets the state of something that is not an array")
+        pickle._Unpickler.load_build(self)  # type: ignore[attr-defined]  # the stubs leave the operations out
 
-def _array_part(module: str, name: str) -> Callable[..., Any] | type | None:
+    def _refuse(self) -> None:
+        raise pickle.UnpicklingError("it uses an operation that plain data does not need")
+
+    dispatch[pickle.BUILD[0]] = _build
+    for _operation in (
+        pickle.BYTEARRAY8, pickle.NEXT_BUFFER, pickle.READONLY_BUFFER, pickle.EXT1, pickle.EXT2, pickle.EXT4,
+        pickle.PERSID, pickle.BINPERSID, pickle.INST, pickle.OBJ, pickle.NEWOBJ, pickle.NEWOBJ_EX,
+    ):  # fmt: skip
+        dispatch[_operation[0]] = _refuse
+
+
+def _array_part(module: str, name: str) -> Callable[..., Any] | None:
     """What numpy's own pickles name, each in a form that can make arrays of numbers only."""
     if module in _ARRAY_MODULES and name == "_reconstruct":
         return _empty_array
     if module in _ARRAY_MODULES and name == "scalar":
         return _scalar
     if module == "numpy" and name == "ndarray":
-        return np.ndarray
+        return _array_class
     if module == "numpy" and name == "dtype":
         return _number_type
     return None
 
 
-def _empty_array(kind: type, shape: object, code: object) -> np.ndarray[Any, Any]:
+def _array_class(*_: object) -> None:
+    """Stands for the class where `_reconstruct` is told it; calling it would be a way to claim memory."""
+    raise pickle.UnpicklingError("it calls numpy.ndarray, which plain data does not need")
+
+
+def _empty_array(kind: object, shape: object, code: object) -> np.ndarray[Any, Any]:
     """The start of every pickled array: its shape and bytes follow, and numpy checks that they fit each other."""
     del kind, shape, code  # always ndarray, (0,) and b"b"; a forged shape would only claim memory
     return np.ndarray.__new__(np.ndarray, (0,), np.int8)
 
 
 def _number_type(code: str, align: bool = False, copy: bool = False) -> np.dtype[Any]:
-    del align, copy  # numpy writes them, plain numbers do not use them
-    number_type = np.dtype(code)
+    del align, copy  # numpy writes them; a copy is always made, since a byte order is set on it afterwards
+    number_type = np.dtype(code, copy=True)
     if number_type.kind not in _NUMBER_KINDS:
         raise pickle.UnpicklingError(f"it holds {code!r}, which is not a number")
     return number_type

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import struct
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -18,6 +19,9 @@ from quadra.errors import DamagedFileError, InaccessibleFileError, MissingFileEr
 FORMAT_VERSION = 1
 Ended = Literal["stopped", "cut off"]
 
+_RUN_ID = re.compile(r"[0-9a-f]{16}")
+_MOMENT = re.compile(r"[0-9T:.+Z-]{1,40}")
+_CHECKSUM = re.compile(r"[0-9a-f]{64}")
 _END_OF_ARCHIVE = b"PK\x05\x06"
 _END_SIZE = 22  # bytes of the end record before the comment
 _LONGEST_COMMENT = 0xFFFF
@@ -49,10 +53,10 @@ def seal(archive: bytes, record: Record) -> bytes:
 
 def verify(content: bytes, file: str) -> Record | None:
     """The record of a whole weights file, after its checksum; None where it was never sealed (an earlier generation)."""
-    record = _parse(content[-_LONGEST_COMMENT - _END_SIZE :], file)
-    if record is not None and hashlib.sha256(content[:-_SEAL_SIZE]).hexdigest().encode() != content[-_SEAL_SIZE:]:
+    text = _comment(content[-_LONGEST_COMMENT - _END_SIZE :], file)
+    if text and hashlib.sha256(content[:-_SEAL_SIZE]).hexdigest().encode() != content[-_SEAL_SIZE:]:
         raise DamagedFileError(file, "its checksum does not fit its content: it was altered or damaged")
-    return record
+    return _record(text, file) if text else None
 
 
 def peek(path: Path) -> Record | None:
@@ -61,14 +65,16 @@ def peek(path: Path) -> Record | None:
         with path.open("rb") as stream:
             stream.seek(0, 2)
             stream.seek(max(0, stream.tell() - _LONGEST_COMMENT - _END_SIZE))
-            return _parse(stream.read(), path.name)
+            text = _comment(stream.read(), path.name)
+            return _record(text, path.name) if text else None
     except FileNotFoundError as error:
         raise MissingFileError(path.name, "is not there") from error
     except OSError as error:
         raise InaccessibleFileError(path.name, f"cannot be read: {error.strerror}") from error
 
 
-def _parse(end: bytes, file: str) -> Record | None:
+def _comment(end: bytes, file: str) -> bytes:
+    """The text of the record; empty where the file was never sealed."""
     start = end.rfind(_END_OF_ARCHIVE)
     if start < 0 or len(end) < start + _END_SIZE:
         raise DamagedFileError(file, "is not a complete weights file (empty or cut short)")
@@ -76,18 +82,40 @@ def _parse(end: bytes, file: str) -> Record | None:
     comment = end[start + _END_SIZE :]
     if length != len(comment):
         raise DamagedFileError(file, "is cut short or has something behind its end")
-    return _record(comment[:-_SEAL_SIZE], file) if comment else None
+    if comment and len(comment) <= _SEAL_SIZE:
+        raise DamagedFileError(file, "its record of the save cannot be read")
+    return comment[:-_SEAL_SIZE]
 
 
 def _record(text: bytes, file: str) -> Record:
     try:
         values: dict[str, Any] = json.loads(text)
-        if values["format_version"] > FORMAT_VERSION:
+        if _is_whole(values["format_version"], 1) and values["format_version"] > FORMAT_VERSION:
             raise NewerFormatError(
                 file,
                 f"has format {values['format_version']}, this program reads up to {FORMAT_VERSION}. "
                 "Update the program to load it.",
             )
-        return Record(**{field.name: values[field.name] for field in fields(Record)})
-    except (ValueError, KeyError, TypeError) as error:
+        record = Record(**{field.name: values[field.name] for field in fields(Record)})
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DamagedFileError(file, "its record of the save cannot be read") from error
+    if not _is_possible(record):
+        raise DamagedFileError(file, "its record of the save holds a value that is not possible")
+    return record
+
+
+def _is_possible(record: Record) -> bool:
+    counts = {"sequence": 0, "iteration_count": 0, "chosen": 0, "field_size": 1, "seed": 0, "format_version": 1}
+    texts = {"run": _RUN_ID, "saved_at": _MOMENT, "history_sha256": _CHECKSUM}
+    return (
+        record.ended in ("stopped", "cut off")
+        and all(_is_whole(getattr(record, name), least) for name, least in counts.items())
+        and all(
+            isinstance(getattr(record, name), str) and pattern.fullmatch(getattr(record, name)) is not None
+            for name, pattern in texts.items()
+        )
+    )
+
+
+def _is_whole(value: object, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least

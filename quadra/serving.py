@@ -11,8 +11,7 @@ import logging
 import socket
 from collections.abc import Callable
 from typing import Any
-
-from flask import Flask
+from wsgiref.types import WSGIApplication
 
 log = logging.getLogger("quadra.serving")
 
@@ -21,7 +20,7 @@ CONNECTIONS = 2000
 KEEP_ALIVE = 30  # seconds that an idle connection is kept
 
 
-def serve(app: Flask, listener: socket.socket, say: Callable[[str], None]) -> None:
+def serve(app: WSGIApplication, listener: socket.socket, say: Callable[[str], None]) -> None:
     """Serve until the process ends. Signal handlers are the caller's and stay as they are."""
     try:
         from gunicorn.config import Config
@@ -77,14 +76,14 @@ def _worker_class() -> Any:
 class _Application:
     """What gunicorn asks for its WSGI callable."""
 
-    def __init__(self, app: Flask) -> None:
+    def __init__(self, app: WSGIApplication) -> None:
         self._app = app
 
-    def wsgi(self) -> Flask:
+    def wsgi(self) -> WSGIApplication:
         return self._app
 
 
-def _serve_simply(app: Flask, listener: socket.socket) -> None:
+def _serve_simply(app: WSGIApplication, listener: socket.socket) -> None:
     from werkzeug.serving import make_server
 
     host, port = listener.getsockname()[:2]

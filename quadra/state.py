@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +24,7 @@ from quadra.errors import (
     BadFileError,
     CorpusError,
     DamagedFileError,
+    FolderError,
     InaccessibleFileError,
     LoadError,
     NewerFormatError,
@@ -38,6 +40,8 @@ from quadra.records import Ended, Record
 from quadra.text import Corpus
 
 log = logging.getLogger("quadra")
+
+_NOT_FINITE = "The state holds numbers that are not finite. The last good state on disk was kept."
 
 _THREADS = 1  # of a step: on small fields more threads cost more than they bring
 
@@ -73,6 +77,7 @@ class TrainingState:
         self._chosen = 0
         self._ended: Ended = "cut off"
         self._saved_iteration = 0
+        self._trusts_files = False  # whether this run's files in the folder are known to be whole
 
     def close(self) -> None:
         """Save what is unsaved, then release the folder."""
@@ -188,17 +193,23 @@ class TrainingState:
         `ended`: "stopped" makes this run the one that Load takes by default.
         """
         if not self.engine.is_finite():
-            raise SaveError("The state holds numbers that are not finite. The last good state on disk was kept.")
+            raise SaveError(_NOT_FINITE)
         try:
             self._claim_folder()
             chosen = self.catalog().last_choice + 1 if ended == "stopped" else self._chosen
             state = self._snapshot(ended or self._ended, chosen)
+            persistence.require_finite(state)
             persistence.write(self.folder.path, state)
+        except DamagedFileError as error:
+            raise SaveError(f"{_NOT_FINITE} ({error})") from error
+        except FolderError as error:
+            raise SaveError(str(error)) from error
         except OSError as error:
             raise SaveError(f"{error.strerror or error} ({error.filename or self.folder.path})") from error
         record = state.record
         self._sequence, self._chosen, self._ended = record.sequence, record.chosen, record.ended
         self._saved_iteration = record.iteration_count
+        self._trusts_files = True
         return record
 
     def load_state(self, source: str | None = None) -> bool:
@@ -219,9 +230,10 @@ class TrainingState:
         A state that cannot be read is given up for the newest one that can; raises a LoadError when there is none,
         SaveError when what is unsaved could not be saved. The run in memory then stays as it is.
         """
-        catalog = self.catalog()
-        first: SavedSummary = self._asked_for(catalog, source, newest)
+        asked = self._asked_for(self.catalog(), source, newest).id
         self._save_what_is_unsaved()
+        catalog = self.catalog()  # anew: that save may have moved files to another place
+        first = self._asked_for(catalog, asked, newest)
         failures = list(catalog.unreadable)
         for candidate in catalog.candidates(first):
             try:
@@ -234,6 +246,7 @@ class TrainingState:
             gave_up = tuple(self._give_up(place, error) for place, error in failures)
             warnings += self._save_as_loaded(candidate)
             return LoadReport(state.record, warnings, gave_up, self.catalog().newer_than(candidate))
+        self._trusts_files = False
         raise LoadError(" ".join(_reason(place, error) for place, error in failures))
 
     def reset(self) -> None:
@@ -267,7 +280,8 @@ class TrainingState:
                 if self._defaults.seed is not None
                 else replace(self._defaults, seed=secrets.randbelow(2**32))
             )
-            state = earlier.convert(candidate.folder, unsealed.weights, _with_threads(config), Corpus(config.corpus))
+            corpus, _ = self._text_for({"path": config.corpus, "fingerprint": None})
+            state = earlier.convert(candidate.folder, unsealed.weights, _with_threads(config), corpus)
             persistence.require_finite(state)
             # A run of its own: the original files are then set aside as a run, not overwritten.
             return replace(state, record=replace(state.record, run=secrets.token_hex(8)))
@@ -277,7 +291,7 @@ class TrainingState:
         config = replace(
             state.config, device=self._defaults.device, threads=self._defaults.threads or state.config.threads
         )
-        corpus, warnings = self._corpus_of(state)
+        corpus, warnings = self._text_for(state.engine["corpus"])
         engine = Engine(_with_threads(config), corpus)
         try:
             engine.load_state_dict(state.engine)
@@ -285,9 +299,8 @@ class TrainingState:
             raise DamagedFileError(WEIGHTS, f"its content does not fit the model: {error!r}") from error
         return engine, (*state.warnings, *warnings, *self._kept(config))
 
-    def _corpus_of(self, state: SavedState) -> tuple[Corpus, tuple[str, ...]]:
+    def _text_for(self, saved: Mapping[str, Any]) -> tuple[Corpus, tuple[str, ...]]:
         """The run's own text where it can be found, else the server's; a difference is said."""
-        saved = state.engine["corpus"]
         corpus: Corpus | None = None
         for path in dict.fromkeys((saved["path"], self._defaults.corpus)):
             try:
@@ -353,12 +366,18 @@ class TrainingState:
             return
         try:
             present = summarize(path)
-            if present.id != self.run and not self._is_kept(present):
+            if present.id == self.run:
+                self._verify_unless_trusted(path)
+            elif not self._is_kept(present):
                 self._verify(path)
                 self.folder.set_aside_run(present.id)
         except BadFileError as error:
             target = self.folder.set_aside_damaged(path)
             log.warning("Files that could not be read were set aside in %s: %s", target, error)
+
+    def _verify_unless_trusted(self, path: Path) -> None:
+        if not self._trusts_files:
+            self._verify(path)
 
     def _verify(self, path: Path) -> None:
         """Raise a BadFileError unless the state in a folder is whole."""

@@ -9,7 +9,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from quadra.errors import ConfigurationError
+
 _ALIGNMENT = 16  # floats (64 bytes): the same step then takes the same vector instructions in every process
+
+
+def require_device(name: str) -> None:
+    """Raise ConfigurationError unless tensors can be made on this device."""
+    try:
+        torch.zeros(1, device=name)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigurationError("device", f"{name!r} cannot be used: {reason}") from error
 
 
 class FlatTensors(Mapping[str, Tensor]):

@@ -90,14 +90,6 @@ def test_after_a_save_it_is_a_state_of_this_generation_that_resumes_exactly(tmp_
         assert_same(content(state), expected)
 
 
-def test_loading_twice_gives_the_same_run(tmp_path: Path) -> None:
-    runs = []
-    for _ in range(2):
-        with loaded(write_earlier(tmp_path)) as state:
-            runs.append(state.run)
-    assert runs[0] == runs[1]
-
-
 def test_the_original_files_are_kept_as_a_run_after_the_first_save(tmp_path: Path) -> None:
     original = files_of(write_earlier(tmp_path))
     with loaded(tmp_path) as state:

@@ -9,7 +9,9 @@ import math
 import sys
 import threading
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -247,3 +249,26 @@ def test_a_reader_sees_only_complete_rows_while_rows_are_appended() -> None:
     reader.join()
     assert faults == []
     assert next(looks) > 10
+
+
+def test_a_reader_at_any_point_of_an_append_sees_only_complete_rows() -> None:
+    """The same, looked at between every two lines of `append`, so that no luck with threads is needed."""
+    history, counts = History(), []
+
+    def look(frame: FrameType, event: str, _: object) -> Callable[..., Any] | None:
+        if frame.f_code is not History.append.__code__:
+            return None
+        if event == "line":
+            rows = history.rows()
+            counts.append(len(rows))
+            assert (rows == np.arange(1, len(rows) + 1, dtype=np.float32)[:, None]).all()
+        return look
+
+    before = sys.gettrace()
+    sys.settrace(look)
+    try:
+        for number in range(1, 1100):
+            history.append(number, number, number, number)
+    finally:
+        sys.settrace(before)
+    assert set(counts) == set(range(1099))

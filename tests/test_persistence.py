@@ -423,6 +423,16 @@ def test_a_system_state_of_another_run_is_noticed_and_named(folder: Path, other:
     assert "another run" in said
 
 
+@pytest.mark.parametrize("key", HISTORIES)
+def test_one_changed_bit_of_a_history_is_damage(folder: Path, key: str) -> None:
+    rewrite(
+        folder, METRICS, lambda values: values[key].view(np.uint32).__setitem__(4, values[key].view(np.uint32)[4] ^ 1)
+    )
+    with pytest.raises(DamagedFileError, match="checksum") as refused:
+        read(folder)
+    assert refused.value.file == METRICS
+
+
 def test_metrics_that_end_before_the_weights_are_a_mismatch(tmp_path: Path, saves: list[SavedState]) -> None:
     folder = write_state(tmp_path / "new", saves[2])
     older = write_state(tmp_path / "old", saves[0])

@@ -741,6 +741,7 @@ def test_a_loaded_state_that_cannot_be_saved_as_the_present_one_is_loaded_all_th
         report = state.load()
         assert_same(content(state), stopped)
         assert any("No space left" in warning for warning in report.warnings)
+        assert state.unsaved_iterations == 0
 
 
 # --- what a loaded run brings along
