@@ -20,6 +20,7 @@ from quadra.config import TrainingConfig
 from quadra.errors import ConfigurationError, QuadraError
 
 if TYPE_CHECKING:
+    from quadra.folder import StateFolder
     from quadra.state import TrainingState
     from quadra.worker import Worker
 
@@ -106,11 +107,6 @@ def run(options: argparse.Namespace, config: TrainingConfig, listener: socket.so
 
     folder = StateFolder(options.state_dir)
 
-    def open_state() -> TrainingState:
-        from quadra.state import TrainingState
-
-        return TrainingState(folder, config)
-
     def say(text: str) -> None:
         console.take(Event("message", {"text": text, "type": "info"}))
 
@@ -125,7 +121,7 @@ def run(options: argparse.Namespace, config: TrainingConfig, listener: socket.so
             threading.Thread(target=shut_down, args=(1,), name="shutdown").start()
 
     console = Console(sys.stdout)
-    worker = Worker(folder, config, Settings(options.save_every, options.pace), open_state)
+    worker = Worker(folder, config, Settings(options.save_every, options.pace), lambda: _open_state(folder, config))
     worker.listen(console.take)
     worker.listen(end_with_training)
     app, _, feed = create_app(worker, _secret_key())
@@ -137,6 +133,13 @@ def run(options: argparse.Namespace, config: TrainingConfig, listener: socket.so
         worker.resume()
     serve(app, listener, say)
     raise SystemExit
+
+
+def _open_state(folder: StateFolder, config: TrainingConfig) -> TrainingState:
+    """Called on the training thread: this import brings torch."""
+    from quadra.state import TrainingState
+
+    return TrainingState(folder, config)
 
 
 def _check(config: TrainingConfig) -> None:

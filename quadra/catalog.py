@@ -55,7 +55,7 @@ class Catalog:
     @property
     def default(self) -> SavedSummary | None:
         """The run that was last ended by stop or `until`, or was loaded; where there is none, the newest save of all."""
-        return max(self.states, key=lambda state: (state.chosen, _age(state)), default=None)
+        return max(self.states, key=lambda state: (state.chosen, state.ended == "stopped", _age(state)), default=None)
 
     @property
     def newest(self) -> SavedSummary | None:
@@ -80,9 +80,9 @@ class Catalog:
         return Catalog((*rest, copy), tuple(entry for entry in self.unreadable if entry[0] != copy.folder))
 
     def candidates(self, first: SavedSummary) -> Sequence[SavedSummary]:
-        """What to try in turn: the asked-for state, then every other copy, newest first."""
+        """What to try in turn: the asked-for state, other copies of its run, then every other copy; newest first."""
         rest = sorted((copy for copy in self.copies if copy is not first), key=_age, reverse=True)
-        return [first, *rest]
+        return [first, *sorted(rest, key=lambda copy: copy.id != first.id)]
 
 
 def read_catalog(folder: StateFolder) -> Catalog:

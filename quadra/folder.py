@@ -103,7 +103,11 @@ class StateFolder:
 
     def remove_run(self, run: str) -> None:
         """Delete the copy of a run that the present files have superseded."""
-        _remove_folder(self.path / RUNS / run)
+        run_folder, temporary = self.path / RUNS / run, self.path / RUNS / f".{run}.tmp"
+        _remove_folder(temporary)
+        if run_folder.is_dir() and not run_folder.is_symlink():
+            run_folder.rename(temporary)  # gone at once or not at all
+            _remove_folder(temporary)
 
     def set_aside_damaged(self, folder: Path) -> Path | None:
         """Move the files of a state that could not be read to `set-aside/<time>/`; returns that folder."""

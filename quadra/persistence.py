@@ -39,6 +39,7 @@ from quadra.records import FORMAT_VERSION, Record, seal, verify
 HISTORY_KEYS = dict(
     zip(("loss_history", "reward_history", "variance_history", "field_mean_history"), SERIES, strict=True)
 )
+_LONGEST_PATH = 1000  # characters of a corpus path in the system state
 _ENGINE_KEYS = (*NETWORKS, "optimizer", "field", "syntropy_fields", "centroids", "wins", "q_table", "generators")
 
 
@@ -147,14 +148,20 @@ def _system_file(state: SavedState) -> bytes:
             "integrity_strikes": manager["integrity_strikes"],
             "neuroplasticity": manager,
             "iteration_count": state.record.iteration_count,
-            "configuration": state.config.as_dict(),
+            "configuration": _brief_configuration(state.config),
             "seed": state.record.seed,
-            "corpus": dict(state.engine["corpus"]),
+            "corpus_fingerprint": state.engine["corpus"]["fingerprint"],
             "saved_at": state.record.saved_at,
             "ended": state.record.ended,
             "history_sha256": state.record.history_sha256,
         }
     )
+
+
+def _brief_configuration(config: TrainingConfig) -> dict[str, Any]:
+    """The configuration; a very long path is left to the weights file, so that this file stays small."""
+    values = config.as_dict()
+    return {**values, "corpus": None} if len(config.corpus or "") > _LONGEST_PATH else values
 
 
 def _load_weights(content: bytes) -> dict[str, Any]:
@@ -217,10 +224,10 @@ def _system_warnings(folder: Path, record: Record, config: TrainingConfig) -> tu
             SYSTEM,
             f"has format {system['format_version']}, this program reads up to {FORMAT_VERSION}. Update the program to load it.",
         )
+    if system["run"] != record.run:  # a run's first save was cut off before it replaced this file
+        return (f"{SYSTEM}: belongs to another run. Nothing was lost: the weights file holds the same.",)
     if system["field_size"] != config.field_size:
         raise MismatchError(SYSTEM, f"says field size {system['field_size']}, but the weights have {config.field_size}")
-    if system["run"] != record.run:
-        raise MismatchError(SYSTEM, "belongs to another run than the weights")
     return ()
 
 

@@ -9,7 +9,7 @@ import hashlib
 import io
 import pickle
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -19,14 +19,12 @@ PROTOCOL = 4  # arrays then need no more than the three names below
 
 _ARRAY_MODULES = ("numpy._core.multiarray", "numpy.core.multiarray")  # since and before numpy 2
 _NUMBER_KINDS = "biuf"  # booleans, whole numbers, floats
-_SEAL = b"\nsha256:"
-_SEAL_SIZE = len(_SEAL) + 64
 
 
 def dumps(values: dict[str, Any]) -> bytes:
     """The values as a sealed pickle that holds nothing but builtins and numpy arrays."""
     content = pickle.dumps(values, protocol=PROTOCOL)
-    return content + _SEAL + hashlib.sha256(content).hexdigest().encode()
+    return content + _seal_of(content)
 
 
 def loads(content: bytes, file: str, arrays: bool) -> dict[str, Any]:
@@ -34,22 +32,27 @@ def loads(content: bytes, file: str, arrays: bool) -> dict[str, Any]:
 
     Raises DamagedFileError, naming the file, for anything else and for a broken seal; no code in the file is run.
     """
-    body, end = content[:-_SEAL_SIZE], content[-_SEAL_SIZE:]
-    if end.startswith(_SEAL) and end[len(_SEAL) :] != hashlib.sha256(body).hexdigest().encode():
-        raise DamagedFileError(file, "its checksum does not fit its content: it was altered or damaged")
+    stream = io.BytesIO(content)
     try:
-        values = _PlainUnpickler(io.BytesIO(content), arrays).load()
+        values = _PlainUnpickler(stream, arrays).load()
     except Exception as error:  # a forged or damaged pickle can raise anything at all
         raise DamagedFileError(file, f"cannot be read as plain data: {error or type(error).__name__}") from error
+    behind = stream.read()
+    if behind and behind != _seal_of(content[: -len(behind)]):
+        raise DamagedFileError(file, "its checksum does not fit its content: it was altered or damaged")
     if not isinstance(values, dict):
         raise DamagedFileError(file, f"holds a {type(values).__name__}, not the dictionary that belongs there")
     return values
 
 
+def _seal_of(content: bytes) -> bytes:
+    return b"\nsha256:" + hashlib.sha256(content).hexdigest().encode()
+
+
 class _PlainUnpickler(pickle._Unpickler):
     """The unpickler that is written in Python: its operations can be taken away one by one."""
 
-    dispatch = dict(pickle._Unpickler.dispatch)
+    dispatch: ClassVar[dict[int, Callable[..., None]]] = dict(pickle._Unpickler.dispatch)
 
     def __init__(self, stream: io.BytesIO, arrays: bool) -> None:
         super().__init__(stream)
@@ -105,7 +108,7 @@ def _empty_array(kind: object, shape: object, code: object) -> np.ndarray[Any, A
 
 def _number_type(code: str, align: bool = False, copy: bool = False) -> np.dtype[Any]:
     del align, copy  # numpy writes them; a copy is always made, since a byte order is set on it afterwards
-    number_type = np.dtype(code, copy=True)
+    number_type = np.dtype(code, False, True)
     if number_type.kind not in _NUMBER_KINDS:
         raise pickle.UnpicklingError(f"it holds {code!r}, which is not a number")
     return number_type

@@ -6,7 +6,6 @@ import contextlib
 import logging
 import os
 import secrets
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,10 +18,10 @@ from numpy.typing import NDArray
 from quadra import earlier, persistence
 from quadra.catalog import Catalog, SavedSummary, iso, read_catalog, summarize
 from quadra.config import TrainingConfig
+from quadra.continuation import kept, text_for
 from quadra.engine import Engine, StepResult
 from quadra.errors import (
     BadFileError,
-    CorpusError,
     DamagedFileError,
     FolderError,
     InaccessibleFileError,
@@ -233,9 +232,9 @@ class TrainingState:
         asked = self._asked_for(self.catalog(), source, newest).id
         self._save_what_is_unsaved()
         catalog = self.catalog()  # anew: that save may have moved files to another place
-        first = self._asked_for(catalog, asked, newest)
+        first = next((state for state in catalog.states if state.id == asked), catalog.default)
         failures = list(catalog.unreadable)
-        for candidate in catalog.candidates(first):
+        for candidate in catalog.candidates(first) if first else ():
             try:
                 state = self._read(candidate)
                 engine, warnings = self._revive(state)
@@ -245,7 +244,7 @@ class TrainingState:
             self._adopt(state, engine)
             gave_up = tuple(self._give_up(place, error) for place, error in failures)
             warnings += self._save_as_loaded(candidate)
-            return LoadReport(state.record, warnings, gave_up, self.catalog().newer_than(candidate))
+            return LoadReport(state.record, warnings, gave_up, catalog.newer_than(candidate))
         self._trusts_files = False
         raise LoadError(" ".join(_reason(place, error) for place, error in failures))
 
@@ -280,7 +279,7 @@ class TrainingState:
                 if self._defaults.seed is not None
                 else replace(self._defaults, seed=secrets.randbelow(2**32))
             )
-            corpus, _ = self._text_for({"path": config.corpus, "fingerprint": None})
+            corpus, _ = text_for({"path": config.corpus, "fingerprint": None}, self._defaults.corpus)
             state = earlier.convert(candidate.folder, unsealed.weights, _with_threads(config), corpus)
             persistence.require_finite(state)
             # A run of its own: the original files are then set aside as a run, not overwritten.
@@ -291,45 +290,13 @@ class TrainingState:
         config = replace(
             state.config, device=self._defaults.device, threads=self._defaults.threads or state.config.threads
         )
-        corpus, warnings = self._text_for(state.engine["corpus"])
+        corpus, warnings = text_for(state.engine["corpus"], self._defaults.corpus)
         engine = Engine(_with_threads(config), corpus)
         try:
             engine.load_state_dict(state.engine)
         except (KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
             raise DamagedFileError(WEIGHTS, f"its content does not fit the model: {error!r}") from error
-        return engine, (*state.warnings, *warnings, *self._kept(config))
-
-    def _text_for(self, saved: Mapping[str, Any]) -> tuple[Corpus, tuple[str, ...]]:
-        """The run's own text where it can be found, else the server's; a difference is said."""
-        corpus: Corpus | None = None
-        for path in dict.fromkeys((saved["path"], self._defaults.corpus)):
-            try:
-                corpus = corpus or Corpus(path)
-                if Corpus(path).fingerprint == saved["fingerprint"]:
-                    return Corpus(path), ()
-            except CorpusError as error:
-                log.info("%s", error)
-        corpus = corpus or Corpus(None)
-        name = "the built-in corpus" if saved["path"] is None else str(saved["path"])
-        warning = (
-            f"This run was trained on {name}, which has changed or is not there any more. It continues on {corpus.name}, "
-            "from its beginning; its bits will not be those of the original text."
-        )
-        return corpus, (warning,)
-
-    def _kept(self, config: TrainingConfig) -> tuple[str, ...]:
-        """Where the loaded run differs from what was asked for new runs."""
-        asked = self._defaults
-        kept = []
-        if asked.field_size != config.field_size:
-            kept.append(f"The loaded run keeps its field size {config.field_size} (new runs get {asked.field_size}).")
-        if asked.seed is not None and asked.seed != config.seed:
-            kept.append(f"The loaded run keeps its seed {config.seed} (new runs get {asked.seed}).")
-        if asked.corpus is not None and Path(asked.corpus).absolute() != Path(config.corpus or "").absolute():
-            kept.append(
-                f"The loaded run keeps its corpus {config.corpus or '(built-in)'} (new runs get {asked.corpus})."
-            )
-        return tuple(kept)
+        return engine, (*state.warnings, *warnings, *kept(config, self._defaults))
 
     def _give_up(self, place: Path, error: BadFileError) -> str:
         """Set a damaged state aside, now that another one is loaded; returns what a person should know."""

@@ -143,6 +143,21 @@ def test_a_state_of_a_state_table_that_is_a_number_becomes_text(tmp_path: Path) 
     assert taken["0.5"]["adjust_syntropy"] == 0.75
 
 
+def test_loading_the_original_again_keeps_what_was_trained_from_it(tmp_path: Path) -> None:
+    write_earlier(tmp_path)
+    with opened(tmp_path) as state:
+        original = state.catalog().states[0].id
+        assert state.load_state(original)
+        train(state, 3)
+        assert state.save_state()
+        trained, expected = state.run, content(state)
+        assert state.load_state(original)
+        train(state, 1)
+        assert state.save_state()
+        assert state.load_state(trained)
+        assert_same(content(state), expected)
+
+
 def test_a_run_without_an_iteration_is_read(tmp_path: Path) -> None:
     empty: dict[str, Any] = {name: [] for name in earlier_metrics() if name.endswith("history")}
     with loaded(write_earlier(tmp_path, metrics={**empty, "iteration_count": 0})) as state:

@@ -19,7 +19,7 @@ LAYERS = (
     ("text", "tensors", "qlearning", "plasticity", "pickles", "folder", "records", "history"),
     ("spiking", "actions", "field"),
     ("engine",),
-    ("persistence", "catalog", "earlier"),
+    ("persistence", "catalog", "earlier", "continuation"),
     ("state",),
     ("__init__",),
     ("lifecycle", "view", "worker"),
