@@ -67,8 +67,9 @@ class _PlainUnpickler(pickle._Unpickler):
 
     def _build(self) -> None:
         """Give an array or number type its state; anything else has none that is plain data."""
-        if type(self.stack[-2]) is not np.ndarray and not isinstance(self.stack[-2], np.dtype):  # type: ignore[attr-defined]
-            raise pickle.UnpicklingError("it sets the state of something that is not an array")
+        target, state = self.stack[-2:]  # type: ignore[attr-defined]  # the stubs leave the operations' stack out
+        if type(target) is not np.ndarray and not (isinstance(target, np.dtype) and _is_byte_order(state)):
+            raise pickle.UnpicklingError("it sets the state of something that is not an array of numbers")
         pickle._Unpickler.load_build(self)  # type: ignore[attr-defined]  # the stubs leave the operations out
 
     def _refuse(self) -> None:
@@ -93,6 +94,11 @@ def _array_part(module: str, name: str) -> Callable[..., Any] | None:
     if module == "numpy" and name == "dtype":
         return _number_type
     return None
+
+
+def _is_byte_order(state: object) -> bool:
+    """Whether a number type's state says no more than its byte order, as numpy writes it."""
+    return state in [(3, order, None, None, None, -1, -1, 0) for order in "<>|="]
 
 
 def _array_class(*_: object) -> None:
