@@ -121,6 +121,9 @@ class Feed:
                 self._say(f"New run initialized: field size {told['field_size']}, seed {told['seed']}.", "success")
             case "training":
                 self._say("Training started." if told["running"] else "Training stopped.", "info")
+            case "pace":
+                pace = told["iterations_per_second"]
+                self._say("Pace: no limit." if pace is None else f"Pace: {pace:g} iterations a second.", "info")
             case "reset":
                 self._move_all(0)
                 self._sender.send("system_reset", {})

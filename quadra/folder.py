@@ -11,7 +11,6 @@ import re
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
 
 from quadra.errors import (
     DamagedFileError,
@@ -71,9 +70,7 @@ class StateFolder:
     def __enter__(self) -> StateFolder:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     @property

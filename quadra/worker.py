@@ -327,7 +327,7 @@ class Worker:
             raise ConfigurationError("iterations_per_second", f"must be from {SLOWEST_PACE} to {FASTEST_PACE:,.0f}")
         self._next_step_at = time.monotonic()
         self._publish(pace=pace)
-        self._tell("pace")
+        self._tell("pace", iterations_per_second=pace)
         return {"iterations_per_second": pace}
 
     def _do_resume(self) -> dict[str, Any]:

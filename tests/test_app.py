@@ -141,6 +141,22 @@ def test_a_signal_whose_save_fails_exits_one_with_the_reason(tmp_path: Path) -> 
     assert any("could not be saved" in line for line in server.lines)
 
 
+def test_a_second_ctrl_c_ends_at_once_even_while_the_disk_hangs(tmp_path: Path) -> None:
+    folder = tmp_path / "state"
+    with (
+        Server(folder, "--pace", "max", "--save-every", "0", "--field-size", "8") as server,
+        Client(server.url) as client,
+    ):
+        client.ask("initialize_system")
+        client.ask("start_training")
+        client.wait_for("metrics_update")
+        os.mkfifo(folder / ".metrics_history.pkl.tmp")  # opening it waits for a reader that never comes
+        server.process.send_signal(signal.SIGINT)
+        with pytest.raises(subprocess.TimeoutExpired):
+            server.process.wait(1.0)
+        assert server.end(signal.SIGINT) == 130
+
+
 def test_every_saved_line_is_true_at_that_instant(tmp_path: Path) -> None:
     folder = tmp_path / "state"
     with Server(folder, "--pace", "40", "--field-size", "8", "--seed", "3") as server, Client(server.url) as client:
