@@ -6,6 +6,7 @@ Edit the constants below, set QUADRA_<NAME> in the environment, or give options;
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import secrets
 import signal
@@ -80,7 +81,7 @@ def parse(arguments: list[str] | None, environment: Mapping[str, str]) -> argpar
     add("host", HOST, str, "address to listen on")
     add("port", PORT, _whole(0, 65_535), "port to listen on; 0: any free one")
     add("state-dir", STATE_DIR, str, "folder of the saved states")
-    add("save-every", SAVE_EVERY, _whole(0, 1_000_000_000), "iterations between two saves; 0: only Stop saves")
+    add("save-every", SAVE_EVERY, _whole(0, 1_000_000_000), "iterations between two saves; 0: no auto-save")
     add("pace", PACE, _pace, "iterations a second, or max")
     add("field-size", FIELD_SIZE, int, "cells of a new run's field")
     add("threads", THREADS, int, "threads of one training step")
@@ -111,10 +112,13 @@ def run(options: argparse.Namespace, config: TrainingConfig, listener: socket.so
         console.take(Event("message", {"text": text, "type": "info"}))
 
     def shut_down(code_if_saved: int = 0) -> None:
-        code = max(code_if_saved, _close(worker))
-        feed.close()
-        console.close()
-        os._exit(code)  # threads that hold a browser's connection would keep the process alive
+        code = 1
+        try:
+            code = max(code_if_saved, _close(worker))
+            feed.close()
+            console.close()
+        finally:
+            os._exit(code)  # threads that hold a browser's connection would keep the process alive
 
     def end_with_training(event: Event) -> None:
         if event.kind == "died":  # a page without training behind it would be a lie
@@ -197,11 +201,12 @@ def _secret_key() -> bytes:
         descriptor = os.open(SECRET_KEY_FILE, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "wb") as stream:
             stream.write(secrets.token_hex(32).encode())
-    except FileExistsError:
+    except OSError:  # it is there already, or cannot be made
         pass
+    try:
+        return SECRET_KEY_FILE.read_bytes() or secrets.token_bytes(32)
     except OSError:
         return secrets.token_bytes(32)
-    return SECRET_KEY_FILE.read_bytes() or secrets.token_bytes(32)
 
 
 def _address(listener: socket.socket) -> str:
@@ -248,8 +253,9 @@ def _refuse(reason: str) -> NoReturn:
 
 
 def _complain(line: str) -> None:
-    sys.stderr.write(" ".join(line.split()) + "\n")
-    sys.stderr.flush()
+    with contextlib.suppress(OSError):  # the terminal is gone: there is nobody left to tell
+        sys.stderr.write(" ".join(line.split()) + "\n")
+        sys.stderr.flush()
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from quadra.errors import BadFileError, DamagedFileError
+from quadra.errors import BadFileError, DamagedFileError, InaccessibleFileError
 from quadra.folder import METRICS, SYSTEM, WEIGHTS, StateFolder, read_file
 from quadra.pickles import loads
 from quadra.records import Record, peek
@@ -35,6 +35,10 @@ class SavedSummary:
         """What pages and scripts are told."""
         told = asdict(self)
         return {name: told[name] for name in ("id", "iteration_count", "saved_at", "ended", "field_size", "seed")}
+
+    def brief(self) -> dict[str, Any]:
+        """What says which one it is."""
+        return {"id": self.id, "iteration_count": self.iteration_count, "saved_at": self.saved_at}
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,13 @@ class Catalog:
         rest = tuple(other for other in self.copies if other.folder != copy.folder)
         return Catalog((*rest, copy), tuple(entry for entry in self.unreadable if entry[0] != copy.folder))
 
+    def without(self, places: Collection[Path]) -> Catalog:
+        """This catalog without what stands in some folders."""
+        return Catalog(
+            tuple(copy for copy in self.copies if copy.folder not in places),
+            tuple(entry for entry in self.unreadable if entry[0] not in places),
+        )
+
     def candidates(self, first: SavedSummary) -> Sequence[SavedSummary]:
         """What to try in turn: the asked-for state, other copies of its run, then every other copy; newest first."""
         rest = sorted((copy for copy in self.copies if copy is not first), key=_age, reverse=True)
@@ -91,13 +102,21 @@ def read_catalog(folder: StateFolder) -> Catalog:
     copies: list[SavedSummary] = []
     unreadable: list[tuple[Path, BadFileError]] = []
     for place in (*sorted(folder.run_folders()), folder.path):
-        if not any((place / name).exists() for name in (WEIGHTS, SYSTEM)):
-            continue  # metrics alone: a first save that was cut off, so nothing was ever saved here
         try:
-            copies.append(summarize(place))
+            if _is_started(place):
+                copies.append(summarize(place))
         except BadFileError as error:
             unreadable.append((place, error))
     return Catalog(tuple(copies), tuple(unreadable))
+
+
+def _is_started(place: Path) -> bool:
+    """Whether a save was ever committed here; metrics alone are left by a first save that was cut off."""
+    try:
+        names = [entry.name for entry in place.iterdir()]
+    except OSError as error:
+        raise InaccessibleFileError(place.name, f"cannot be read: {error.strerror}") from error
+    return WEIGHTS in names or SYSTEM in names
 
 
 def summarize(place: Path) -> SavedSummary:

@@ -19,7 +19,7 @@ class Console:
         self._stream = stream
         self._good, self._bad = ("✓", "✗") if _can_print(stream, "✓✗") else ("[ok]", "[failed]")
         self._events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
-        self._waiting: str | None = None  # the newest "saved" line that was held back
+        self._waiting: tuple[str, str] | None = None  # kind and line of the newest save that was held back
         self._saved_at = -_SECONDS_BETWEEN_SAVED
         self._thread = threading.Thread(target=self._run, name="console", daemon=True)
 
@@ -58,8 +58,10 @@ class Console:
         line = self._line(event)
         if line is None:
             return
-        if event.kind == "saved":
-            self._waiting = line
+        if event.kind in ("saved", "save_failed"):
+            if self._waiting is not None and self._waiting[0] != event.kind:
+                self._print_waiting()
+            self._waiting = (event.kind, line)
             if time.monotonic() - self._saved_at >= _SECONDS_BETWEEN_SAVED:
                 self._print_waiting()
             return
@@ -93,7 +95,7 @@ class Console:
 
     def _print_waiting(self) -> None:
         if self._waiting is not None:
-            self._print(self._waiting)
+            self._print(self._waiting[1])
             self._waiting = None
             self._saved_at = time.monotonic()
 

@@ -15,7 +15,6 @@ from itertools import zip_longest
 from typing import Any, Protocol
 
 from quadra import __version__
-from quadra.catalog import SavedSummary
 from quadra.lifecycle import SystemState, refusals
 from quadra.view import Event, View
 
@@ -23,6 +22,7 @@ log = logging.getLogger("quadra.feed")
 
 SHORTEST_INTERVAL = 0.05  # seconds between two updates of one browser
 MOST_POINTS = 2000
+_COALESCED = ("saved", "save_failed")  # of many in a row the newest says all
 _LONGEST_TEXT = 300  # characters of a line that are shown
 
 
@@ -93,10 +93,10 @@ class Feed:
             log.exception("An update could not be sent; the next one carries what it held")
 
     def _send_events(self) -> None:
-        """Everything that happened since the last round, in order; of many saves in a row the newest is enough."""
+        """Everything that happened since the last round, in order; of many saves, or failures, in a row the newest is enough."""
         events = [self._events.popleft() for _ in range(len(self._events))]
         for event, following in zip_longest(events, events[1:]):
-            if not (event.kind == "saved" and following is not None and following.kind == "saved"):
+            if not (event.kind in _COALESCED and following is not None and following.kind == event.kind):
                 self._send_event(event)
         if events:
             self._sender.send("training_status", describe(self._view()))
@@ -227,20 +227,15 @@ def describe(view: View) -> dict[str, Any]:
 def _saves(view: View) -> dict[str, Any]:
     status = view.status
     default = status.catalog.default
+    newer = status.catalog.newer_than(default)
     return {
-        "saved": _brief(default),
-        "newer": _brief(status.catalog.newer_than(default)),
+        "saved": default.brief() if default else None,
+        "newer": newer.brief() if newer else None,
         "saved_states": [{**state.as_dict(), "current": state.id == status.run} for state in status.catalog.states],
         "last_save": _plain(status.last_save),
         "save_error": _plain(status.trouble),
         "unsaved_iterations": view.unsaved_iterations,
     }
-
-
-def _brief(state: SavedSummary | None) -> dict[str, Any] | None:
-    if state is None:
-        return None
-    return {"id": state.id, "iteration_count": state.iteration_count, "saved_at": state.saved_at}
 
 
 def _plain(value: Any) -> dict[str, Any] | None:

@@ -34,6 +34,7 @@ RUNS = "runs"
 SET_ASIDE = "set-aside"
 LOCK = ".lock"
 RESET_MARKER = ".reset"
+WRITE_TEST = ".write-test"
 _RUN_ID = re.compile(r"[0-9a-f]{16}")
 _SET_ASIDE_ID = re.compile(r"\d{8}T\d{6}Z(-\d+)?")
 _LOCK_OFFSET = 1 << 30  # msvcrt locks bytes; far behind the process number, so that others can read that
@@ -87,24 +88,27 @@ class StateFolder:
         self._require_no_link(RUNS)
         temporary, target = self.path / RUNS / f".{run}.tmp", self.path / RUNS / run
         _remove_folder(temporary)
-        temporary.mkdir(parents=True)
+        temporary.mkdir(parents=True, exist_ok=True)
         for name in FILES:
             if _is_plain_file(self.path / name):
                 shutil.copyfile(self.path / name, temporary / name)
                 _sync_file(temporary / name)
         sync_folder(temporary)
         _remove_folder(target)
-        temporary.rename(target)
+        if target.exists():  # something of the user's is in it: it stays, and the weights come last
+            for name in (METRICS, SYSTEM, WEIGHTS):
+                if (temporary / name).exists():
+                    (temporary / name).rename(target / name)
+            sync_folder(target)
+            temporary.rmdir()
+        else:
+            temporary.rename(target)
         sync_folder(self.path / RUNS)
         sync_folder(self.path)
 
     def remove_run(self, run: str) -> None:
         """Delete the copy of a run that the present files have superseded."""
-        run_folder, temporary = self.path / RUNS / run, self.path / RUNS / f".{run}.tmp"
-        _remove_folder(temporary)
-        if run_folder.is_dir() and not run_folder.is_symlink():
-            run_folder.rename(temporary)  # gone at once or not at all
-            _remove_folder(temporary)
+        _remove_folder(self.path / RUNS / run)
 
     def set_aside_damaged(self, folder: Path) -> Path | None:
         """Move the files of a state that could not be read to `set-aside/<time>/`; returns that folder."""
@@ -129,7 +133,7 @@ class StateFolder:
             (folder / name).relative_to(self.path)
             for folder in folders
             for name in FILES
-            if os.path.lexists(folder / name)
+            if _is_file_or_link(folder / name)
         ]
 
     def describe_deletable(self) -> tuple[str, ...]:
@@ -144,7 +148,11 @@ class StateFolder:
         """Delete every saved state and set-aside file; a marker makes a cut-off reset finish at the next start."""
         (self.path / RESET_MARKER).touch()
         sync_folder(self.path)
-        self._delete_states()
+        try:
+            self._delete_states()
+        except OSError:
+            _unlink(self.path / RESET_MARKER)  # the caller is told; a later start must not delete what comes next
+            raise
 
     def _require_no_link(self, name: str) -> None:
         if (self.path / name).is_symlink():
@@ -153,6 +161,7 @@ class StateFolder:
             )
 
     def _delete_states(self) -> None:
+        self._remove_temporaries()
         for file in self.deletable():
             _unlink(self.path / file)
         for parent, pattern in ((RUNS, _RUN_ID), (SET_ASIDE, _SET_ASIDE_ID)):
@@ -169,15 +178,20 @@ class StateFolder:
         try:
             if os.path.lexists(self.path / RESET_MARKER):
                 self._delete_states()
-            for name in FILES:
-                _unlink(_temporary(self.path / name))
-            for folder in _own_folders(self.path / RUNS, re.compile(rf"\.{_RUN_ID.pattern}\.tmp")):
-                _remove_folder(folder)
+            self._remove_temporaries()
+            (self.path / WRITE_TEST).touch()
+            _unlink(self.path / WRITE_TEST)
         except OSError as error:
             self.close()
             raise FolderUnusableError(
                 f"The state directory {self.path} cannot be written: {error.strerror}."
             ) from error
+
+    def _remove_temporaries(self) -> None:
+        for name in FILES:
+            _unlink(_temporary(self.path / name))
+        for folder in _own_folders(self.path / RUNS, re.compile(rf"\.{_RUN_ID.pattern}\.tmp")):
+            _remove_folder(folder)
 
     def _new_set_aside_folder(self) -> Path:
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
@@ -263,6 +277,11 @@ def _is_plain_file(path: Path) -> bool:
     return path.is_file() and not path.is_symlink()
 
 
+def _is_file_or_link(path: Path) -> bool:
+    """A folder under one of our names was not made by us."""
+    return path.is_symlink() or path.is_file()
+
+
 def _own_folders(parent: Path, pattern: re.Pattern[str]) -> list[Path]:
     if parent.is_symlink() or not parent.is_dir():
         return []
@@ -277,7 +296,7 @@ def _remove_folder(folder: Path) -> None:
     """Delete the files of a state and the folder, unless something of the user's is in it."""
     if folder.is_symlink() or not folder.is_dir():
         return
-    for name in FILES:
+    for name in (SYSTEM, WEIGHTS, METRICS):  # cut off in between, what is left is a whole state or none
         _unlink(folder / name)
         _unlink(_temporary(folder / name))
     with contextlib.suppress(OSError):  # something of the user's is in there: it stays

@@ -52,6 +52,20 @@ class LoadReport:
     warnings: tuple[str, ...]
     gave_up: tuple[str, ...]  # why each state that was tried before could not be loaded
     newer: SavedSummary | None  # a newer save of another run, which was cut off
+    fell_back: bool  # whether another state was loaded than the one asked for
+    saved_first: Record | None  # of the run that was in memory, where it had unsaved iterations
+
+    def remarks(self) -> list[str]:
+        """All that a person should know of this load, in sentences."""
+        told = [*self.gave_up, *self.warnings]
+        if self.fell_back:
+            told.append(f"Went back to the newest intact saved state: {self.record.iteration_count} iterations.")
+        if self.newer is not None:
+            told.append(
+                f"A newer run was cut off at {self.newer.iteration_count} iterations ({self.newer.saved_at}); "
+                "it is kept and can be loaded too."
+            )
+        return told
 
 
 class TrainingState:
@@ -148,10 +162,11 @@ class TrainingState:
         """The saved states in the folder."""
         return read_catalog(self.folder)
 
-    def initialize(self, field_size: int | None = None, seed: int | None = None) -> None:
+    def initialize(self, field_size: int | None = None, seed: int | None = None) -> Record | None:
         """Begin a new run in memory; what is unsaved of the present one is saved first, saved states stay.
 
-        Raises ConfigurationError or CorpusError; the present run then stays as it is.
+        Returns the record of that save, if there was one. Raises ConfigurationError, CorpusError or SaveError; the
+        present run then stays as it is.
         """
         config = self._defaults
         chosen_seed = config.seed if seed is None else seed
@@ -161,10 +176,11 @@ class TrainingState:
             seed=secrets.randbelow(2**32) if chosen_seed is None else chosen_seed,
         )
         engine = Engine(_with_threads(config), Corpus(config.corpus))
-        self._save_what_is_unsaved()
+        saved_first = self._save_what_is_unsaved()
         self._forget()
         self._engine = engine
         self.run = secrets.token_hex(8)
+        return saved_first
 
     def step(self) -> dict[str, Any]:
         """Train one iteration; returns its metrics. Raises IntegrityError after three void ones, CorpusError."""
@@ -200,8 +216,13 @@ class TrainingState:
             raise SaveError(f"{_NOT_FINITE} ({error})") from error
         except FolderError as error:
             raise SaveError(str(error)) from error
+        except SaveError:
+            raise
         except OSError as error:
             raise SaveError(f"{error.strerror or error} ({error.filename or self.folder.path})") from error
+        except Exception as error:
+            log.exception("A save failed unexpectedly")
+            raise SaveError(f"{type(error).__name__}: {error}") from error
         record = state.record
         self._sequence, self._chosen, self._ended = record.sequence, record.chosen, record.ended
         self._saved_iteration = record.iteration_count
@@ -215,7 +236,7 @@ class TrainingState:
         except (LoadError, SaveError) as error:
             log.error("Failed to load state: %s", error)  # noqa: TRY400  # the reason, not a traceback, is for people
             return False
-        for text in (*report.gave_up, *report.warnings):
+        for text in report.remarks():
             log.warning(text)
         return True
 
@@ -227,7 +248,7 @@ class TrainingState:
         SaveError when what is unsaved could not be saved. The run in memory then stays as it is.
         """
         asked = self._asked_for(self.catalog(), source, newest).id
-        self._save_what_is_unsaved()
+        saved_first = self._save_what_is_unsaved()
         catalog = self.catalog()  # anew: that save may have moved files to another place
         first = next((state for state in catalog.states if state.id == asked), catalog.default)
         failures = list(catalog.unreadable)
@@ -241,7 +262,8 @@ class TrainingState:
             self._adopt(state, engine)
             gave_up = tuple(self._give_up(place, error) for place, error in failures)
             warnings += self._save_as_loaded(candidate)
-            return LoadReport(state.record, warnings, gave_up, catalog.newer_than(candidate))
+            newer = catalog.without([place for place, _ in failures]).newer_than(candidate)
+            return LoadReport(state.record, warnings, gave_up, newer, candidate.id != asked, saved_first)
         self._trusts_files = False
         raise LoadError(" ".join(_reason(place, error) for place, error in failures))
 
@@ -263,9 +285,8 @@ class TrainingState:
             raise LoadError(" ".join(_reason(place, error) for place, error in catalog.unreadable))
         raise NoSavedStateError("No saved state found")
 
-    def _save_what_is_unsaved(self) -> None:
-        if self._engine is not None and self.unsaved_iterations:
-            self.save()
+    def _save_what_is_unsaved(self) -> Record | None:
+        return self.save() if self._engine is not None and self.unsaved_iterations else None
 
     def _read(self, candidate: SavedSummary) -> SavedState:
         try:
@@ -299,7 +320,10 @@ class TrainingState:
         """Set a damaged state aside, now that another one is loaded; returns what a person should know."""
         if isinstance(error, (NewerFormatError, InaccessibleFileError)):
             return _reason(place, error)
-        target = self.folder.set_aside_damaged(place)
+        try:
+            target = self.folder.set_aside_damaged(place)
+        except (OSError, FolderError) as failure:
+            return f"{_reason(place, error)} Its files could not be set aside: {failure}"
         return f"{_reason(place, error)} Its files were set aside in {target}."
 
     def _adopt(self, state: SavedState, engine: Engine) -> None:
@@ -320,7 +344,10 @@ class TrainingState:
         except SaveError as error:
             return (f"The state was loaded, but could not be made the present one on disk: {error}",)
         if source.folder != self.folder.path and source.id == self.run:
-            self.folder.remove_run(source.id)
+            try:
+                self.folder.remove_run(source.id)
+            except OSError as error:
+                return (f"An older copy of this run in {source.folder} could not be removed: {error}",)
         return ()
 
     def _claim_folder(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import math
 from collections.abc import Callable, Mapping
@@ -44,6 +45,7 @@ def create_app(worker: Worker, secret_key: bytes) -> tuple[Flask, SocketIO, Feed
         manage_session=False,
         serve_client=False,
         max_http_buffer_size=LARGEST_MESSAGE,
+        json=_Json,
     )
     feed = Feed(worker.view, _Sender(socketio))
     worker.listen(feed.take)
@@ -52,6 +54,18 @@ def create_app(worker: Worker, secret_key: bytes) -> tuple[Flask, SocketIO, Feed
     _add_errors(app)
     _add_events(socketio, worker, feed)
     return app, socketio, feed
+
+
+class _Json:
+    """JSON for Socket.IO: a number with hundreds of digits becomes infinity, which is then refused by its field's name."""
+
+    @staticmethod
+    def dumps(value: Any, **options: Any) -> str:
+        return json.dumps(value, **options)
+
+    @staticmethod
+    def loads(text: str | bytes, **options: Any) -> Any:
+        return json.loads(text, **{**options, "parse_int": _whole_or_infinity})
 
 
 class _Sender:
@@ -196,6 +210,10 @@ def _whole(given: Mapping[str, Any], name: str, least: int, most: int) -> int | 
     if value is None or (isinstance(value, int) and not isinstance(value, bool) and least <= value <= most):
         return value
     raise ConfigurationError(name, f"must be a whole number from {least} to {most:,}, not {_shown(value)}")
+
+
+def _whole_or_infinity(digits: str) -> float:
+    return int(digits) if len(digits) < 40 else math.inf
 
 
 def _text(given: Mapping[str, Any], name: str) -> str | None:

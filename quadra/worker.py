@@ -16,7 +16,7 @@ from concurrent.futures import Future
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from quadra.catalog import SavedSummary, read_catalog, summary_of
+from quadra.catalog import read_catalog, summary_of
 from quadra.config import TrainingConfig
 from quadra.errors import (
     ConfigurationError,
@@ -32,6 +32,7 @@ from quadra.lifecycle import Command, SystemState, next_state
 from quadra.view import FASTEST_PACE, SLOWEST_PACE, Event, Rate, SaveOutcome, SaveTrouble, Settings, Status, View
 
 if TYPE_CHECKING:
+    from quadra.records import Record
     from quadra.state import LoadReport, TrainingState
 
 log = logging.getLogger("quadra.worker")
@@ -235,20 +236,31 @@ class Worker:
             self._publish(trouble=SaveTrouble(state.iteration_count, str(error), since))
             self._tell("save_failed", iteration_count=state.iteration_count, message=str(error))
             return None
-        duration = (time.perf_counter() - started) * 1000.0
-        outcome = SaveOutcome(record.iteration_count, record.saved_at, duration)
+        outcome = SaveOutcome(record.iteration_count, record.saved_at, (time.perf_counter() - started) * 1000.0)
+        self._list(record)
+        self._publish(last_save=outcome, trouble=None)
+        self._tell("saved", **vars(outcome))
+        return outcome
+
+    def _list(self, record: Record) -> None:
+        """Bring the catalog up to date after a save; it is only shown, so a failure here is no failure of the save."""
         if self._listed_run == record.run:
             self._publish(catalog=self._view.status.catalog.with_copy(summary_of(record, self._folder.path)))
-        else:  # the run's first save: another one may have been set aside for it
-            self._publish(catalog=state.catalog(), deletes=self._folder.describe_deletable())
+            return
+        try:  # the run's first save: another one may have been set aside for it
+            self._publish(catalog=self._state.catalog(), deletes=self._folder.describe_deletable())
             self._listed_run = record.run
-        self._publish(last_save=outcome, trouble=None)
-        self._tell("saved", iteration_count=outcome.iteration_count, saved_at=outcome.saved_at, duration_ms=duration)
-        return outcome
+        except OSError:
+            log.exception("The saved states could not be listed")
+
+    def _tell_saved_first(self, record: Record | None) -> None:
+        """The run that was in memory has been saved before another took its place."""
+        if record is not None:
+            self._tell("saved", iteration_count=record.iteration_count, saved_at=record.saved_at, duration_ms=0.0)
 
     def _do_initialize(self, field_size: int | None, seed: int | None) -> dict[str, Any]:
         target = next_state(self._view.status.state, Command.INITIALIZE)
-        self._state.initialize(field_size, seed)
+        self._tell_saved_first(self._state.initialize(field_size, seed))
         self._adopted(target)
         config = self._state.config
         details = {"field_size": config.field_size, "seed": config.seed}
@@ -287,19 +299,12 @@ class Worker:
 
     def _told_of_load(self, report: LoadReport) -> dict[str, Any]:
         count = report.record.iteration_count
+        self._tell_saved_first(report.saved_first)
         self._tell("loaded", iteration_count=count)
-        newer = None if report.newer is None else _brief(report.newer)
-        warnings = [*report.gave_up, *report.warnings]
-        if report.gave_up:
-            warnings.append(f"Went back to the newest intact saved state: {count} iterations.")
-        if report.newer is not None:
-            warnings.append(
-                f"A newer run was cut off at {report.newer.iteration_count} iterations ({report.newer.saved_at}); "
-                "it is kept and can be loaded too."
-            )
-        for text in warnings:
+        for text in report.remarks():
             self._tell("message", text=text, type="warning")
-        return {"iteration_count": count, "newer": newer, "warnings": warnings}
+        newer = report.newer.brief() if report.newer else None
+        return {"iteration_count": count, "newer": newer, "warnings": report.remarks()}
 
     def _after_failed_load(self, error: LoadError, newest: bool) -> LoadError:
         """A system that holds a run keeps it; an uninitialized one is freshly initialized, but for `resume`."""
@@ -318,7 +323,7 @@ class Worker:
             raise SaveError(f"Not everything could be deleted: {error}. The next start will try again.") from error
         finally:
             self._adopted(target)
-            self._publish(until=None, last_save=None, trouble=None)
+            self._publish(until=None)
         self._tell("reset")
         return {}
 
@@ -363,6 +368,8 @@ class Worker:
             corpus=corpus,
             catalog=state.catalog(),
             deletes=self._folder.describe_deletable(),
+            last_save=None,
+            trouble=None,
         )
 
     def _publish(self, **changes: Any) -> None:
@@ -387,7 +394,3 @@ class Worker:
         event = Event(kind, details)
         for listener in self._listeners:
             listener(event)
-
-
-def _brief(summary: SavedSummary) -> dict[str, Any]:
-    return {"id": summary.id, "iteration_count": summary.iteration_count, "saved_at": summary.saved_at}

@@ -214,6 +214,16 @@ def test_resume_goes_on_by_itself_after_a_kill(tmp_path: Path) -> None:
         assert server.end() == 0
 
 
+def test_a_number_of_hundreds_of_digits_is_refused_by_its_name(tmp_path: Path) -> None:
+    with Server(tmp_path / "state") as server, Client(server.url) as client:
+        for event, field in (("set_pace", "iterations_per_second"), ("initialize_system", "seed")):
+            answer = client.ask(event, {field: 10**400})
+            assert answer["error"]["code"] == "invalid_value"
+            assert field in answer["error"]["message"]
+        assert server.end() == 0
+    assert not any("Traceback" in line for line in server.lines)
+
+
 def test_training_goes_on_when_the_browser_is_closed(tmp_path: Path) -> None:
     with Server(tmp_path / "state", "--pace", "max", "--field-size", "8") as server:
         with Client(server.url) as client:

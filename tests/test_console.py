@@ -44,6 +44,14 @@ def test_saved_lines_are_thinned_and_the_last_one_always_appears() -> None:
     assert lines[-1] == "✓ State saved: 1000 iterations"
 
 
+def test_failures_are_thinned_too_and_each_change_is_shown() -> None:
+    failures = [Event("save_failed", {"message": f"full {number}"}) for number in range(50)]
+    lines = printed([saved(10), *failures, saved(20)])
+    assert len(lines) <= 4
+    assert lines[0] == "✓ State saved: 10 iterations"
+    assert lines[-2:] == ["✗ Failed to save state: full 49", "✓ State saved: 20 iterations"]
+
+
 def test_a_held_back_saved_line_comes_before_what_happened_after_it() -> None:
     lines = printed([saved(10), saved(20), Event("training", {"running": False})])
     assert lines == ["✓ State saved: 10 iterations", "✓ State saved: 20 iterations", "Training stopped"]

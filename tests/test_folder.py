@@ -283,6 +283,37 @@ def test_a_run_is_not_copied_through_a_link(tmp_path: Path) -> None:
         assert files_of(elsewhere) == {}
 
 
+def test_a_reset_that_fails_does_not_delete_what_comes_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with StateFolder(three_files(tmp_path / "state", "old")) as folder:
+        with monkeypatch.context() as patch:
+            patch.setattr("quadra.folder._remove_folder", _raise_busy)
+            patch.setattr("quadra.folder._own_folders", lambda *_: [tmp_path])
+            with pytest.raises(OSError, match="busy"):
+                folder.reset()
+        three_files(tmp_path / "state", "new")
+    with StateFolder(tmp_path / "state"):
+        assert three_of(tmp_path / "state") == [f"new {name}" for name in FILES]
+
+
+def _raise_busy(*_: object) -> None:
+    raise OSError(16, "busy")
+
+
+def test_a_users_file_in_a_runs_folder_stays_and_holds_up_nothing(tmp_path: Path) -> None:
+    with StateFolder(three_files(tmp_path / "state", "first")) as folder:
+        folder.set_aside_run(RUN_A)
+        note = folder.path / RUNS / RUN_A / "notes.txt"
+        note.write_text("mine")
+        folder.remove_run(RUN_A)
+        assert [file.name for file in (folder.path / RUNS / RUN_A).iterdir()] == ["notes.txt"]
+        three_files(tmp_path / "state", "second")
+        folder.set_aside_run(RUN_A)
+        assert three_of(folder.path / RUNS / RUN_A) == [f"second {name}" for name in FILES]
+        assert note.read_text() == "mine"
+
+
 def test_damaged_files_are_moved_and_never_replace_others(tmp_path: Path) -> None:
     with StateFolder(tmp_path) as folder:
         targets = []

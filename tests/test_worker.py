@@ -159,6 +159,53 @@ def test_a_failed_save_is_told_and_stops_nothing(bench: Bench, monkeypatch: pyte
     assert bench.worker.view().status.trouble is None
 
 
+def test_a_save_that_fails_in_an_unforeseen_way_stops_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.worker.initialize().result(PATIENCE)
+
+    def explode(*_: Any) -> None:
+        raise MemoryError("too large")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("quadra.persistence.write", explode)
+        bench.worker.start_training().result(PATIENCE)
+        bench.until(lambda: bench.kinds().count("save_failed") >= 2)
+        assert bench.worker.view().status.state is SystemState.TRAINING
+    bench.until(lambda: "saved" in bench.kinds())
+
+
+def test_a_new_run_starts_without_the_troubles_and_saves_of_the_last_one(bench: Bench) -> None:
+    bench.worker.initialize().result(PATIENCE)
+    trained(bench, 12)
+    bench.worker.initialize().result(PATIENCE)
+    status = bench.worker.view().status
+    assert (status.last_save, status.trouble) == (None, None)
+
+
+def test_a_load_says_that_it_went_back_only_when_it_did(bench: Bench) -> None:
+    for until in (5, 8):
+        bench.worker.initialize().result(PATIENCE)
+        trained(bench, until)
+    first, second = sorted(bench.worker.view().status.catalog.states, key=lambda state: state.iteration_count)
+    for name in ("metrics_history.pkl", "oscillator_weights.pth"):
+        (bench.folder.path / "runs" / first.id / name).write_bytes(b"rubbish")
+    asked = bench.worker.load(second.id).result(PATIENCE)
+    assert not any("Went back" in text for text in asked["warnings"])
+
+
+def test_a_load_whose_damaged_files_cannot_be_set_aside_is_a_load_all_the_same(bench: Bench) -> None:
+    for until in (5, 8):
+        bench.worker.initialize().result(PATIENCE)
+        trained(bench, until)
+    first = min(bench.worker.view().status.catalog.states, key=lambda state: state.iteration_count)
+    (bench.folder.path / "runs" / first.id / "metrics_history.pkl").write_bytes(b"rubbish")
+    (bench.folder.path / "set-aside").write_text("in the way")
+    answer = bench.worker.load(first.id).result(PATIENCE)
+    assert answer["iteration_count"] == 8
+    assert any("could not be set aside" in text for text in answer["warnings"])
+    assert any("Went back" in text for text in answer["warnings"])
+    assert bench.worker.view().status.run != first.id
+
+
 def test_a_stop_that_cannot_save_says_so_and_stops_all_the_same(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     bench.worker.initialize().result(PATIENCE)
     trained(bench, 3)

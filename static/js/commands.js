@@ -21,7 +21,12 @@ export const COMMANDS = {
   start: {
     event: "start_training",
     doing: "Starting …",
-    done: (answer) => (answer.until ? `Training until iteration ${answer.until}.` : "Training."),
+    done: (answer, status) => {
+      if (!answer.until) return "Training.";
+      // A short run may have ended before its start was acknowledged.
+      const over = !status.running && status.iteration_count >= answer.until;
+      return over ? `Trained until iteration ${answer.until}.` : `Training until iteration ${answer.until}.`;
+    },
     next: "stop",
   },
   stop: {
