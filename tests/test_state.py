@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 
+import quadra
 from quadra import TrainingConfig, TrainingState
 from quadra.errors import (
     ConfigurationError,
@@ -879,3 +880,15 @@ def keep(saved: dict[str, dict[str, Any]], state: TrainingState) -> None:
     """What is unsaved is about to be saved."""
     if state.unsaved_iterations:
         saved[str(state.run)] = content(state)
+
+
+def test_a_folder_can_be_read_beside_its_owner_and_is_left_as_it_is(folder: Path) -> None:
+    with opened(folder) as state:
+        new_run(state, 3, "stopped")
+        before = files_of(folder)
+        saved = quadra.read_saved(folder)
+        assert saved.record.iteration_count == 3
+        assert saved.rows.tobytes() == state.history.rows().tobytes()
+        assert files_of(folder) == before
+        train(state, 1)
+        assert state.save_state()
