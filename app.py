@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 HOST = "127.0.0.1"  # address that is listened on; this one is reached from this machine only
 PORT = 5000
 STATE_DIR = "dashboard_state"  # folder of the saved states
-SAVE_EVERY = 10  # iterations between two saves; 0: only Stop saves
+SAVE_EVERY = 10  # iterations between two saves; 0: no auto-save
 PACE = 10.0  # iterations a second, so that a person can follow; None: no limit
 FIELD_SIZE = 100  # cells of a new run's field
 SEED = None  # of new runs; None: a fresh one each time
 CORPUS = None  # text file or folder that new runs train on; None: the built-in corpus
 DEVICE = "cpu"
-THREADS = None  # of one training step; None: chosen by field size
+THREADS = None  # of one training step; None: those of a loaded run, 1 for a new one
 
 BAD_START = 2  # exit code of a start that was refused: nothing was touched
 INTERRUPTED = 130  # exit code after a second Ctrl-C

@@ -45,7 +45,7 @@ class SavedSummary:
 class Catalog:
     """The saved states of a folder, and what stands in their places but could not be read."""
 
-    copies: tuple[SavedSummary, ...]  # the best first: the default, then newest first
+    copies: tuple[SavedSummary, ...]  # earlier runs by id, then the present files; a run may stand in both
     unreadable: tuple[tuple[Path, BadFileError], ...]
 
     @property

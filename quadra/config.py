@@ -27,7 +27,7 @@ class TrainingConfig:
     seed: int | None = None  # None: a fresh one is drawn when the run is initialized
     corpus: str | None = None  # path of a text file or folder; None: the built-in corpus
     device: str = "cpu"  # "cpu", "cuda" or "cuda:<number>"
-    threads: int | None = None  # threads of one step; None: chosen by field size
+    threads: int | None = None  # threads of one step; None: 1, fixed when a run begins
 
     time_steps: int = 10  # steps a network is shown its input, T
     membrane_decay: float = 0.95  # share of the membrane kept per time step, beta

@@ -248,6 +248,7 @@ class Engine:
 
         All tensors are views of one storage, so the copy is one move of memory and one entry in a file.
         """
+        q_table = self.q_table.state_dict()
         copy = FlatTensors(self._shapes, self._state.flat.detach().to("cpu", copy=True))
         return {
             **{network: _of_network(copy, "parameters", network) for network in NETWORKS},
@@ -257,11 +258,11 @@ class Engine:
             },
             **{name: copy[name] for name in _FIELDS},
             "wins": self._wins.to("cpu", copy=True),
-            "q_table": self.q_table.state_dict()["table"],
+            "q_table": q_table["table"],
             "generators": {
                 "samples": self._samples.get_state(),
                 "samples_device": self.config.device,
-                "exploration": self.q_table.state_dict()["generator"],
+                "exploration": q_table["generator"],
             },
             "neuroplasticity": self.neuroplasticity.state_dict(),
             "corpus": self.corpus.state_dict(),

@@ -169,13 +169,14 @@ class TrainingState:
         present run then stays as it is.
         """
         config = self._defaults
-        chosen_seed = config.seed if seed is None else seed
-        config = replace(
-            config,
-            field_size=config.field_size if field_size is None else field_size,
-            seed=secrets.randbelow(2**32) if chosen_seed is None else chosen_seed,
+        config = _complete(
+            replace(
+                config,
+                field_size=config.field_size if field_size is None else field_size,
+                seed=config.seed if seed is None else seed,
+            )
         )
-        engine = Engine(_with_threads(config), Corpus(config.corpus))
+        engine = Engine(config, Corpus(config.corpus))
         saved_first = self._save_what_is_unsaved()
         self._forget()
         self._engine = engine
@@ -204,20 +205,18 @@ class TrainingState:
 
         `ended`: "stopped" makes this run the one that Load takes by default.
         """
-        if not self.engine.is_finite():
-            raise SaveError(_NOT_FINITE)
         try:
-            self._claim_folder()
             chosen = self.catalog().last_choice + 1 if ended == "stopped" else self._chosen
             state = self._snapshot(ended or self._ended, chosen)
             persistence.require_finite(state)
+            self._claim_folder()
             persistence.write(self.folder.path, state)
+        except (SaveError, RefusedError):
+            raise
         except DamagedFileError as error:
             raise SaveError(f"{_NOT_FINITE} ({error})") from error
         except FolderError as error:
             raise SaveError(str(error)) from error
-        except SaveError:
-            raise
         except OSError as error:
             raise SaveError(f"{error.strerror or error} ({error.filename or self.folder.path})") from error
         except Exception as error:
@@ -292,24 +291,19 @@ class TrainingState:
         try:
             return persistence.read(candidate.folder)
         except persistence.NotSealedError as unsealed:
-            config = (
-                self._defaults
-                if self._defaults.seed is not None
-                else replace(self._defaults, seed=secrets.randbelow(2**32))
-            )
+            config = _complete(self._defaults)
             corpus, _ = text_for({"path": config.corpus, "fingerprint": None}, self._defaults.corpus)
-            state = earlier.convert(candidate.folder, unsealed.weights, _with_threads(config), corpus)
+            state = earlier.convert(candidate.folder, unsealed.weights, config, corpus)
             persistence.require_finite(state)
             # A run of its own: the original files are then set aside as a run, not overwritten.
             return replace(state, record=replace(state.record, run=secrets.token_hex(8)))
 
     def _revive(self, state: SavedState) -> tuple[Engine, tuple[str, ...]]:
         """An engine that continues a saved state, and what a person should know of the difference."""
-        config = replace(
-            state.config, device=self._defaults.device, threads=self._defaults.threads or state.config.threads
-        )
+        threads = self._defaults.threads or state.config.threads
+        config = _complete(replace(state.config, device=self._defaults.device, threads=threads))
         corpus, warnings = text_for(state.engine["corpus"], self._defaults.corpus)
-        engine = Engine(_with_threads(config), corpus)
+        engine = Engine(config, corpus)
         try:
             engine.load_state_dict(state.engine)
         except (KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
@@ -390,9 +384,10 @@ class TrainingState:
         return SavedState(record, engine.config, engine.state_dict(), self.history.rows())
 
 
-def _with_threads(config: TrainingConfig) -> TrainingConfig:
-    """The configuration with its thread count fixed, because a run's bits depend on it."""
-    return config if config.threads is not None else replace(config, threads=_THREADS)
+def _complete(config: TrainingConfig) -> TrainingConfig:
+    """The configuration with its seed and thread count fixed, because a run's bits depend on them."""
+    seed = secrets.randbelow(2**32) if config.seed is None else config.seed
+    return replace(config, seed=seed, threads=config.threads or _THREADS)
 
 
 def _reason(place: Path, error: BadFileError) -> str:

@@ -29,10 +29,11 @@ from quadra.errors import (
 from quadra.folder import StateFolder
 from quadra.history import History
 from quadra.lifecycle import Command, SystemState, next_state
+from quadra.text import BUILT_IN_NAME
 from quadra.view import FASTEST_PACE, SLOWEST_PACE, Event, Rate, SaveOutcome, SaveTrouble, Settings, Status, View
 
 if TYPE_CHECKING:
-    from quadra.records import Record
+    from quadra.records import Ended, Record
     from quadra.state import LoadReport, TrainingState
 
 log = logging.getLogger("quadra.worker")
@@ -73,7 +74,7 @@ class Worker:
             run=None,
             field_size=config.field_size,
             seed=config.seed,
-            corpus=config.corpus or "built-in corpus",
+            corpus=config.corpus or BUILT_IN_NAME,
             device=config.device,
             pace=settings.pace,
             until=None,
@@ -95,11 +96,6 @@ class Worker:
     def view(self) -> View:
         """The system as it is now; callable from any thread."""
         return self._view
-
-    @property
-    def folder(self) -> StateFolder:
-        """The state directory."""
-        return self._folder
 
     def initialize(self, field_size: int | None = None, seed: int | None = None) -> Future[dict[str, Any]]:
         """Begin a new run."""
@@ -217,7 +213,7 @@ class Worker:
         self._tell("message", text=text, type="error")
         self._end_training(None)
 
-    def _end_training(self, ended: str | None) -> SaveOutcome | None:
+    def _end_training(self, ended: Ended | None) -> SaveOutcome | None:
         """From training to ready, saved; `ended` is "stopped" where a person or `until` asked for it."""
         outcome = self._save(ended)
         self._rate = Rate()
@@ -225,11 +221,11 @@ class Worker:
         self._tell("training", running=False)
         return outcome
 
-    def _save(self, ended: str | None) -> SaveOutcome | None:
+    def _save(self, ended: Ended | None) -> SaveOutcome | None:
         """Save and tell; None when it failed, which stops nothing."""
         state, started = self._state, time.perf_counter()
         try:
-            record = state.save("stopped" if ended == "stopped" else None)
+            record = state.save(ended)
         except SaveError as error:
             previous = self._view.status.trouble
             since = previous.since if previous else state.iteration_count - state.unsaved_iterations
@@ -283,9 +279,7 @@ class Worker:
         outcome = self._end_training("stopped")
         count = self._state.iteration_count
         if outcome is None:
-            trouble = self._view.status.trouble
-            reason = trouble.message if trouble else "the save failed"
-            raise SaveError(f"Training has stopped at iteration {count}, but it could not be saved: {reason}")
+            raise SaveError(f"Training has stopped at iteration {count}, but it could not be saved: {self._trouble()}")
         return {"iteration_count": count, "saved_at": outcome.saved_at}
 
     def _do_load(self, source: str | None, newest: bool = False) -> dict[str, Any]:
@@ -301,10 +295,11 @@ class Worker:
         count = report.record.iteration_count
         self._tell_saved_first(report.saved_first)
         self._tell("loaded", iteration_count=count)
-        for text in report.remarks():
+        remarks = report.remarks()
+        for text in remarks:
             self._tell("message", text=text, type="warning")
         newer = report.newer.brief() if report.newer else None
-        return {"iteration_count": count, "newer": newer, "warnings": report.remarks()}
+        return {"iteration_count": count, "newer": newer, "warnings": remarks}
 
     def _after_failed_load(self, error: LoadError, newest: bool) -> LoadError:
         """A system that holds a run keeps it; an uninitialized one is freshly initialized, but for `resume`."""
@@ -320,7 +315,7 @@ class Worker:
         try:
             self._state.reset()
         except OSError as error:
-            raise SaveError(f"Not everything could be deleted: {error}. The next start will try again.") from error
+            raise SaveError(f"Not everything could be deleted: {error}. Remove the cause and reset again.") from error
         finally:
             self._adopted(target)
             self._publish(until=None)
@@ -351,15 +346,19 @@ class Worker:
             state.release()
             self._closed.set()
         if failed:
-            trouble = self._view.status.trouble
-            raise SaveError(trouble.message if trouble else "the save failed")
+            raise SaveError(self._trouble())
         return {}
+
+    def _trouble(self) -> str:
+        """Why the newest save failed."""
+        trouble = self._view.status.trouble
+        return trouble.message if trouble else "the save failed"
 
     def _adopted(self, target: SystemState) -> None:
         """Another run (or none) is in memory."""
         state = self._state
         config = state.config
-        corpus = state.engine.corpus.name if state.is_initialized else config.corpus or "built-in corpus"
+        corpus = state.engine.corpus.name if state.is_initialized else config.corpus or BUILT_IN_NAME
         self._publish(
             state=target,
             run=state.run,

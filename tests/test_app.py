@@ -8,6 +8,8 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -110,6 +112,17 @@ def test_the_command_line_wins_over_the_environment(tmp_path: Path) -> None:
     assert (status["field_size"], status["seed"]) == (12, 6)
 
 
+@contextmanager
+def training_unsaved(folder: Path) -> Iterator[Server]:
+    """A server that trains at full speed and has saved nothing yet."""
+    with Server(folder, "--pace", "max", "--save-every", "0", "--field-size", "8") as server:
+        with Client(server.url) as client:
+            client.ask("initialize_system")
+            client.ask("start_training")
+            client.wait_for("metrics_update")
+        yield server
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_finishes_saves_and_exits_zero(tmp_path: Path, number: int) -> None:
     with Server(tmp_path / "state", "--pace", "max", "--save-every", "0", "--field-size", "8") as server:
@@ -128,13 +141,7 @@ def test_a_signal_finishes_saves_and_exits_zero(tmp_path: Path, number: int) -> 
 
 def test_a_signal_whose_save_fails_exits_one_with_the_reason(tmp_path: Path) -> None:
     folder = tmp_path / "state"
-    with (
-        Server(folder, "--pace", "max", "--save-every", "0", "--field-size", "8") as server,
-        Client(server.url) as client,
-    ):
-        client.ask("initialize_system")
-        client.ask("start_training")
-        client.wait_for("metrics_update")
+    with training_unsaved(folder) as server:
         (folder / ".metrics_history.pkl.tmp").mkdir()  # root may write anywhere, but not a file where a folder stands
         assert server.end() == 1
     assert any(line.startswith("✗ Failed to save state: ") for line in server.lines)
@@ -143,13 +150,7 @@ def test_a_signal_whose_save_fails_exits_one_with_the_reason(tmp_path: Path) -> 
 
 def test_a_second_ctrl_c_ends_at_once_even_while_the_disk_hangs(tmp_path: Path) -> None:
     folder = tmp_path / "state"
-    with (
-        Server(folder, "--pace", "max", "--save-every", "0", "--field-size", "8") as server,
-        Client(server.url) as client,
-    ):
-        client.ask("initialize_system")
-        client.ask("start_training")
-        client.wait_for("metrics_update")
+    with training_unsaved(folder) as server:
         os.mkfifo(folder / ".metrics_history.pkl.tmp")  # opening it waits for a reader that never comes
         server.process.send_signal(signal.SIGINT)
         with pytest.raises(subprocess.TimeoutExpired):
