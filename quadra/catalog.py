@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from quadra.disk import read_file
 from quadra.errors import BadFileError, DamagedFileError, InaccessibleFileError
-from quadra.folder import METRICS, SYSTEM, WEIGHTS, StateFolder, read_file
+from quadra.folder import METRICS, SYSTEM, WEIGHTS, StateFolder
 from quadra.pickles import loads
 from quadra.records import Record, peek
 
@@ -29,7 +30,13 @@ class SavedSummary:
     seed: int | None  # None: not known (earlier generation)
     chosen: int
     sequence: int
-    folder: Path
+    file: Path  # the weights file
+    folder: Path  # where its metrics and system state stand
+
+    @property
+    def is_earlier_save(self) -> bool:
+        """Whether this is a save that the present one of its run has followed."""
+        return self.file.parent != self.folder
 
     def as_dict(self) -> dict[str, Any]:
         """What pages and scripts are told."""
@@ -45,14 +52,16 @@ class SavedSummary:
 class Catalog:
     """The saved states of a folder, and what stands in their places but could not be read."""
 
-    copies: tuple[SavedSummary, ...]  # earlier runs by id, then the present files; a run may stand in both
+    copies: tuple[
+        SavedSummary, ...
+    ]  # earlier runs by id, then the present files, then earlier saves of the present run
     unreadable: tuple[tuple[Path, BadFileError], ...]
 
     @property
     def states(self) -> tuple[SavedSummary, ...]:
-        """One per run, at its newest save; newest first."""
+        """One per run, at its newest save; newest first. An earlier save stands for its run where nothing else does."""
         newest: dict[str, SavedSummary] = {}
-        for copy in sorted(self.copies, key=lambda copy: copy.sequence, reverse=True):
+        for copy in sorted(self.copies, key=lambda copy: (not copy.is_earlier_save, copy.sequence), reverse=True):
             newest.setdefault(copy.id, copy)
         return tuple(sorted(newest.values(), key=_age, reverse=True))
 
@@ -79,15 +88,15 @@ class Catalog:
         return max((copy.chosen for copy in self.copies), default=0)
 
     def with_copy(self, copy: SavedSummary) -> Catalog:
-        """This catalog after a save: the new copy in place of the one that stood in its folder."""
-        rest = tuple(other for other in self.copies if other.folder != copy.folder)
-        return Catalog((*rest, copy), tuple(entry for entry in self.unreadable if entry[0] != copy.folder))
+        """This catalog after a save: the new copy in place of the one that stood in its file."""
+        rest = tuple(other for other in self.copies if other.file != copy.file)
+        return Catalog((*rest, copy), tuple(entry for entry in self.unreadable if entry[0] != copy.file))
 
-    def without(self, places: Collection[Path]) -> Catalog:
-        """This catalog without what stands in some folders."""
+    def without(self, files: Collection[Path]) -> Catalog:
+        """This catalog without some weights files."""
         return Catalog(
-            tuple(copy for copy in self.copies if copy.folder not in places),
-            tuple(entry for entry in self.unreadable if entry[0] not in places),
+            tuple(copy for copy in self.copies if copy.file not in files),
+            tuple(entry for entry in self.unreadable if entry[0] not in files),
         )
 
     def candidates(self, first: SavedSummary) -> Sequence[SavedSummary]:
@@ -101,12 +110,13 @@ def read_catalog(folder: StateFolder) -> Catalog:
     may have been cut off after it replaced some of them."""
     copies: list[SavedSummary] = []
     unreadable: list[tuple[Path, BadFileError]] = []
-    for place in (*sorted(folder.run_folders()), folder.path):
+    places = [(place / WEIGHTS, place) for place in (*sorted(folder.run_folders()), folder.path)]
+    for file, place in (*places, *((file, folder.path) for file in folder.kept_saves())):
         try:
-            if _is_started(place):
-                copies.append(summarize(place))
+            if file.parent != place or _is_started(place):
+                copies.append(summarize(file, place))
         except BadFileError as error:
-            unreadable.append((place, error))
+            unreadable.append((file, error))
     return Catalog(tuple(copies), tuple(unreadable))
 
 
@@ -115,21 +125,22 @@ def _is_started(place: Path) -> bool:
     try:
         names = [entry.name for entry in place.iterdir()]
     except OSError as error:
-        raise InaccessibleFileError(place.name, f"cannot be read: {error.strerror}") from error
+        raise InaccessibleFileError(place, f"cannot be read: {error.strerror}") from error
     return WEIGHTS in names or SYSTEM in names
 
 
-def summarize(place: Path) -> SavedSummary:
-    """The saved state of one folder, as its record says; raises a BadFileError."""
-    record = peek(place / WEIGHTS)
-    return _earlier(place) if record is None else summary_of(record, place)
+def summarize(file: Path, folder: Path) -> SavedSummary:
+    """The saved state of one weights file, as its record says; raises a BadFileError."""
+    record = peek(file)
+    return _earlier(file, folder) if record is None else summary_of(record, file, folder)
 
 
-def summary_of(record: Record, place: Path) -> SavedSummary:
+def summary_of(record: Record, file: Path, folder: Path) -> SavedSummary:
     """A record as it is listed."""
     return SavedSummary(
         id=record.run, iteration_count=record.iteration_count, saved_at=record.saved_at, ended=record.ended,
-        field_size=record.field_size, seed=record.seed, chosen=record.chosen, sequence=record.sequence, folder=place,
+        field_size=record.field_size, seed=record.seed, chosen=record.chosen, sequence=record.sequence,
+        file=file, folder=folder,
     )  # fmt: skip
 
 
@@ -138,19 +149,19 @@ def earlier_id(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:16]
 
 
-def _earlier(place: Path) -> SavedSummary:
+def _earlier(file: Path, folder: Path) -> SavedSummary:
     """A folder of the earlier generation: its files say less, and only the file's time says when."""
-    metrics = loads(read_file(place / METRICS), METRICS, arrays=True)
-    system = loads(read_file(place / SYSTEM), SYSTEM, arrays=True)
+    metrics = loads(read_file(folder / METRICS), folder / METRICS, arrays=True)
+    system = loads(read_file(folder / SYSTEM), folder / SYSTEM, arrays=True)
     size = system.get("field_size")
     losses = metrics.get("loss_history")
     if not isinstance(losses, (list, np.ndarray)):
-        raise DamagedFileError(METRICS, "its loss history is not a list of numbers")
-    changed = (place / WEIGHTS).stat().st_mtime
+        raise DamagedFileError(folder / METRICS, "its loss history is not a list of numbers")
+    changed = file.stat().st_mtime
     return SavedSummary(
-        id=earlier_id(read_file(place / WEIGHTS)), iteration_count=len(losses),
+        id=earlier_id(read_file(file)), iteration_count=len(losses),
         saved_at=iso(datetime.fromtimestamp(changed, UTC)), ended="stopped", field_size=size if isinstance(size, int) else 0,
-        seed=None, chosen=0, sequence=0, folder=place,
+        seed=None, chosen=0, sequence=0, file=file, folder=folder,
     )  # fmt: skip
 
 

@@ -21,7 +21,8 @@ from quadra.engine import Engine
 from quadra.errors import DamagedFileError, MismatchError
 from quadra.folder import METRICS, SYSTEM, WEIGHTS
 from quadra.history import checksum_of, rows_of
-from quadra.persistence import HISTORY_KEYS, SavedState, as_series, read_plain, require_keys
+from quadra.metrics import HISTORY_KEYS
+from quadra.persistence import SavedState, as_series, read_plain, require_keys
 from quadra.records import Record
 from quadra.spiking import LAYERS
 from quadra.text import Corpus
@@ -109,8 +110,9 @@ def _q_table(table: object) -> dict[str, dict[str, float]]:
 
 
 def _record(folder: Path, config: TrainingConfig, rows: NDArray[np.float32]) -> Record:
-    listed = summarize(folder)
+    listed = summarize(folder / WEIGHTS, folder)
     return Record(
         run=listed.id, sequence=0, iteration_count=len(rows), saved_at=listed.saved_at,
         ended="stopped", chosen=0, field_size=config.field_size, seed=config.seed or 0, history_sha256=checksum_of(rows),
+        metrics_rows=len(rows),
     )  # fmt: skip

@@ -11,10 +11,11 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from quadra.actions import NETWORK_OF, Transformation, loss_gradient, means_and_losses, reward_of
@@ -47,6 +48,26 @@ class StepResult:
     def as_dict(self) -> dict[str, Any]:
         """The metrics by name."""
         return asdict(self)
+
+
+class Place(NamedTuple):
+    """Where a tensor lies in a flat buffer, in floats."""
+
+    offset: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The state between two iterations, for a save: it stays as it is while training goes on, until `release`."""
+
+    flat: NDArray[np.float32]
+    places: Mapping[str, Place]  # by the engine's names, `<part>/<network>.<tensor>` or `<tensor>`
+    rest: Mapping[str, Any]  # everything else of `state_dict`, as builtins and numpy arrays
+
+    def release(self) -> None:
+        """Give the buffer back; callable from any thread."""
 
 
 class _VoidIterationError(Exception):
@@ -269,6 +290,17 @@ class Engine:
             "newest": dict(self.newest),
             "iteration_count": self.iteration,
         }
+
+    def snapshot(self) -> Snapshot:
+        state = self.state_dict()
+        copy = FlatTensors(self._shapes, self._state.flat.detach().to("cpu", copy=True))
+        places = {
+            name: Place(int(view.storage_offset()), tuple(view.shape), view.stride()) for name, view in copy.items()
+        }
+        names = ("q_table", "neuroplasticity", "corpus", "newest", "iteration_count")
+        generators = {**state["generators"], "samples": state["generators"]["samples"].numpy()}
+        rest = {**{name: state[name] for name in names}, "wins": state["wins"].numpy(), "step": self._adam_steps}
+        return Snapshot(copy.flat.numpy(), places, {**rest, "generators": generators})
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over what `state_dict` gave; raises KeyError or ValueError where it does not fit."""

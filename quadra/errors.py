@@ -10,6 +10,8 @@
     │   ├── FolderUnusableError  the state directory cannot be created, read or written
     │   └── FolderLockedError    another live process holds the state directory
     ├── SaveError                a save did not become durable; the previous one is intact
+    │   ├── FolderChangedError   the state directory or the last save in it is not ours any more: nothing is overwritten
+    │   └── SaveTimeoutError     the disk has not answered yet; the save may still become durable
     └── LoadError                nothing was loaded
         ├── NoSavedStateError    there is nothing to load
         ├── UnknownSourceError   the asked-for saved state is not there
@@ -23,6 +25,8 @@
 
 A message says what happened, why, and what the user can do. `code` is stable and reaches the browser.
 """
+
+from pathlib import Path
 
 
 class QuadraError(Exception):
@@ -94,6 +98,18 @@ class SaveError(QuadraError):
     code = "save_failed"
 
 
+class FolderChangedError(SaveError):
+    """The state directory, or the last save in it, was exchanged by someone else: nothing is written over it."""
+
+    code = "folder_changed"
+
+
+class SaveTimeoutError(SaveError):
+    """The disk has not answered in time; the save is still under way and may yet become durable."""
+
+    code = "save_timeout"
+
+
 class LoadError(QuadraError):
     """Nothing was loaded."""
 
@@ -117,9 +133,10 @@ class BadFileError(LoadError):
 
     code = "bad_file"
 
-    def __init__(self, file: str, reason: str) -> None:
-        super().__init__(f"{file}: {reason}")
-        self.file = file
+    def __init__(self, file: str | Path, reason: str) -> None:
+        self.path = Path(file)
+        self.file = self.path.name
+        super().__init__(f"{self.file}: {reason}")
 
 
 class DamagedFileError(BadFileError):

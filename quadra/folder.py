@@ -1,4 +1,4 @@
-"""StateFolder: the state directory, who holds it, and the only code that writes, moves or deletes in it.
+"""StateFolder: the state directory and the places in it; no other code makes, moves or deletes anything there.
 
 Every name that this program ever writes there is listed here; nothing else is touched, and no link is followed out.
 """
@@ -9,35 +9,28 @@ import contextlib
 import os
 import re
 import shutil
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from quadra.errors import (
-    DamagedFileError,
-    FolderLockedError,
-    FolderUnusableError,
-    InaccessibleFileError,
-    MissingFileError,
-)
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]  # there the lock is msvcrt's
-    import msvcrt
+from quadra.disk import Piece, is_plain_file, remove, sync_folder, temporary_of, write_file
+from quadra.errors import FolderChangedError, FolderUnusableError
+from quadra.lock import LOCK, FolderLock
 
 WEIGHTS = "oscillator_weights.pth"
 METRICS = "metrics_history.pkl"
 SYSTEM = "system_state.pkl"
-FILES = (METRICS, WEIGHTS, SYSTEM)  # in the order in which a save replaces them
+FILES = (METRICS, WEIGHTS, SYSTEM)
+SAVES = "saves"  # earlier saves of the present run, and a second copy of its metrics
+HISTORY = "history.pkl"
+RING = tuple(f"{slot}.pth" for slot in range(12))
 RUNS = "runs"
 SET_ASIDE = "set-aside"
-LOCK = ".lock"
 RESET_MARKER = ".reset"
 WRITE_TEST = ".write-test"
+_KEPT = (*RING, HISTORY)  # every name in `saves`
 _RUN_ID = re.compile(r"[0-9a-f]{16}")
 _SET_ASIDE_ID = re.compile(r"\d{8}T\d{6}Z(-\d+)?")
-_LOCK_OFFSET = 1 << 30  # msvcrt locks bytes; far behind the process number, so that others can read that
 
 
 class StateFolder:
@@ -51,22 +44,19 @@ class StateFolder:
         existed = self.path.exists()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            self._lock = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o644)
         except OSError as error:
             raise FolderUnusableError(
                 f"The state directory {self.path} cannot be used: {error.strerror}. "
                 "Check its permissions, or choose another one with --state-dir."
             ) from error
+        self._lock = FolderLock(self.path)
         if not existed:
             sync_folder(self.path.absolute().parent)
-        self._take_lock()
         self._clear_leftovers()
 
     def close(self) -> None:
         """Release the folder for others."""
-        if self._lock >= 0:
-            os.close(self._lock)
-            self._lock = -1
+        self._lock.release()
 
     def __enter__(self) -> StateFolder:
         return self
@@ -77,28 +67,58 @@ class StateFolder:
     @property
     def is_held(self) -> bool:
         """Whether this object still holds the folder."""
-        return self._lock >= 0
+        return self._lock.is_held
+
+    def require_own(self) -> None:
+        """Raise FolderChangedError unless the folder at the path is still the one that is held."""
+        if self._lock.still_stands():
+            return
+        what = "was exchanged for another one" if self.path.exists() else "is not there any more"
+        raise FolderChangedError(
+            f"The state directory {self.path} {what}. Nothing is saved, so that nothing there is overwritten. "
+            "Load what is there, or go on as a new saved run."
+        )
+
+    def take_anew(self) -> None:
+        """Hold the folder that now stands at the path. Raises FolderUnusableError or FolderLockedError."""
+        if self._lock.still_stands():
+            return
+        fresh = StateFolder(self.path)
+        self._lock.release()
+        self._lock = fresh._lock
 
     def run_folders(self) -> list[Path]:
         """The folders of earlier runs, in no promised order."""
         return _own_folders(self.path / RUNS, _RUN_ID)
 
-    def set_aside_run(self, run: str) -> None:
-        """Copy the three present files into `runs/<run>/`, complete or not at all; an older copy there is replaced."""
+    def saves_folder(self) -> Path:
+        """The folder of the earlier saves, made where it is not there. Raises OSError or FolderUnusableError."""
+        folder = self.path / SAVES
+        self._require_no_link(SAVES)
+        if not folder.is_dir():
+            folder.mkdir()
+            sync_folder(self.path)
+        return folder
+
+    def kept_saves(self) -> list[Path]:
+        """The weights files of earlier saves, in no promised order."""
+        folder = self.path / SAVES
+        return [] if folder.is_symlink() else [folder / name for name in RING if is_plain_file(folder / name)]
+
+    def add_run(self, run: str, files: Mapping[str, Iterable[Piece]]) -> None:
+        """Write three files into `runs/<run>/`, complete or not at all; an older copy there is replaced."""
         self._require_no_link(RUNS)
         temporary, target = self.path / RUNS / f".{run}.tmp", self.path / RUNS / run
         _remove_folder(temporary)
         temporary.mkdir(parents=True, exist_ok=True)
-        for name in FILES:
-            if _is_plain_file(self.path / name):
-                shutil.copyfile(self.path / name, temporary / name)
-                _sync_file(temporary / name)
+        for name, pieces in files.items():
+            write_file(temporary / name, pieces)
         sync_folder(temporary)
         _remove_folder(target)
         if target.exists():  # something of the user's is in it: it stays, and the weights come last
             for name in (METRICS, SYSTEM, WEIGHTS):
-                if (temporary / name).exists():
-                    (temporary / name).rename(target / name)
+                if name in files:
+                    (temporary / name).replace(target / name)
             sync_folder(target)
             temporary.rmdir()
         else:
@@ -110,17 +130,24 @@ class StateFolder:
         """Delete the copy of a run that the present files have superseded."""
         _remove_folder(self.path / RUNS / run)
 
-    def set_aside_damaged(self, folder: Path) -> Path | None:
-        """Move the files of a state that could not be read to `set-aside/<time>/`; returns that folder."""
-        present = [name for name in FILES if os.path.lexists(folder / name)]
+    def set_aside(self, files: Iterable[Path]) -> Path | None:
+        """Move damaged files to `set-aside/<time>/`; returns that folder, or None where none of them is there."""
+        present = [file for file in files if os.path.lexists(file)]
         if not present:
             return None
         self._require_no_link(SET_ASIDE)
         target = self._new_set_aside_folder()
-        for name in present:
-            (folder / name).rename(target / name)
+        for file in present:
+            file.rename(target / file.name)
         sync_folder(target)
-        sync_folder(folder)
+        for folder in {file.parent for file in present}:
+            sync_folder(folder)
+        return target
+
+    def set_aside_run(self, folder: Path) -> Path | None:
+        """Move the files of a state that could not be read, the present one or a run's, to `set-aside/<time>/`."""
+        copies = [self.path / SAVES / HISTORY] if folder == self.path else []
+        target = self.set_aside([*(folder / name for name in FILES), *copies])
         if folder != self.path:
             with contextlib.suppress(OSError):  # something of the user's is in there: it stays
                 folder.rmdir()
@@ -128,11 +155,17 @@ class StateFolder:
 
     def deletable(self) -> list[Path]:
         """Every file that a reset deletes, relative to the folder: only names that this program writes."""
-        folders = [self.path, *self.run_folders(), *_own_folders(self.path / SET_ASIDE, _SET_ASIDE_ID)]
+        places: list[tuple[Path, tuple[str, ...]]] = [
+            (self.path, FILES),
+            *((folder, FILES) for folder in self.run_folders()),
+        ]
+        if not (self.path / SAVES).is_symlink():
+            places.append((self.path / SAVES, _KEPT))
+        places += [(folder, (*FILES, *_KEPT)) for folder in _own_folders(self.path / SET_ASIDE, _SET_ASIDE_ID)]
         return [
             (folder / name).relative_to(self.path)
-            for folder in folders
-            for name in FILES
+            for folder, names in places
+            for name in names
             if _is_file_or_link(folder / name)
         ]
 
@@ -146,13 +179,17 @@ class StateFolder:
 
     def reset(self) -> None:
         """Delete every saved state and set-aside file; a marker makes a cut-off reset finish at the next start."""
-        (self.path / RESET_MARKER).touch()
+        write_file(self.path / RESET_MARKER, [])
         sync_folder(self.path)
         try:
             self._delete_states()
         except OSError:
-            _unlink(self.path / RESET_MARKER)  # the caller is told; a later start must not delete what comes next
+            remove(self.path / RESET_MARKER)  # the caller is told; a later start must not delete what comes next
             raise
+
+    def free_bytes(self) -> int:
+        """Room on the disk. Raises OSError."""
+        return shutil.disk_usage(self.path).free
 
     def _require_no_link(self, name: str) -> None:
         if (self.path / name).is_symlink():
@@ -163,14 +200,15 @@ class StateFolder:
     def _delete_states(self) -> None:
         self._remove_temporaries()
         for file in self.deletable():
-            _unlink(self.path / file)
+            remove(self.path / file)
         for parent, pattern in ((RUNS, _RUN_ID), (SET_ASIDE, _SET_ASIDE_ID)):
             for folder in _own_folders(self.path / parent, pattern):
                 _remove_folder(folder)
+        for parent in (RUNS, SET_ASIDE, SAVES):
             with contextlib.suppress(OSError):  # not there, or something of the user's is in it
                 (self.path / parent).rmdir()
         sync_folder(self.path)
-        _unlink(self.path / RESET_MARKER)
+        remove(self.path / RESET_MARKER)
         sync_folder(self.path)
 
     def _clear_leftovers(self) -> None:
@@ -180,7 +218,7 @@ class StateFolder:
                 self._delete_states()
             self._remove_temporaries()
             (self.path / WRITE_TEST).touch()
-            _unlink(self.path / WRITE_TEST)
+            remove(self.path / WRITE_TEST)
         except OSError as error:
             self.close()
             raise FolderUnusableError(
@@ -189,7 +227,10 @@ class StateFolder:
 
     def _remove_temporaries(self) -> None:
         for name in FILES:
-            _unlink(_temporary(self.path / name))
+            remove(temporary_of(self.path / name))
+        if not (self.path / SAVES).is_symlink():
+            for name in _KEPT:
+                remove(temporary_of(self.path / SAVES / name))
         for folder in _own_folders(self.path / RUNS, re.compile(rf"\.{_RUN_ID.pattern}\.tmp")):
             _remove_folder(folder)
 
@@ -203,78 +244,6 @@ class StateFolder:
                 sync_folder(self.path)
                 return target
         raise FolderUnusableError(f"No free name is left in {self.path / SET_ASIDE}.")
-
-    def _take_lock(self) -> None:
-        try:
-            if fcntl is not None:
-                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            else:
-                os.lseek(self._lock, _LOCK_OFFSET, os.SEEK_SET)
-                msvcrt.locking(self._lock, msvcrt.LK_NBLCK, 1)
-        except OSError as error:
-            owner = self._owner()
-            self.close()
-            raise FolderLockedError(
-                f"The state directory {self.path} is in use by {owner}. Stop it first, or choose another --state-dir."
-            ) from error
-        os.ftruncate(self._lock, 0)
-        os.lseek(self._lock, 0, os.SEEK_SET)
-        os.write(self._lock, f"{os.getpid()}\n".encode())
-
-    def _owner(self) -> str:
-        os.lseek(self._lock, 0, os.SEEK_SET)
-        number = os.read(self._lock, 32).decode("ascii", "replace").strip()
-        return f"process {number}" if number.isdigit() else "another process"
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Write a file so that at every instant it is either the old or the new one, and the new one is durable on return.
-
-    Raises OSError; the old file is then unchanged.
-    """
-    temporary = _temporary(path)
-    try:
-        with temporary.open("wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):  # the first failure is the one to report
-            _unlink(temporary)
-        raise
-    sync_folder(path.parent)
-
-
-def read_file(path: Path) -> bytes:
-    """The content of a plain file; links are not followed. Raises MissingFileError or DamagedFileError."""
-    try:
-        if path.is_symlink() or (path.exists() and not path.is_file()):
-            raise DamagedFileError(path.name, "is a link or a folder, not a file; links are not followed")
-        return path.read_bytes()
-    except FileNotFoundError as error:
-        raise MissingFileError(path.name, "is not there") from error
-    except OSError as error:
-        raise InaccessibleFileError(path.name, f"cannot be read: {error.strerror}") from error
-
-
-def sync_folder(path: Path) -> None:
-    """Make the names in a folder durable (on Windows the system does so by itself)."""
-    if os.name == "nt":
-        return
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _temporary(path: Path) -> Path:
-    return path.with_name(f".{path.name}.tmp")
-
-
-def _is_plain_file(path: Path) -> bool:
-    return path.is_file() and not path.is_symlink()
 
 
 def _is_file_or_link(path: Path) -> bool:
@@ -297,17 +266,22 @@ def _remove_folder(folder: Path) -> None:
     if folder.is_symlink() or not folder.is_dir():
         return
     for name in (SYSTEM, WEIGHTS, METRICS):  # cut off in between, what is left is a whole state or none
-        _unlink(folder / name)
-        _unlink(_temporary(folder / name))
+        remove(folder / name)
+        remove(temporary_of(folder / name))
     with contextlib.suppress(OSError):  # something of the user's is in there: it stays
         folder.rmdir()
 
 
-def _unlink(path: Path) -> None:
-    with contextlib.suppress(FileNotFoundError):
-        path.unlink()
-
-
-def _sync_file(path: Path) -> None:
-    with path.open("rb") as stream:
-        os.fsync(stream.fileno())
+__all__ = [
+    "FILES",
+    "HISTORY",
+    "LOCK",
+    "METRICS",
+    "RING",
+    "RUNS",
+    "SAVES",
+    "SET_ASIDE",
+    "SYSTEM",
+    "WEIGHTS",
+    "StateFolder",
+]

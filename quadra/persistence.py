@@ -1,18 +1,14 @@
-"""The three files of a saved state: written as one commit, read back only when they belong together.
+"""A saved state read back from its files: verified, completed, and never believed without proof.
 
-A save replaces metrics, weights and system state in this order, each atomically and durably. The weights file is the
-commit: it carries the record (see `records`) and everything that changes from save to save but the history. The metrics
-file may hold later rows of the same run (a save that was cut off before its commit); the record's checksum says which
-rows belong to it. The system state repeats what people and scripts look for; it can be rebuilt from the weights.
+The weights file is the commit record (see `records`): it carries everything that changes from save to save, the newest
+rows of the history among it. The older rows are in the metrics file, or its copy; the record's checksum says whether
+they fit. The system state repeats what people and scripts look for; it can be rebuilt from the weights.
 """
 
 from __future__ import annotations
 
-import io
 import math
-import pickle
-import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,26 +17,27 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from quadra import pickles
+from quadra import metrics, pickles
 from quadra.config import NETWORKS, TrainingConfig
+from quadra.disk import Piece, read_file
 from quadra.errors import (
+    BadFileError,
     ConfigurationError,
     DamagedFileError,
     MismatchError,
     MissingFileError,
     MissingKeyError,
     NewerFormatError,
-    SaveError,
 )
-from quadra.folder import METRICS, SYSTEM, WEIGHTS, read_file, replace_file
+from quadra.folder import HISTORY, METRICS, RUNS, SAVES, SYSTEM, WEIGHTS
 from quadra.history import SERIES, checksum_of, rows_of
-from quadra.records import FORMAT_VERSION, Record, seal, verify
+from quadra.metrics import HISTORY_KEYS, MetricsLog
+from quadra.records import FORMAT_VERSION, Record, newer_format, verify
+from quadra.weights import TAIL, decode
 
-HISTORY_KEYS = dict(
-    zip(("loss_history", "reward_history", "variance_history", "field_mean_history"), SERIES, strict=True)
-)
 _LONGEST_PATH = 1000  # characters of a corpus path in the system state
 _ENGINE_KEYS = (*NETWORKS, "optimizer", "field", "syntropy_fields", "centroids", "wins", "q_table", "generators")
+_EMPTY = np.empty((0, len(SERIES)), np.float32)
 
 
 @dataclass(frozen=True)
@@ -52,32 +49,37 @@ class SavedState:
     engine: Mapping[str, Any]  # Engine.state_dict()
     rows: NDArray[np.float32]  # history, shape (iteration_count, 4)
     warnings: tuple[str, ...] = field(default=())  # what a person should know of how it was read
-
-
-def write(folder: Path, state: SavedState) -> None:
-    """Commit a state to its three files; durable on return. Raises SaveError; the previous state is then intact."""
-    try:
-        replace_file(folder / METRICS, _metrics_file(state))
-        replace_file(folder / WEIGHTS, _weights_file(state))
-        replace_file(folder / SYSTEM, _system_file(state))
-    except OSError as error:
-        raise SaveError(f"{error.strerror or error} ({error.filename or folder})") from error
+    damaged: tuple[BadFileError, ...] = field(default=())  # files that were found bad, though nothing was lost
+    logs: Mapping[str, MetricsLog] = field(default_factory=dict)  # metrics files that fit, by their path
 
 
 def read(folder: Path) -> SavedState:
     """The state of a folder, verified. Raises a BadFileError that names the file at fault and what is wrong with it."""
-    content = read_file(folder / WEIGHTS)
-    record = verify(content, WEIGHTS)
-    weights = _load_weights(content)
+    return read_save(folder / WEIGHTS, folder)
+
+
+def read_save(file: Path, folder: Path, salvage: bool = False) -> SavedState:
+    """The state whose weights file is `file`, with the history that stands in `folder`. Raises a BadFileError.
+
+    `salvage`: rows of the history that are in no file come out as not-a-number, instead of an error.
+    """
+    content = read_file(file)
+    record = verify(content, file)
+    weights = decode(content)
     if record is None:
         raise NotSealedError(weights)
-    require_keys(weights, WEIGHTS, (*_ENGINE_KEYS, "neuroplasticity", "corpus", "configuration", "iteration_count"))
-    config = _config(weights["configuration"])
-    rows = _rows(folder, record)
+    require_keys(weights, file, (*_ENGINE_KEYS, "neuroplasticity", "corpus", "configuration", "iteration_count"))
+    config = _config(weights["configuration"], file)
     if weights["iteration_count"] != record.iteration_count or config.field_size != record.field_size:
-        raise MismatchError(WEIGHTS, "its tensors are not those that its record names")
-    state = SavedState(record, config, weights, rows, _system_warnings(folder, record, config))
-    require_finite(state)
+        raise MismatchError(file, "its tensors are not those that its record names")
+    weights["optimizer"] = {"step": int(weights["optimizer"].pop("step")), **weights["optimizer"]}
+    history = _read_history(folder, record, _tail(weights, file, record), salvage)
+    damaged = _system_findings(folder, record, config)
+    told = tuple(f"{error}. Nothing was lost: the weights file holds the same." for error in damaged)
+    state = SavedState(
+        record, config, weights, history.rows, (*history.warnings, *told), (*history.damaged, *damaged), history.logs
+    )
+    require_finite(state, file)
     return state
 
 
@@ -89,27 +91,33 @@ class NotSealedError(Exception):
         self.weights = weights
 
 
-def require_keys(values: Mapping[str, Any], file: str, names: tuple[str, ...]) -> None:
+def require_keys(values: Mapping[str, Any], file: str | Path, names: tuple[str, ...]) -> None:
     """Raise MissingKeyError for the first name that is not there."""
     for name in names:
         if name not in values:
             raise MissingKeyError(file, f"the entry {name!r} is missing")
 
 
-def require_finite(state: SavedState) -> None:
+def require_finite(state: SavedState, file: str | Path = WEIGHTS) -> None:
     """Raise DamagedFileError for a state with a number that is not finite: such a one is never loaded as good."""
-    if not np.isfinite(state.rows).all():
+    if not are_whole(state.rows):
         raise DamagedFileError(METRICS, "holds numbers that are not finite")
     if not _all_finite(state.engine):
-        raise DamagedFileError(WEIGHTS, "holds numbers that are not finite")
+        raise DamagedFileError(file, "holds numbers that are not finite")
+
+
+def are_whole(rows: NDArray[np.float32]) -> bool:
+    """Whether every row of a history is finite, or marked as lost: not a number in all four series."""
+    finite = np.isfinite(rows)
+    return bool(finite.all() or (finite.all(1) | np.isnan(rows).all(1)).all())
 
 
 def read_plain(path: Path, arrays: bool) -> dict[str, Any]:
-    """One of the two pickle files; raises a BadFileError."""
-    return pickles.loads(read_file(path), path.name, arrays)
+    """A pickle of plain data; raises a BadFileError."""
+    return pickles.loads(read_file(path), path, arrays)
 
 
-def as_series(values: object, file: str) -> NDArray[np.float32]:
+def as_series(values: object, file: str | Path) -> NDArray[np.float32]:
     """One history as an array; raises DamagedFileError for what is no list of numbers."""
     plain = isinstance(values, list) and all(type(value) in (int, float) for value in values)
     if plain or (isinstance(values, np.ndarray) and values.ndim == 1):
@@ -118,44 +126,29 @@ def as_series(values: object, file: str) -> NDArray[np.float32]:
     raise DamagedFileError(file, "a history in it is not a list of numbers")
 
 
-def _metrics_file(state: SavedState) -> bytes:
-    columns = {name: np.ascontiguousarray(state.rows[:, SERIES.index(series)]) for name, series in HISTORY_KEYS.items()}
-    return pickles.dumps(
-        {
-            **columns,
-            "iteration_count": state.record.iteration_count,
-            "run": state.record.run,
-            "format_version": FORMAT_VERSION,
-        }
-    )
-
-
-def _weights_file(state: SavedState) -> bytes:
-    buffer = io.BytesIO()
-    torch.save({**state.engine, "configuration": state.config.as_dict(), "format_version": FORMAT_VERSION}, buffer)
-    return seal(buffer.getvalue(), state.record)
-
-
-def _system_file(state: SavedState) -> bytes:
-    manager = dict(state.engine["neuroplasticity"])
-    return pickles.dumps(
-        {
-            "format_version": FORMAT_VERSION,
-            "run": state.record.run,
-            "sequence": state.record.sequence,
-            "field_size": state.config.field_size,
-            "is_initialized": True,
-            "integrity_strikes": manager["integrity_strikes"],
-            "neuroplasticity": manager,
-            "iteration_count": state.record.iteration_count,
-            "configuration": _brief_configuration(state.config),
-            "seed": state.record.seed,
-            "corpus_fingerprint": state.engine["corpus"]["fingerprint"],
-            "saved_at": state.record.saved_at,
-            "ended": state.record.ended,
-            "history_sha256": state.record.history_sha256,
-        }
-    )
+def system_file(record: Record, config: TrainingConfig, engine: Mapping[str, Any]) -> list[Piece]:
+    """The system state; `engine`: its `neuroplasticity` and `corpus` are used."""
+    manager = dict(engine["neuroplasticity"])
+    return [
+        pickles.dumps(
+            {
+                "format_version": FORMAT_VERSION,
+                "run": record.run,
+                "sequence": record.sequence,
+                "field_size": config.field_size,
+                "is_initialized": True,
+                "integrity_strikes": manager["integrity_strikes"],
+                "neuroplasticity": manager,
+                "iteration_count": record.iteration_count,
+                "configuration": _brief_configuration(config),
+                "seed": record.seed,
+                "corpus_fingerprint": engine["corpus"]["fingerprint"],
+                "saved_at": record.saved_at,
+                "ended": record.ended,
+                "history_sha256": record.history_sha256,
+            }
+        )
+    ]
 
 
 def _brief_configuration(config: TrainingConfig) -> dict[str, Any]:
@@ -164,70 +157,136 @@ def _brief_configuration(config: TrainingConfig) -> dict[str, Any]:
     return {**values, "corpus": None} if len(config.corpus or "") > _LONGEST_PATH else values
 
 
-def _load_weights(content: bytes) -> dict[str, Any]:
-    try:
-        with torch.serialization.safe_globals(_NUMPY_NUMBERS):
-            weights = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except (
-        RuntimeError,
-        pickle.UnpicklingError,
-        EOFError,
-        ValueError,
-        KeyError,
-        TypeError,
-        zipfile.BadZipFile,
-    ) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DamagedFileError(WEIGHTS, f"cannot be read as weights: {reason}") from error
-    if not isinstance(weights, dict):
-        raise DamagedFileError(WEIGHTS, f"holds a {type(weights).__name__}, not the dictionary that belongs there")
-    return weights
-
-
-def _config(values: Mapping[str, Any]) -> TrainingConfig:
+def _config(values: Mapping[str, Any], file: Path) -> TrainingConfig:
     try:
         return TrainingConfig.from_dict(values)
     except ConfigurationError as error:
-        raise MismatchError(WEIGHTS, f"its configuration cannot be run here: {error}") from error
+        raise MismatchError(file, f"its configuration cannot be run here: {error}") from error
 
 
-def _rows(folder: Path, record: Record) -> NDArray[np.float32]:
-    """The history rows that belong to the record: later ones, of a save that was cut off, are left out."""
-    metrics = read_plain(folder / METRICS, arrays=True)
-    require_keys(metrics, METRICS, tuple(HISTORY_KEYS))
-    if metrics.get("run", record.run) != record.run:
-        raise MismatchError(METRICS, "belongs to another run than the weights")
-    columns = {
-        series: as_series(metrics[name], METRICS)[: record.iteration_count] for name, series in HISTORY_KEYS.items()
-    }
-    lengths = {len(column) for column in columns.values()}
-    if lengths != {record.iteration_count}:
-        raise MismatchError(METRICS, f"holds fewer than the {record.iteration_count} iterations of the weights")
-    rows = rows_of(columns)
-    if checksum_of(rows) != record.history_sha256:
-        raise DamagedFileError(METRICS, "its checksum does not fit its content: it was altered or damaged")
+def _tail(weights: dict[str, Any], file: Path, record: Record) -> NDArray[np.float32]:
+    """The rows behind the first `record.metrics_rows`, which the weights file carries itself."""
+    tail = weights.pop(TAIL, None)
+    rows = _EMPTY if tail is None else tail.numpy()
+    if rows.shape != (record.iteration_count - record.metrics_rows, len(SERIES)) or rows.dtype != np.float32:
+        raise MismatchError(file, "its part of the history is not what its record names")
     return rows
 
 
-def _system_warnings(folder: Path, record: Record, config: TrainingConfig) -> tuple[str, ...]:
-    """What is wrong with the system state; nothing in it is needed, since the weights file carries it too.
+@dataclass(frozen=True)
+class _History:
+    rows: NDArray[np.float32]
+    warnings: tuple[str, ...]
+    damaged: tuple[BadFileError, ...]
+    logs: Mapping[str, MetricsLog]
 
-    Raises NewerFormatError and MismatchError all the same: they mean that files of different states were mixed.
+
+def _read_history(folder: Path, record: Record, tail: NDArray[np.float32], salvage: bool) -> _History:
+    """The rows that the record names, from the first metrics file that fits; all that do are told by their path.
+
+    A file that was not written for this run is no damage where a new run's first save was cut off: its turn comes last.
     """
-    try:
-        system = read_plain(folder / SYSTEM, arrays=False)
-        require_keys(system, SYSTEM, ("format_version", "field_size", "run"))
-    except (DamagedFileError, MissingFileError, MissingKeyError) as error:
-        return (f"{error}. Nothing was lost: the weights file holds the same.",)
-    if isinstance(system["format_version"], int) and system["format_version"] > FORMAT_VERSION:
-        raise NewerFormatError(
-            SYSTEM,
-            f"has format {system['format_version']}, this program reads up to {FORMAT_VERSION}. Update the program to load it.",
+    fitting: NDArray[np.float32] | None = None
+    parts: list[NDArray[np.float32]] = []
+    failures: list[BadFileError] = []
+    logs: dict[str, MetricsLog] = {}
+    for path in _metrics_files(folder, record.run):
+        try:
+            found = _read_metrics(path, record.run)
+        except BadFileError as error:
+            failures.append(error)
+            continue
+        rows = np.concatenate([found.rows[: record.metrics_rows], tail])
+        if len(rows) == record.iteration_count and checksum_of(rows) == record.history_sha256:
+            fitting = rows if fitting is None else fitting
+            if found.log is not None:
+                logs[str(path)] = found.log
+            if found.intact:
+                continue
+        parts.append(rows if len(rows) == record.iteration_count else found.rows)
+        failures.append(_misfit(path, found, record))
+    if fitting is not None:
+        told = tuple(f"{error}. Nothing was lost: another copy holds the same." for error in failures)
+        return _History(fitting, told, tuple(failures), logs)
+    if not salvage:
+        raise _most_telling(failures)
+    return _salvaged(parts, tail, record, failures)
+
+
+@dataclass(frozen=True)
+class _Metrics:
+    rows: NDArray[np.float32]
+    intact: bool
+    log: MetricsLog | None
+
+
+def _metrics_files(folder: Path, run: str) -> Sequence[Path]:
+    """Where a run's history may stand: the metrics file first, its copies only where there are such."""
+    copies = (folder / SAVES / HISTORY, folder / RUNS / run / METRICS)
+    return [folder / METRICS, *(path for path in copies if path.is_file())]
+
+
+def _read_metrics(path: Path, run: str) -> _Metrics:
+    """A metrics file of this format or an earlier one; raises a BadFileError."""
+    content = read_file(path)
+    if metrics.is_log(content):
+        parsed = metrics.parse(content, path)
+        if parsed.log.run != run:
+            raise MismatchError(path, "belongs to another run than the weights")
+        return _Metrics(parsed.rows, parsed.intact, parsed.log)
+    values = pickles.loads(content, path, arrays=True)
+    require_keys(values, path, tuple(HISTORY_KEYS))
+    if values.get("run", run) != run:
+        raise MismatchError(path, "belongs to another run than the weights")
+    columns = {series: as_series(values[name], path) for name, series in HISTORY_KEYS.items()}
+    if len({len(column) for column in columns.values()}) != 1:
+        raise MismatchError(path, "its four histories have different lengths")
+    return _Metrics(rows_of(columns), intact=True, log=None)
+
+
+def _misfit(path: Path, found: _Metrics, record: Record) -> BadFileError:
+    if found.intact and len(found.rows) < record.metrics_rows:
+        return MismatchError(
+            path, f"holds {len(found.rows)} iterations, fewer than the {record.metrics_rows} that the weights count on"
         )
-    if system["run"] != record.run:  # a run's first save was cut off before it replaced this file
-        return (f"{SYSTEM}: belongs to another run. Nothing was lost: the weights file holds the same.",)
+    return DamagedFileError(path, "its checksum does not fit its content: it was altered or damaged")
+
+
+def _most_telling(failures: Sequence[BadFileError]) -> BadFileError:
+    """Of several, the first that is more than a copy's absence."""
+    return next((error for error in failures if not isinstance(error, MissingFileError)), failures[0])
+
+
+def _salvaged(
+    parts: Sequence[NDArray[np.float32]], tail: NDArray[np.float32], record: Record, failures: Sequence[BadFileError]
+) -> _History:
+    """What is left of a history none of whose files is whole."""
+    rows = np.full((record.iteration_count, len(SERIES)), np.nan, np.float32)
+    for part in reversed(parts):
+        taken = part[: record.metrics_rows]
+        target = rows[: len(taken)]
+        target[...] = np.where(np.isfinite(taken).all(1, keepdims=True), taken, target)
+    rows[record.metrics_rows :] = tail
+    lost = int(np.isnan(rows).any(1).sum())
+    told = f"The metrics of {lost} iterations are lost: {' '.join(f'{error}.' for error in failures)}"
+    return _History(rows, (told,), tuple(failures), {})
+
+
+def _system_findings(folder: Path, record: Record, config: TrainingConfig) -> tuple[BadFileError, ...]:
+    """What is wrong with the system state; nothing in it is needed, since the weights file carries it too."""
+    path = folder / SYSTEM
+    try:
+        system = read_plain(path, arrays=False)
+        require_keys(system, path, ("format_version", "field_size", "run"))
+    except (DamagedFileError, MissingFileError, MissingKeyError) as error:
+        return (error,)
+    if isinstance(system["format_version"], int) and system["format_version"] > FORMAT_VERSION:
+        return (NewerFormatError(path, newer_format(system["format_version"])),)
+    if system["run"] != record.run:
+        return (MismatchError(path, "belongs to another run than the weights"),)
     if system["field_size"] != config.field_size:
-        raise MismatchError(SYSTEM, f"says field size {system['field_size']}, but the weights have {config.field_size}")
+        reason = f"says field size {system['field_size']}, but the weights have {config.field_size}"
+        return (MismatchError(path, reason),)
     return ()
 
 
@@ -239,14 +298,3 @@ def _all_finite(value: object) -> bool:
     if isinstance(value, (list, tuple)):
         return all(_all_finite(entry) for entry in value)
     return not isinstance(value, float) or math.isfinite(value)
-
-
-# Files of the earlier generation may hold numpy numbers where a plain float was meant; these names make nothing else.
-_NUMPY_NUMBERS: list[Any] = [
-    np.dtype,
-    np.dtypes.Float64DType,
-    np.dtypes.Float32DType,
-    np.dtypes.Int64DType,
-    (np._core.multiarray.scalar, "numpy._core.multiarray.scalar"),  # type: ignore[attr-defined]  # the name in pickles
-    (np._core.multiarray.scalar, "numpy.core.multiarray.scalar"),  # type: ignore[attr-defined]  # and before numpy 2
-]

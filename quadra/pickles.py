@@ -9,6 +9,7 @@ import hashlib
 import io
 import pickle
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -27,7 +28,7 @@ def dumps(values: dict[str, Any]) -> bytes:
     return content + _seal_of(content)
 
 
-def loads(content: bytes, file: str, arrays: bool) -> dict[str, Any]:
+def loads(content: bytes, file: str | Path, arrays: bool) -> dict[str, Any]:
     """The dictionary in a pickle of builtins, and numpy numbers and arrays of numbers where `arrays` is true.
 
     Raises DamagedFileError, naming the file, for anything else and for a broken seal; no code in the file is run.

@@ -10,13 +10,15 @@ import hashlib
 import json
 import re
 import struct
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
+from quadra.disk import Piece
 from quadra.errors import DamagedFileError, InaccessibleFileError, MissingFileError, NewerFormatError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 Ended = Literal["stopped", "cut off"]
 
 _RUN_ID = re.compile(r"[0-9a-f]{16}")
@@ -41,17 +43,21 @@ class Record:
     field_size: int
     seed: int
     history_sha256: str  # of the history's rows up to iteration_count
+    metrics_rows: int  # rows that the metrics file was known to hold; the later ones are in the weights file itself
     format_version: int = FORMAT_VERSION
 
 
-def seal(archive: bytes, record: Record) -> bytes:
-    """The archive with the record and its checksum as the comment; `archive` must have no comment."""
+def seal(archive: Sequence[Piece], record: Record) -> list[Piece]:
+    """The pieces of the archive with the record and its checksum as the comment; it must have no comment yet."""
     text = json.dumps(asdict(record), sort_keys=True).encode("ascii")
-    unsealed = archive[:-2] + struct.pack("<H", len(text) + _SEAL_SIZE) + text
-    return unsealed + hashlib.sha256(unsealed).hexdigest().encode("ascii")
+    pieces = [*archive[:-1], bytes(archive[-1])[:-2] + struct.pack("<H", len(text) + _SEAL_SIZE) + text]
+    digest = hashlib.sha256()
+    for piece in pieces:
+        digest.update(piece)
+    return [*pieces, digest.hexdigest().encode("ascii")]
 
 
-def verify(content: bytes, file: str) -> Record | None:
+def verify(content: bytes, file: str | Path) -> Record | None:
     """The record of a whole weights file, after its checksum; None where it was never sealed (an earlier generation)."""
     text = _comment(content[-_LONGEST_COMMENT - _END_SIZE :], file)
     if text and hashlib.sha256(content[:-_SEAL_SIZE]).hexdigest().encode() != content[-_SEAL_SIZE:]:
@@ -65,15 +71,20 @@ def peek(path: Path) -> Record | None:
         with path.open("rb") as stream:
             stream.seek(0, 2)
             stream.seek(max(0, stream.tell() - _LONGEST_COMMENT - _END_SIZE))
-            text = _comment(stream.read(), path.name)
-            return _record(text, path.name) if text else None
+            text = _comment(stream.read(), path)
+            return _record(text, path) if text else None
     except FileNotFoundError as error:
-        raise MissingFileError(path.name, "is not there") from error
+        raise MissingFileError(path, "is not there") from error
     except OSError as error:
-        raise InaccessibleFileError(path.name, f"cannot be read: {error.strerror}") from error
+        raise InaccessibleFileError(path, f"cannot be read: {error.strerror}") from error
 
 
-def _comment(end: bytes, file: str) -> bytes:
+def newer_format(version: int) -> str:
+    """What is wrong with a file of a newer format, in words."""
+    return f"has format {version}, this program reads up to {FORMAT_VERSION}. Update the program to load it."
+
+
+def _comment(end: bytes, file: str | Path) -> bytes:
     """The text of the record; empty where the file was never sealed."""
     start = end.rfind(_END_OF_ARCHIVE)
     if start < 0 or len(end) < start + _END_SIZE:
@@ -87,15 +98,12 @@ def _comment(end: bytes, file: str) -> bytes:
     return comment[:-_SEAL_SIZE]
 
 
-def _record(text: bytes, file: str) -> Record:
+def _record(text: bytes, file: str | Path) -> Record:
     try:
         values: dict[str, Any] = json.loads(text)
         if _is_whole(values["format_version"], 1) and values["format_version"] > FORMAT_VERSION:
-            raise NewerFormatError(
-                file,
-                f"has format {values['format_version']}, this program reads up to {FORMAT_VERSION}. "
-                "Update the program to load it.",
-            )
+            raise NewerFormatError(file, newer_format(values["format_version"]))
+        values.setdefault("metrics_rows", values["iteration_count"])  # format 1 had all rows in the metrics file
         record = Record(**{field.name: values[field.name] for field in fields(Record)})
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DamagedFileError(file, "its record of the save cannot be read") from error
@@ -105,7 +113,8 @@ def _record(text: bytes, file: str) -> Record:
 
 
 def _is_possible(record: Record) -> bool:
-    counts = {"sequence": 0, "iteration_count": 0, "chosen": 0, "field_size": 1, "seed": 0, "format_version": 1}
+    counts = {"field_size": 1, "format_version": 1}
+    counts |= dict.fromkeys(("sequence", "iteration_count", "chosen", "seed", "metrics_rows"), 0)
     texts = {"run": _RUN_ID, "saved_at": _MOMENT, "history_sha256": _CHECKSUM}
     return (
         record.ended in ("stopped", "cut off")
@@ -114,6 +123,7 @@ def _is_possible(record: Record) -> bool:
             isinstance(getattr(record, name), str) and pattern.fullmatch(getattr(record, name)) is not None
             for name, pattern in texts.items()
         )
+        and record.metrics_rows <= record.iteration_count
     )
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import secrets
-from dataclasses import dataclass, replace
+from concurrent.futures import Future
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from quadra import earlier, persistence
-from quadra.catalog import Catalog, SavedSummary, iso, read_catalog, summarize
+from quadra import earlier
+from quadra.catalog import Catalog, SavedSummary, iso, read_catalog
 from quadra.config import TrainingConfig
 from quadra.continuation import kept, text_for
 from quadra.engine import Engine, StepResult
@@ -29,43 +29,22 @@ from quadra.errors import (
     NoSavedStateError,
     RefusedError,
     SaveError,
+    SaveTimeoutError,
     UnknownSourceError,
 )
-from quadra.folder import FILES, WEIGHTS, StateFolder
+from quadra.folder import SAVES, WEIGHTS, StateFolder
 from quadra.history import History
-from quadra.persistence import SavedState
+from quadra.loads import LoadReport, attempts, reason_of
+from quadra.persistence import NotSealedError, SavedState, read_save, require_finite
 from quadra.records import Ended, Record
+from quadra.saver import Saver
+from quadra.store import Receipt, Save, Store
 from quadra.text import Corpus
 
 log = logging.getLogger("quadra")
 
-_NOT_FINITE = "The state holds numbers that are not finite. The last good state on disk was kept."
-
+SAVE_TIMEOUT = 10.0  # seconds that a disk may take for one save before it counts as failing
 _THREADS = 1  # of a step: on small fields more threads cost more than they bring
-
-
-@dataclass(frozen=True)
-class LoadReport:
-    """What a load did: which state it restored, what it had to give up, and what a person should know."""
-
-    record: Record
-    warnings: tuple[str, ...]
-    gave_up: tuple[str, ...]  # why each state that was tried before could not be loaded
-    newer: SavedSummary | None  # a newer save of another run, which was cut off
-    fell_back: bool  # whether another state was loaded than the one asked for
-    saved_first: Record | None  # of the run that was in memory, where it had unsaved iterations
-
-    def remarks(self) -> list[str]:
-        """All that a person should know of this load, in sentences."""
-        told = [*self.gave_up, *self.warnings]
-        if self.fell_back:
-            told.append(f"Went back to the newest intact saved state: {self.record.iteration_count} iterations.")
-        if self.newer is not None:
-            told.append(
-                f"A newer run was cut off at {self.newer.iteration_count} iterations ({self.newer.saved_at}); "
-                "it is kept and can be loaded too."
-            )
-        return told
 
 
 class TrainingState:
@@ -77,6 +56,8 @@ class TrainingState:
     def __init__(self, folder: str | os.PathLike[str] | StateFolder, config: TrainingConfig | None = None) -> None:
         self.folder = folder if isinstance(folder, StateFolder) else StateFolder(folder)
         self._defaults = config or TrainingConfig()
+        self._store = Store(self.folder)
+        self._saver = Saver()
         self._forget()
 
     def _forget(self) -> None:
@@ -89,21 +70,22 @@ class TrainingState:
         self._chosen = 0
         self._ended: Ended = "cut off"
         self._saved_iteration = 0
-        self._trusts_files = False  # whether this run's files in the folder are known to be whole
+        self._store.forget()
 
     def close(self) -> None:
         """Save what is unsaved, then release the folder."""
         if not self.folder.is_held:
             return
+        self._settle()
         if self.unsaved_iterations:
             self.save_state()
         self.release()
 
     def release(self) -> None:
-        """Release the folder without saving."""
+        """Release the folder without saving; a write that the disk has not finished holds it until it has."""
         if self._engine is not None:
             self._engine.corpus.close()
-        self.folder.close()
+        self._saver.close(self.folder.close)
 
     def __enter__(self) -> TrainingState:
         return self
@@ -135,8 +117,13 @@ class TrainingState:
 
     @property
     def unsaved_iterations(self) -> int:
-        """Iterations that only memory holds."""
+        """Iterations that only memory holds, as far as outcomes of saves have been collected."""
         return self.iteration_count - self._saved_iteration
+
+    @property
+    def is_saving(self) -> bool:
+        """Whether a save is being written beside training."""
+        return self._saver.is_busy
 
     @property
     def loss_history(self) -> NDArray[np.float32]:
@@ -200,33 +187,46 @@ class TrainingState:
             return False
         return True
 
-    def save(self, ended: Ended | None = None) -> Record:
-        """Save the state at this iteration, durably. Raises SaveError; the previous saved state is then intact.
+    def save(self, ended: Ended | None = None) -> Receipt:
+        """Save all three files at this iteration, durably. Raises SaveError; the previous saved state is then intact.
 
         `ended`: "stopped" makes this run the one that Load takes by default.
         """
-        try:
-            chosen = self.catalog().last_choice + 1 if ended == "stopped" else self._chosen
-            state = self._snapshot(ended or self._ended, chosen)
-            persistence.require_finite(state)
-            self._claim_folder()
-            persistence.write(self.folder.path, state)
-        except (SaveError, RefusedError):
-            raise
-        except DamagedFileError as error:
-            raise SaveError(f"{_NOT_FINITE} ({error})") from error
-        except FolderError as error:
-            raise SaveError(str(error)) from error
-        except OSError as error:
-            raise SaveError(f"{error.strerror or error} ({error.filename or self.folder.path})") from error
-        except Exception as error:
-            log.exception("A save failed unexpectedly")
-            raise SaveError(f"{type(error).__name__}: {error}") from error
-        record = state.record
-        self._sequence, self._chosen, self._ended = record.sequence, record.chosen, record.ended
+        self._settle()
+        self.begin_save(ended, full=True)
+        self._saver.wait(SAVE_TIMEOUT)
+        return self._finish_save()
+
+    def begin_save(self, ended: Ended | None = None, full: bool = False) -> Future[Receipt]:
+        """Begin to save the state as it is now, beside training; `collect_save` gives the outcome.
+
+        Raises SaveTimeoutError while an earlier save is still being written.
+        """
+        self._saver.require_idle()
+        self._sequence += 1
+        chosen = self._next_choice() if ended == "stopped" else self._chosen
+        save = self._snapshot(ended or self._ended, chosen, full)
+        writing = self._saver.begin(lambda: self._store.commit(save))
+        writing.add_done_callback(lambda _: save.snapshot.release())
+        return writing
+
+    def collect_save(self) -> Receipt | None:
+        """The outcome of a save that has ended since the last call; None where there is none.
+
+        Raises SaveError where it failed.
+        """
+        return self._finish_save() if self._saver.has_ended else None
+
+    def wait_for_save(self, timeout: float) -> None:
+        """Until no save is being written. Raises SaveTimeoutError after so many seconds."""
+        self._saver.wait(timeout)
+
+    def _finish_save(self) -> Receipt:
+        receipt = self._saver.result()
+        record = receipt.record
+        self._chosen, self._ended = record.chosen, record.ended
         self._saved_iteration = record.iteration_count
-        self._trusts_files = True
-        return record
+        return receipt
 
     def load_state(self, source: str | None = None) -> bool:
         """Load a saved state. False, with the reason logged, when there is none or none could be loaded."""
@@ -239,37 +239,64 @@ class TrainingState:
             log.warning(text)
         return True
 
-    def load(self, source: str | None = None, newest: bool = False) -> LoadReport:
-        """Replace the run in memory by a saved one; what is unsaved is saved first.
+    def load(self, source: str | None = None, newest: bool = False, discard_unsaved: bool = False) -> LoadReport:
+        """Replace the run in memory by a saved one; what is unsaved is saved first, unless it is to be discarded.
 
         `source`: id of a saved state, default: the contract's default, or the newest of all where `newest` is true.
         A state that cannot be read is given up for the newest one that can; raises a LoadError when there is none,
         SaveError when what is unsaved could not be saved. The run in memory then stays as it is.
         """
-        asked = self._asked_for(self.catalog(), source, newest).id
-        saved_first = self._save_what_is_unsaved()
+        if discard_unsaved:
+            self._settle()
+            self.folder.take_anew()
+        asked = self._asked_for(self.catalog(), source, newest)
+        saved_first = None if discard_unsaved else self._save_what_is_unsaved()
         catalog = self.catalog()  # anew: that save may have moved files to another place
-        first = next((state for state in catalog.states if state.id == asked), catalog.default)
+        first = next((state for state in catalog.states if state.id == asked.id), catalog.default)
         failures = list(catalog.unreadable)
-        for candidate in catalog.candidates(first) if first else ():
+        for candidate, salvage in attempts(catalog, first):
             try:
-                state = self._read(candidate)
+                state = self._read(candidate, salvage)
                 engine, warnings = self._revive(state)
             except BadFileError as error:
-                failures.append((candidate.folder, error))
+                failures.append((candidate.file, error))
                 continue
             self._adopt(state, engine)
-            gave_up = tuple(self._give_up(place, error) for place, error in failures)
-            warnings += self._save_as_loaded(candidate)
-            newer = catalog.without([place for place, _ in failures]).newer_than(candidate)
-            return LoadReport(state.record, warnings, gave_up, newer, candidate.id != asked, saved_first)
-        self._trusts_files = False
-        raise LoadError(" ".join(_reason(place, error) for place, error in failures))
+            gave_up = tuple(self._give_up(file, error, candidate) for file, error in dict(failures).items())
+            warnings += self._keep_as_loaded(candidate, state)
+            newer = catalog.without([file for file, _ in failures]).newer_than(candidate)
+            return LoadReport(state.record, warnings, gave_up, newer, asked, candidate is not first, saved_first)
+        self._store.forget()
+        raise LoadError(" ".join(reason_of(file, error) for file, error in dict(failures).items()))
+
+    def go_on_as_new_run(self) -> Receipt:
+        """Where the folder was exchanged: hold what now stands at its path, and save the run in memory there as a new one.
+
+        Raises SaveError, FolderUnusableError or FolderLockedError; the run then stays in memory, unsaved.
+        """
+        self.engine  # noqa: B018  # raises where there is no run
+        self._settle()
+        self.folder.take_anew()
+        self._store.forget()
+        self.run = secrets.token_hex(8)
+        self._sequence = self._chosen = self._saved_iteration = 0
+        return self.save()
 
     def reset(self) -> None:
         """Clear memory and delete every saved state in the folder; nothing that this program did not write."""
+        self._settle()
         self._forget()
         self.folder.reset()
+
+    def _settle(self) -> None:
+        """Wait for a save that is under way; whether it failed is known from what is unsaved afterwards."""
+        try:
+            self._saver.wait(SAVE_TIMEOUT)
+            self.collect_save()
+        except SaveTimeoutError:
+            log.warning("The disk has not answered for %g seconds; going on without it", SAVE_TIMEOUT)
+        except SaveError as error:
+            log.warning("The last save failed: %s", error)
 
     def _asked_for(self, catalog: Catalog, source: str | None, newest: bool) -> SavedSummary:
         if source is not None:
@@ -281,20 +308,23 @@ class TrainingState:
         if state is not None:
             return state
         if catalog.unreadable:
-            raise LoadError(" ".join(_reason(place, error) for place, error in catalog.unreadable))
+            raise LoadError(" ".join(reason_of(file, error) for file, error in catalog.unreadable))
         raise NoSavedStateError("No saved state found")
 
     def _save_what_is_unsaved(self) -> Record | None:
-        return self.save() if self._engine is not None and self.unsaved_iterations else None
+        return self.save().record if self._engine is not None and self.unsaved_iterations else None
 
-    def _read(self, candidate: SavedSummary) -> SavedState:
+    def _next_choice(self) -> int:
+        return self.catalog().last_choice + 1
+
+    def _read(self, candidate: SavedSummary, salvage: bool) -> SavedState:
         try:
-            return persistence.read(candidate.folder)
-        except persistence.NotSealedError as unsealed:
+            return read_save(candidate.file, candidate.folder, salvage)
+        except NotSealedError as unsealed:
             config = _complete(self._defaults)
             corpus, _ = text_for({"path": config.corpus, "fingerprint": None}, self._defaults.corpus)
             state = earlier.convert(candidate.folder, unsealed.weights, config, corpus)
-            persistence.require_finite(state)
+            require_finite(state)
             # A run of its own: the original files are then set aside as a run, not overwritten.
             return replace(state, record=replace(state.record, run=secrets.token_hex(8)))
 
@@ -310,16 +340,6 @@ class TrainingState:
             raise DamagedFileError(WEIGHTS, f"its content does not fit the model: {error!r}") from error
         return engine, (*state.warnings, *warnings, *kept(config, self._defaults))
 
-    def _give_up(self, place: Path, error: BadFileError) -> str:
-        """Set a damaged state aside, now that another one is loaded; returns what a person should know."""
-        if isinstance(error, (NewerFormatError, InaccessibleFileError)):
-            return _reason(place, error)
-        try:
-            target = self.folder.set_aside_damaged(place)
-        except (OSError, FolderError) as failure:
-            return f"{_reason(place, error)} Its files could not be set aside: {failure}"
-        return f"{_reason(place, error)} Its files were set aside in {target}."
-
     def _adopt(self, state: SavedState, engine: Engine) -> None:
         self._forget()
         self._engine = engine
@@ -330,65 +350,54 @@ class TrainingState:
         self._sequence, self._chosen, self._ended = state.record.sequence, state.record.chosen, state.record.ended
         self._saved_iteration = state.record.iteration_count
 
-    def _save_as_loaded(self, source: SavedSummary) -> tuple[str, ...]:
-        """Make the loaded run the present one on disk, as the one chosen last; a failure is a warning only."""
-        self._chosen = self.catalog().last_choice + 1
+    def _give_up(self, file: Path, error: BadFileError, loaded: SavedSummary) -> str:
+        """Set a damaged state aside, now that another one is loaded; returns what a person should know."""
+        if isinstance(error, (NewerFormatError, InaccessibleFileError)):
+            return reason_of(file, error)
+        own = file.parent in (self.folder.path, self.folder.path / SAVES)
+        if own and error.path not in (file, Path(WEIGHTS)):
+            return reason_of(file, error)  # the weights are whole; a damaged history is set aside where it is replaced
         try:
+            if not own or (file.name == WEIGHTS and loaded.folder != self.folder.path):
+                target = self.folder.set_aside_run(file.parent)
+            else:
+                target = self.folder.set_aside([file])
+        except (OSError, FolderError) as failure:
+            return f"{reason_of(file, error)} Its files could not be set aside: {failure}"
+        return f"{reason_of(file, error)} Its files were set aside in {target}."
+
+    def _keep_as_loaded(self, source: SavedSummary, state: SavedState) -> tuple[str, ...]:
+        """Make the loaded run the present one on disk, as the one chosen last; a failure is a warning only."""
+        try:
+            target = self.folder.set_aside(error.path for error in state.damaged)
+            told = () if target is None else (f"The damaged files were set aside in {target}.",)
+            if source.folder == self.folder.path and (source.file.name == WEIGHTS or not self._has_weights()):
+                self._store.adopt(state)
+            self._chosen = self._next_choice()
             self.save()
-        except SaveError as error:
+        except (SaveError, FolderError, OSError) as error:
             return (f"The state was loaded, but could not be made the present one on disk: {error}",)
         if source.folder != self.folder.path and source.id == self.run:
             try:
                 self.folder.remove_run(source.id)
             except OSError as error:
-                return (f"An older copy of this run in {source.folder} could not be removed: {error}",)
-        return ()
+                return (*told, f"An older copy of this run in {source.folder} could not be removed: {error}")
+        return told
 
-    def _claim_folder(self) -> None:
-        """Before this run's files stand in the folder: another run's are kept as a run, unreadable ones set aside."""
-        path = self.folder.path
-        if not any(os.path.lexists(path / name) for name in FILES):
-            return
-        try:
-            present = summarize(path)
-            if present.id == self.run:
-                self._verify_unless_trusted(path)
-            elif not self._is_kept(present):
-                self._verify(path)
-                self.folder.set_aside_run(present.id)
-        except BadFileError as error:
-            target = self.folder.set_aside_damaged(path)
-            log.warning("Files that could not be read were set aside in %s: %s", target, error)
+    def _has_weights(self) -> bool:
+        return os.path.lexists(self.folder.path / WEIGHTS)
 
-    def _verify_unless_trusted(self, path: Path) -> None:
-        if not self._trusts_files:
-            self._verify(path)
-
-    def _verify(self, path: Path) -> None:
-        """Raise a BadFileError unless the state in a folder is whole."""
-        with contextlib.suppress(persistence.NotSealedError):  # the earlier generation had no checksums
-            persistence.read(path)
-
-    def _is_kept(self, present: SavedSummary) -> bool:
-        """Whether this save stands in `runs/` already: a copy made then is complete, the present files may not be."""
-        return any(copy.id == present.id and copy.sequence >= present.sequence and copy.folder != self.folder.path
-                   for copy in self.catalog().copies)  # fmt: skip
-
-    def _snapshot(self, ended: Ended, chosen: int) -> SavedState:
+    def _snapshot(self, ended: Ended, chosen: int, full: bool) -> Save:
         engine = self.engine
         record = Record(
-            run=self.run or "", sequence=self._sequence + 1, iteration_count=self.iteration_count,
+            run=self.run or "", sequence=self._sequence, iteration_count=self.iteration_count,
             saved_at=iso(datetime.now(UTC)), ended=ended, chosen=chosen, field_size=engine.config.field_size,
-            seed=engine.config.seed or 0, history_sha256=self.history.checksum(),
+            seed=engine.config.seed or 0, history_sha256=self.history.checksum(), metrics_rows=0,
         )  # fmt: skip
-        return SavedState(record, engine.config, engine.state_dict(), self.history.rows())
+        return Save(record, engine.config, engine.snapshot(), self.history.rows(), full)
 
 
 def _complete(config: TrainingConfig) -> TrainingConfig:
     """The configuration with its seed and thread count fixed, because a run's bits depend on them."""
     seed = secrets.randbelow(2**32) if config.seed is None else config.seed
     return replace(config, seed=seed, threads=config.threads or _THREADS)
-
-
-def _reason(place: Path, error: BadFileError) -> str:
-    return f"The saved state in {place} cannot be loaded: {error}."

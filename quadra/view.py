@@ -35,6 +35,8 @@ class SaveOutcome:
     iteration_count: int
     saved_at: str
     duration_ms: float
+    size: int = 0  # bytes of the weights file
+    written: int = 0  # bytes in all
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,19 @@ class SaveTrouble:
     iteration_count: int
     message: str
     since: int
+    code: str = "save_failed"
+
+
+@dataclass(frozen=True)
+class SaveHealth:
+    """How saves go beside training."""
+
+    waiting: bool = False  # whether training waits for the disk, noticeably
+    stall_median_ms: float = 0.0  # that a save held up training
+    stall_worst_ms: float = 0.0
+    verified_iteration: int | None = None  # of the newest save that was read back and found whole
+    verified_at: str | None = None
+    free_bytes: int | None = None  # room on the disk, where it is little
 
 
 @dataclass(frozen=True)
@@ -64,6 +79,7 @@ class Status:
     deletes: tuple[str, ...]  # what a reset would delete, in words
     last_save: SaveOutcome | None = None
     trouble: SaveTrouble | None = None
+    saves: SaveHealth = field(default=SaveHealth())
 
 
 class View(NamedTuple):

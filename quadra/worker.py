@@ -16,7 +16,8 @@ from concurrent.futures import Future
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from quadra.catalog import read_catalog, summary_of
+from quadra.autosave import AutoSave
+from quadra.catalog import read_catalog
 from quadra.config import TrainingConfig
 from quadra.errors import (
     ConfigurationError,
@@ -30,11 +31,12 @@ from quadra.folder import StateFolder
 from quadra.history import History
 from quadra.lifecycle import Command, SystemState, next_state
 from quadra.text import BUILT_IN_NAME
-from quadra.view import FASTEST_PACE, SLOWEST_PACE, Event, Rate, SaveOutcome, SaveTrouble, Settings, Status, View
+from quadra.view import FASTEST_PACE, SLOWEST_PACE, Event, Rate, SaveHealth, SaveOutcome, Settings, Status, View
 
 if TYPE_CHECKING:
-    from quadra.records import Ended, Record
-    from quadra.state import LoadReport, TrainingState
+    from quadra.loads import LoadReport
+    from quadra.records import Ended
+    from quadra.state import TrainingState
 
 log = logging.getLogger("quadra.worker")
 
@@ -68,7 +70,7 @@ class Worker:
         self._submitting = threading.Lock()
         self._rate = Rate()
         self._next_step_at = 0.0
-        self._listed_run: str | None = None  # the run whose place in the folder the catalog knows
+        self._saves = AutoSave(folder, settings.save_every, self._publish, self._tell, self._wake)
         status = Status(
             state=SystemState.UNINITIALIZED,
             run=None,
@@ -143,10 +145,10 @@ class Worker:
             self._training = self._open_state()
             while not self._closed.is_set():
                 request = self._next_request()
-                if request is None:
-                    self._advance()
-                else:
+                if request is not None:
                     self._answer(request)
+                elif not self._saves.is_due:
+                    self._advance()
         except Exception as error:
             log.exception("The training thread ended unexpectedly")
             self._tell("died", message=f"{type(error).__name__}: {error}")
@@ -154,10 +156,11 @@ class Worker:
             self._refuse_the_rest()
 
     def _next_request(self) -> _Request | None:
-        """The next request; None when a step is due before one comes."""
+        """The next request; None when a step, or a look at the disk, is due before one comes."""
         if self._view.status.state is not SystemState.TRAINING:
             return self._requests.get()
-        wait = self._next_step_at - time.monotonic()
+        held_up = self._saves.before_step(self._state)
+        wait = self._next_step_at - time.monotonic() if held_up is None else held_up
         try:
             return self._requests.get(timeout=wait) if wait > 0 else self._requests.get_nowait()
         except queue.Empty:
@@ -196,13 +199,13 @@ class Worker:
             self._end_by_failure(f"Training stopped: a step failed with {type(error).__name__}: {error}")
             return
         self._pace_next_step()
+        count = self._state.iteration_count
+        self._saves.after_step(count)
         self._publish_step()
-        status, count = self._view.status, self._state.iteration_count
-        if status.until is not None and count >= status.until:
+        until = self._view.status.until
+        if until is not None and count >= until:
             self._end_training("stopped")
             self._tell("message", text=f"Training reached iteration {count} and stopped.", type="success")
-        elif status.save_every and count % status.save_every == 0:
-            self._save(None)
 
     def _pace_next_step(self) -> None:
         pace, now = self._view.status.pace, time.monotonic()
@@ -210,53 +213,20 @@ class Worker:
         self._next_step_at = max(due, now - 0.1)  # a late step is caught up with, a long pause is not
 
     def _end_by_failure(self, text: str) -> None:
+        self._end_training(None)  # first: the message may name an iteration that must be durable to be shown
         self._tell("message", text=text, type="error")
-        self._end_training(None)
 
     def _end_training(self, ended: Ended | None) -> SaveOutcome | None:
         """From training to ready, saved; `ended` is "stopped" where a person or `until` asked for it."""
-        outcome = self._save(ended)
+        outcome = self._saves.save(self._state, ended)
         self._rate = Rate()
         self._publish(state=SystemState.READY, until=None)
         self._tell("training", running=False)
         return outcome
 
-    def _save(self, ended: Ended | None) -> SaveOutcome | None:
-        """Save and tell; None when it failed, which stops nothing."""
-        state, started = self._state, time.perf_counter()
-        try:
-            record = state.save(ended)
-        except SaveError as error:
-            previous = self._view.status.trouble
-            since = previous.since if previous else state.iteration_count - state.unsaved_iterations
-            self._publish(trouble=SaveTrouble(state.iteration_count, str(error), since))
-            self._tell("save_failed", iteration_count=state.iteration_count, message=str(error))
-            return None
-        outcome = SaveOutcome(record.iteration_count, record.saved_at, (time.perf_counter() - started) * 1000.0)
-        self._list(record)
-        self._publish(last_save=outcome, trouble=None)
-        self._tell("saved", **vars(outcome))
-        return outcome
-
-    def _list(self, record: Record) -> None:
-        """Bring the catalog up to date after a save; it is only shown, so a failure here is no failure of the save."""
-        if self._listed_run == record.run:
-            self._publish(catalog=self._view.status.catalog.with_copy(summary_of(record, self._folder.path)))
-            return
-        try:  # the run's first save: another one may have been set aside for it
-            self._publish(catalog=self._state.catalog(), deletes=self._folder.describe_deletable())
-            self._listed_run = record.run
-        except OSError:
-            log.exception("The saved states could not be listed")
-
-    def _tell_saved_first(self, record: Record | None) -> None:
-        """The run that was in memory has been saved before another took its place."""
-        if record is not None:
-            self._tell("saved", iteration_count=record.iteration_count, saved_at=record.saved_at, duration_ms=0.0)
-
     def _do_initialize(self, field_size: int | None, seed: int | None) -> dict[str, Any]:
         target = next_state(self._view.status.state, Command.INITIALIZE)
-        self._tell_saved_first(self._state.initialize(field_size, seed))
+        self._saves.tell_saved_first(self._state.initialize(field_size, seed))
         self._adopted(target)
         config = self._state.config
         details = {"field_size": config.field_size, "seed": config.seed}
@@ -279,7 +249,9 @@ class Worker:
         outcome = self._end_training("stopped")
         count = self._state.iteration_count
         if outcome is None:
-            raise SaveError(f"Training has stopped at iteration {count}, but it could not be saved: {self._trouble()}")
+            raise SaveError(
+                f"Training has stopped at iteration {count}, but it could not be saved: {self._saves.trouble}"
+            )
         return {"iteration_count": count, "saved_at": outcome.saved_at}
 
     def _do_load(self, source: str | None, newest: bool = False) -> dict[str, Any]:
@@ -293,7 +265,7 @@ class Worker:
 
     def _told_of_load(self, report: LoadReport) -> dict[str, Any]:
         count = report.record.iteration_count
-        self._tell_saved_first(report.saved_first)
+        self._saves.tell_saved_first(report.saved_first)
         self._tell("loaded", iteration_count=count)
         remarks = report.remarks()
         for text in remarks:
@@ -341,22 +313,18 @@ class Worker:
         """Whatever happens here, the folder is free afterwards; a failed save is raised."""
         state = self._state
         try:
-            failed = bool(state.unsaved_iterations) and self._save(None) is None
+            failed = bool(state.unsaved_iterations) and self._saves.save(state, None) is None
         finally:
             state.release()
             self._closed.set()
         if failed:
-            raise SaveError(self._trouble())
+            raise SaveError(self._saves.trouble)
         return {}
-
-    def _trouble(self) -> str:
-        """Why the newest save failed."""
-        trouble = self._view.status.trouble
-        return trouble.message if trouble else "the save failed"
 
     def _adopted(self, target: SystemState) -> None:
         """Another run (or none) is in memory."""
         state = self._state
+        self._saves.forget()
         config = state.config
         corpus = state.engine.corpus.name if state.is_initialized else config.corpus or BUILT_IN_NAME
         self._publish(
@@ -369,25 +337,31 @@ class Worker:
             deletes=self._folder.describe_deletable(),
             last_save=None,
             trouble=None,
+            saves=SaveHealth(),
         )
 
     def _publish(self, **changes: Any) -> None:
         """Replace the view after a command or a save."""
-        state = self._state
-        self._view = View(
-            status=replace(self._view.status, **changes),
-            history=state.history,
-            iteration_count=state.iteration_count,
-            result=state.last_result,
-            unsaved_iterations=state.unsaved_iterations,
-            iterations_per_second=self._rate.value,
-        )
+        status = replace(self._view.status, **changes)
+        self._view = self._view._replace(status=status)
+        if self._training is not None:
+            self._show(self._rate.value)
 
     def _publish_step(self) -> None:
+        count = self._state.iteration_count
+        self._show(self._rate.after(count, time.monotonic()))
+
+    def _show(self, rate: float) -> None:
+        """Show the newest iteration, unless a crash could take back more of it than was promised: then later."""
         state, view = self._state, self._view
-        count = state.iteration_count
-        rate = self._rate.after(count, time.monotonic())
-        self._view = View(view.status, state.history, count, state.last_result, state.unsaved_iterations, rate)
+        count, unsaved = state.iteration_count, state.unsaved_iterations
+        same_run = view.history is state.history
+        if not same_run or self._saves.may_show(count, count - unsaved):
+            self._view = View(view.status, state.history, count, state.last_result, unsaved, rate)
+
+    def _wake(self) -> None:
+        """Have the worker look at the disk; callable from any thread."""
+        self._requests.put(_Request(dict, Future()))
 
     def _tell(self, kind: str, **details: Any) -> None:
         event = Event(kind, details)

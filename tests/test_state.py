@@ -168,11 +168,11 @@ def test_close_releases_the_folder_even_where_saving_fails(folder: Path) -> None
 def test_a_save_of_a_running_run_does_not_make_it_the_stopped_one(folder: Path) -> None:
     with opened(folder) as state:
         new_run(state, 2)
-        assert state.save().ended == "cut off"
+        assert state.save().record.ended == "cut off"
         assert state.save("stopped").ended == "stopped"
-        assert state.save().ended == "stopped"
+        assert state.save().record.ended == "stopped"
         state.step()
-        assert state.save().ended == "cut off"
+        assert state.save().record.ended == "cut off"
         assert [saved.iteration_count for saved in state.catalog().states] == [3]
 
 

@@ -1,0 +1,194 @@
+"""AutoSave: when the worker saves, what of training may be shown, and how the saves have gone.
+
+A save is written beside training. What a browser is shown then waits for what is durable, never the other way round:
+at most `save_every` iterations more than the newest durable save. Where the disk is slower than training, training waits.
+"""
+
+from __future__ import annotations
+
+import logging
+import statistics
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from quadra.catalog import Catalog, summary_of
+from quadra.errors import SaveError, SaveTimeoutError
+from quadra.folder import WEIGHTS, StateFolder
+from quadra.view import SaveHealth, SaveOutcome, SaveTrouble
+
+if TYPE_CHECKING:
+    from quadra.records import Ended, Record
+    from quadra.state import TrainingState
+    from quadra.store import Receipt
+
+log = logging.getLogger("quadra.worker")
+
+TIMEOUT = 10.0  # seconds after which a disk that does not answer counts as failing
+NOTICEABLE = 0.1  # seconds that training may wait for the disk before the page says so
+_STALLS = 101  # that the median is taken over
+_SAVES_WORTH = 20  # of free space, below which a warning comes while there is still room
+_LITTLE_SPACE = 100_000_000  # bytes of free space, likewise
+
+
+class AutoSave:
+    """The saves of one worker; used on its thread alone.
+
+    `publish` takes changes of the shown status, `tell` events; `wake` is called from another thread when a save ends.
+    """
+
+    def __init__(
+        self, folder: StateFolder, save_every: int, publish: Callable[..., None], tell: Callable[..., None],
+        wake: Callable[[], None],
+    ) -> None:  # fmt: skip
+        self._folder = folder
+        self._every = save_every
+        self._publish, self._tell, self._wake = publish, tell, wake
+        self._due_at: float | None = None  # when the save that is due came due
+        self._began_at = 0.0  # when the save that is under way began
+        self._took = 0.0  # seconds that the newest save took
+        self._catalog: Catalog | None = None
+        self.forget()
+
+    def forget(self) -> None:
+        """Another run (or none) is in memory."""
+        self._due_at = None
+        self._trouble: SaveTrouble | None = None
+        self._stalls: deque[float] = deque(maxlen=_STALLS)
+        self._worst = 0.0
+        self._health = SaveHealth()
+        self._listed_run: str | None = None  # the run whose place in the folder the catalog knows
+
+    def after_step(self, count: int) -> None:
+        """An iteration is done: a save may be due."""
+        if self._every and count % self._every == 0:
+            self._due_at = time.perf_counter()
+
+    def may_show(self, count: int, durable: int) -> bool:
+        """Whether a crash now could take back no more than was promised of what is then shown."""
+        return not self._every or self._trouble is not None or count <= durable + self._every
+
+    def before_step(self, state: TrainingState) -> float | None:
+        """Take outcomes, begin what is due; returns for how many seconds training must wait, None: it may go on."""
+        self.collect(state)
+        if self._due_at is None:
+            return None
+        if not state.is_saving:
+            self._begin(state)
+            return None
+        waited = time.perf_counter() - self._began_at
+        if waited >= TIMEOUT:
+            self._due_at = None
+            self._fail(state, SaveTimeoutError(f"The disk has not answered for {waited:.0f} seconds."))
+            return None
+        if waited >= NOTICEABLE and not self._health.waiting:
+            self._show(waiting=True)
+        return (NOTICEABLE if waited < NOTICEABLE else TIMEOUT) - waited
+
+    def collect(self, state: TrainingState) -> None:
+        """Take the outcome of a save that has ended."""
+        try:
+            receipt = state.collect_save()
+        except SaveError as error:
+            self._fail(state, error)
+            return
+        if receipt is not None:
+            self._succeeded(state, receipt)
+
+    def save(self, state: TrainingState, ended: Ended | None) -> SaveOutcome | None:
+        """Save all three files and tell; None when it failed, which stops nothing."""
+        self._due_at = None
+        try:
+            state.wait_for_save(TIMEOUT)
+            self.collect(state)
+            self._began_at = time.perf_counter()
+            receipt = state.save(ended)
+        except SaveError as error:
+            self._fail(state, error)
+            return None
+        self._took = time.perf_counter() - self._began_at
+        return self._succeeded(state, receipt)
+
+    @property
+    def is_due(self) -> bool:
+        """Whether training waits until a save can begin."""
+        return self._due_at is not None
+
+    @property
+    def trouble(self) -> str:
+        """Why the newest save failed."""
+        return self._trouble.message if self._trouble else "the save failed"
+
+    @property
+    def is_folder_changed(self) -> bool:
+        """Whether saving stopped because the folder is not ours any more."""
+        return self._trouble is not None and self._trouble.code == "folder_changed"
+
+    def tell_saved_first(self, record: Record | None) -> None:
+        """The run that was in memory has been saved before another took its place."""
+        if record is not None:
+            self._tell("saved", iteration_count=record.iteration_count, saved_at=record.saved_at, duration_ms=0.0)
+
+    def _begin(self, state: TrainingState) -> None:
+        assert self._due_at is not None, "a save is due"
+        self._began_at = time.perf_counter()
+        try:
+            state.begin_save().add_done_callback(lambda _: self._ended())
+        except SaveError as error:
+            self._fail(state, error)
+        stall = (time.perf_counter() - self._due_at) * 1000.0
+        self._stalls.append(stall)
+        self._worst = max(self._worst, stall)
+        self._due_at = None
+
+    def _ended(self) -> None:
+        """On the saver's thread: a save has ended."""
+        self._took = time.perf_counter() - self._began_at
+        self._wake()
+
+    def _succeeded(self, state: TrainingState, receipt: Receipt) -> SaveOutcome:
+        record = receipt.record
+        outcome = SaveOutcome(
+            record.iteration_count, record.saved_at, round(self._took * 1000.0, 3), receipt.size, receipt.written
+        )
+        verified = {"verified_iteration": record.iteration_count, "verified_at": record.saved_at}
+        low = receipt.free < max(_LITTLE_SPACE, _SAVES_WORTH * receipt.written)
+        if low and self._health.free_bytes is None:
+            self._tell("message", text=f"Only {receipt.free / 1e6:.0f} MB are free on the disk.", type="warning")
+        self._trouble = None
+        self._show(
+            waiting=False, stall_median_ms=round(statistics.median(self._stalls or [0.0]), 3),
+            stall_worst_ms=round(self._worst, 3), free_bytes=receipt.free if low else None,
+            **(verified if receipt.verified else {}),
+        )  # fmt: skip
+        self._list(state, record)
+        self._publish(last_save=outcome, trouble=None)
+        self._tell("saved", **vars(outcome))
+        return outcome
+
+    def _fail(self, state: TrainingState, error: SaveError) -> None:
+        since = self._trouble.since if self._trouble else state.iteration_count - state.unsaved_iterations
+        self._trouble = SaveTrouble(state.iteration_count, str(error), since, error.code)
+        self._show(waiting=False)
+        self._publish(trouble=self._trouble)
+        self._tell("save_failed", iteration_count=state.iteration_count, message=str(error))
+
+    def _show(self, **changes: Any) -> None:
+        self._health = replace(self._health, **changes)
+        self._publish(saves=self._health)
+
+    def _list(self, state: TrainingState, record: Record) -> None:
+        """Bring the catalog up to date after a save; it is only shown, so a failure here is no failure of the save."""
+        if self._listed_run == record.run and self._catalog is not None:
+            path = self._folder.path
+            self._catalog = self._catalog.with_copy(summary_of(record, path / WEIGHTS, path))
+            self._publish(catalog=self._catalog)
+            return
+        try:  # the run's first save: another one may have been set aside for it
+            self._catalog = state.catalog()
+            self._publish(catalog=self._catalog, deletes=self._folder.describe_deletable())
+            self._listed_run = record.run
+        except OSError:
+            log.exception("The saved states could not be listed")

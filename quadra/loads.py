@@ -1,0 +1,50 @@
+"""Loads: in which order saved states are tried, and what a person is told of the outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from quadra.catalog import Catalog, SavedSummary
+from quadra.errors import BadFileError
+from quadra.records import Record
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What a load did: which state it restored, what it had to give up, and what a person should know."""
+
+    record: Record
+    warnings: tuple[str, ...]
+    gave_up: tuple[str, ...]  # why each state that was tried before could not be loaded
+    newer: SavedSummary | None  # a newer save of another run, which was cut off
+    asked: SavedSummary  # the state that should have been loaded
+    fell_back: bool  # whether another one was
+    saved_first: Record | None  # of the run that was in memory, where it had unsaved iterations
+
+    def remarks(self) -> list[str]:
+        """All that a person should know of this load, in sentences."""
+        told = [*self.gave_up, *self.warnings]
+        if self.fell_back:
+            told.append(f"Went back to the newest intact saved state: {self.record.iteration_count} iterations.")
+            lost = self.asked.iteration_count - self.record.iteration_count
+            if self.asked.id == self.record.run and lost > 0:
+                told.append(f"That gave up {lost} iterations.")
+        if self.newer is not None:
+            told.append(
+                f"A newer run was cut off at {self.newer.iteration_count} iterations ({self.newer.saved_at}); "
+                "it is kept and can be loaded too."
+            )
+        return told
+
+
+def attempts(catalog: Catalog, first: SavedSummary | None) -> Iterator[tuple[SavedSummary, bool]]:
+    """What to try in turn; a state whose history is not whole only after every other."""
+    candidates = catalog.candidates(first) if first else ()
+    yield from ((candidate, False) for candidate in candidates)
+    yield from ((candidate, True) for candidate in candidates)
+
+
+def reason_of(file: Path, error: BadFileError) -> str:
+    return f"The saved state in {file.parent} cannot be loaded: {error}."

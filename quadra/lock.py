@@ -1,0 +1,73 @@
+"""FolderLock: one owner for a state directory; the system frees it when the owner's process ends, however it ends."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from quadra.errors import FolderLockedError, FolderUnusableError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]  # there the lock is msvcrt's
+    import msvcrt
+
+LOCK = ".lock"
+_LOCK_OFFSET = 1 << 30  # msvcrt locks bytes; far behind the process number, so that others can read that
+
+
+class FolderLock:
+    """Held from its making until `release`. Raises FolderUnusableError or FolderLockedError."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        try:
+            self._descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o644)
+        except OSError as error:
+            raise FolderUnusableError(
+                f"The state directory {folder} cannot be used: {error.strerror}. "
+                "Check its permissions, or choose another one with --state-dir."
+            ) from error
+        self._take()
+
+    @property
+    def is_held(self) -> bool:
+        """Whether this object still holds the folder."""
+        return self._descriptor >= 0
+
+    def release(self) -> None:
+        """Free the folder for others."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def still_stands(self) -> bool:
+        """Whether the lock file in the folder is the one that is held: not so once the folder was exchanged."""
+        try:
+            return os.path.samestat(os.fstat(self._descriptor), (self._folder / LOCK).stat())
+        except OSError:
+            return False
+
+    def _take(self) -> None:
+        try:
+            if fcntl is not None:
+                fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            else:
+                os.lseek(self._descriptor, _LOCK_OFFSET, os.SEEK_SET)
+                msvcrt.locking(self._descriptor, msvcrt.LK_NBLCK, 1)
+        except OSError as error:
+            owner = self._owner()
+            self.release()
+            raise FolderLockedError(
+                f"The state directory {self._folder} is in use by {owner}. "
+                "Stop it first, or choose another --state-dir."
+            ) from error
+        os.ftruncate(self._descriptor, 0)
+        os.lseek(self._descriptor, 0, os.SEEK_SET)
+        os.write(self._descriptor, f"{os.getpid()}\n".encode())
+
+    def _owner(self) -> str:
+        os.lseek(self._descriptor, 0, os.SEEK_SET)
+        number = os.read(self._descriptor, 32).decode("ascii", "replace").strip()
+        return f"process {number}" if number.isdigit() else "another process"

@@ -1,0 +1,79 @@
+"""Saver: the thread on which saves are written, one at a time, beside training."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from quadra.errors import BadFileError, FolderError, SaveError, SaveTimeoutError
+
+if TYPE_CHECKING:
+    from quadra.store import Receipt
+
+log = logging.getLogger("quadra")
+
+
+class Saver:
+    """At most one save is under way; used by one thread, which begins saves and takes their outcomes."""
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1, "saver")
+        self._save: Future[Receipt] | None = None
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a save is being written."""
+        return self._save is not None and not self._save.done()
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether there is an outcome to take."""
+        return self._save is not None and self._save.done()
+
+    def require_idle(self) -> None:
+        """Raise SaveTimeoutError while a save is being written."""
+        if self.is_busy:
+            raise SaveTimeoutError("The disk has not finished the last save yet.")
+
+    def begin(self, commit: Callable[[], Receipt]) -> Future[Receipt]:
+        """Have a save written. Raises SaveTimeoutError while the last one is still being written."""
+        self.require_idle()
+        self._save = self._thread.submit(commit)
+        return self._save
+
+    def wait(self, timeout: float) -> None:
+        """Until no save is being written. Raises SaveTimeoutError after so many seconds; the save stays under way."""
+        if self._save is None:
+            return
+        try:
+            self._save.exception(timeout)
+        except TimeoutError:
+            raise SaveTimeoutError(
+                f"The disk has not answered for {timeout:g} seconds. The save is still under way; nothing is lost yet."
+            ) from None
+
+    def result(self) -> Receipt:
+        """Take the outcome of the save that has ended. Raises SaveError where it failed."""
+        save, self._save = self._save, None
+        assert save is not None, "a save has ended"
+        try:
+            return save.result()
+        except SaveError:
+            raise
+        except (FolderError, BadFileError) as error:
+            raise SaveError(str(error)) from error
+        except OSError as error:
+            raise SaveError(f"{error.strerror or error} ({error.filename or 'state directory'})") from error
+        except Exception as error:
+            log.exception("A save failed unexpectedly")
+            raise SaveError(f"{type(error).__name__}: {error}") from error
+
+    def close(self, then: Callable[[], None]) -> None:
+        """Take no more saves; `then` is called once none is being written, at once where none is."""
+        self._thread.shutdown(wait=False)
+        if self._save is not None and self.is_busy:
+            self._save.add_done_callback(lambda _: then())
+        else:
+            then()

@@ -1,0 +1,269 @@
+"""Store: the present run's files in a held folder, saved as one commit. `docs/reliability.md` tells the protocol.
+
+The weights file is the commit. A save writes it beside the present one, gives the present one a second name among the
+earlier saves, and renames the new one over it. A full save first extends the metrics file and its copy and replaces the
+system state; in between, the weights file itself carries the history's newest rows.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quadra import metrics
+from quadra.catalog import SavedSummary, read_catalog
+from quadra.config import TrainingConfig
+from quadra.disk import (
+    Piece,
+    is_plain_file,
+    link_or_copy,
+    overwrite_byte,
+    read_file,
+    remove,
+    replace_file,
+    sync_folder,
+    temporary_of,
+    write_at,
+    write_file,
+)
+from quadra.engine import Snapshot
+from quadra.errors import BadFileError, FolderChangedError, SaveError
+from quadra.folder import FILES, HISTORY, METRICS, RING, SAVES, SYSTEM, WEIGHTS, StateFolder
+from quadra.metrics import MetricsLog
+from quadra.persistence import NotSealedError, SavedState, are_whole, read_save, system_file
+from quadra.records import Record, peek, seal, verify
+from quadra.weights import WeightsEncoder
+
+log = logging.getLogger("quadra")
+
+MOST_TAIL = 256  # rows that the weights file carries before the metrics file is extended
+_RING_BYTES = 1 << 30  # that earlier saves may take together; two are kept whatever their size
+_FEWEST_KEPT = 2
+
+
+@dataclass(frozen=True)
+class Save:
+    """What one save writes: all of it copied, or never changed again, so that training may go on meanwhile."""
+
+    record: Record  # its `metrics_rows` is set by the store
+    config: TrainingConfig
+    snapshot: Snapshot
+    rows: NDArray[np.float32]  # the whole history, shape (iteration_count, 4)
+    full: bool  # whether all three files shall agree afterwards
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What a save that is durable has cost and proved."""
+
+    record: Record
+    size: int  # bytes of the weights file
+    written: int  # bytes in all
+    free: int  # bytes on the disk before the save
+    verified: bool  # whether the weights file was read back and its checksum fitted
+
+
+class Store:
+    """Writes the saves of one held folder, one at a time: never use it from two threads at once."""
+
+    def __init__(self, folder: StateFolder) -> None:
+        self._folder = folder
+        self._files = {name: folder.path / name for name in FILES}
+        self.forget()
+
+    def forget(self) -> None:
+        """Nothing is known of what stands in the folder; the next save looks."""
+        self._run: str | None = None
+        self._logs: dict[Path, MetricsLog] = {}
+        self._identity: tuple[int, ...] | None = None
+        self._encoder: WeightsEncoder | None = None
+
+    def adopt(self, state: SavedState) -> None:
+        """The folder's own files are those of this state, as `read_save` found them."""
+        self.forget()
+        self._run = state.record.run
+        self._logs = {Path(path): log for path, log in state.logs.items() if log.rows <= len(state.rows)}
+        self._identity = _identity_of(self._files[WEIGHTS])
+
+    def commit(self, save: Save) -> Receipt:
+        """Save; durable on return. Raises FolderError, SaveError or OSError: the previous save is then intact, or this one is."""
+        self._folder.require_own()
+        free = self._folder.free_bytes()
+        _require_finite(save, self._tail_of(save))
+        run, is_first = save.record.run, self._run != save.record.run
+        if is_first:
+            self.forget()
+            self._make_room(run)
+        else:
+            self._require_own_save()
+        saves = self._folder.saves_folder()
+        full = save.full or is_first or self._tail_of(save) >= MOST_TAIL
+        written = self._write_plain_files(save) if full else 0
+        record = replace(save.record, metrics_rows=min(log.rows for log in self._logs.values()))
+        size = self._write_weights(record, save, None if is_first else saves)
+        self._run = run
+        if is_first:
+            self._drop_other_saves(run)
+        if full:
+            verify(read_file(self._files[WEIGHTS]), self._files[WEIGHTS])
+        return Receipt(record, size, size + written, free, verified=full)
+
+    def _tail_of(self, save: Save) -> int:
+        """Rows that the weights file would carry."""
+        known = [self._logs.get(path) for path in self._metrics_paths()]
+        return len(save.rows) - min(0 if log is None else log.rows for log in known)
+
+    def _metrics_paths(self) -> tuple[Path, Path]:
+        return self._files[METRICS], self._folder.path / SAVES / HISTORY
+
+    def _write_plain_files(self, save: Save) -> int:
+        """Bring metrics, their copy and the system state up to date, one after the other; returns the bytes written."""
+        written = sum(self._extend(path, save) for path in self._metrics_paths())
+        content = system_file(save.record, save.config, save.snapshot.rest)
+        replace_file(self._files[SYSTEM], content)
+        return written + _size(content)
+
+    def _extend(self, path: Path, save: Save) -> int:
+        """Bring one metrics file to all rows; returns the bytes written.
+
+        Until that is done nothing is known of the file: a failed append is not appended to.
+        """
+        log = self._logs.pop(path, None)
+        if log is None or log.is_fragmented or _length_of(path) != log.size:
+            pieces, log = metrics.encode(save.record.run, save.rows)
+            replace_file(path, pieces)
+            written = _size(pieces)
+        elif log.rows < len(save.rows):
+            content, longer = metrics.append(log, save.rows[log.rows :])
+            write_at(path, log.size, content)
+            overwrite_byte(path, log.ending_at, metrics.SKIPPED)
+            log, written = longer, len(content) + 1
+        else:
+            written = 0
+        self._logs[path] = log
+        return written
+
+    def _write_weights(self, record: Record, save: Save, saves: Path | None) -> int:
+        """The commit; `saves`: where the present weights file gets its second name first. Returns the bytes written."""
+        if self._encoder is None:
+            self._encoder = WeightsEncoder(save.config, save.snapshot)
+        pieces = seal(self._encoder.encode(save.snapshot, save.rows[record.metrics_rows :]), record)
+        target, size = self._files[WEIGHTS], _size(pieces)
+        temporary = temporary_of(target)
+        try:
+            write_file(temporary, pieces)
+            if saves is not None and is_plain_file(target):
+                link_or_copy(target, saves / RING[_slot(record.sequence - 1, size)])
+            temporary.replace(target)
+        except BaseException:
+            with contextlib.suppress(OSError):  # the first failure is the one to report
+                remove(temporary)
+            raise
+        self._identity = _identity_of(target)
+        if saves is not None:
+            sync_folder(saves)
+        sync_folder(self._folder.path)
+        return size
+
+    def _require_own_save(self) -> None:
+        """Raise FolderChangedError where the newest save in the folder is not the one that this object knows."""
+        if self._identity is not None and _identity_of(self._files[WEIGHTS]) != self._identity:
+            raise FolderChangedError(
+                f"{self._files[WEIGHTS]} was changed or removed by somebody else. Nothing is saved, so that nothing "
+                "there is overwritten. Load what is there, or go on as a new saved run."
+            )
+
+    def _make_room(self, run: str) -> None:
+        """Before a run's first save here: another run's newest intact save becomes a run of its own, bad files go aside."""
+        bad = [path for path in (*self._files.values(), self._metrics_paths()[1]) if os.path.lexists(path)]
+        for copy in self._present_saves():
+            if copy.id == run:
+                break
+            if self._is_kept(copy):
+                bad = []
+                break
+            try:
+                bad = self._set_aside_as_run(copy)
+                break
+            except BadFileError as error:
+                bad.append(error.path)
+        target = self._folder.set_aside(dict.fromkeys(bad))
+        if target is not None:
+            log.warning("Files that could not be used were set aside in %s: %s", target, ", ".join(map(str, bad)))
+
+    def _present_saves(self) -> Sequence[SavedSummary]:
+        """The folder's own saves, newest first."""
+        own = [copy for copy in read_catalog(self._folder).copies if copy.folder == self._folder.path]
+        return sorted(own, key=lambda copy: (not copy.is_earlier_save, copy.sequence), reverse=True)
+
+    def _is_kept(self, save: SavedSummary) -> bool:
+        """Whether this save stands in `runs/` already: a copy made then is complete, the present files may not be."""
+        return any(
+            copy.id == save.id and copy.sequence >= save.sequence and copy.folder != self._folder.path
+            for copy in read_catalog(self._folder).copies
+        )
+
+    def _set_aside_as_run(self, save: SavedSummary) -> list[Path]:
+        """Keep a save of another run as three complete files; returns what was found bad on the way."""
+        try:
+            state = read_save(save.file, self._folder.path)
+        except NotSealedError:  # of the earlier generation, which had no checksums: kept as it is
+            names = [name for name in FILES if is_plain_file(self._files[name])]
+            self._folder.add_run(save.id, {name: [read_file(self._files[name])] for name in names})
+            return []
+        pieces, _ = metrics.encode(state.record.run, state.rows)
+        weights, system = [read_file(save.file)], system_file(state.record, state.config, state.engine)
+        self._folder.add_run(save.id, {METRICS: pieces, SYSTEM: system, WEIGHTS: weights})
+        return [error.path for error in state.damaged]
+
+    def _drop_other_saves(self, run: str) -> None:
+        """Earlier saves of a run that now stands in `runs/`; what cannot be removed now goes at another time."""
+        for file in self._folder.kept_saves():
+            try:
+                record = peek(file)
+                if record is None or record.run != run:
+                    remove(file)
+            except (OSError, BadFileError) as error:
+                log.info("An earlier save of another run stays: %s", error)
+
+
+def _slot(sequence: int, size: int) -> int:
+    """Where a save is kept when the next one follows: the trailing zero bits of its number, so that they thin by age."""
+    slots = max(_FEWEST_KEPT, min(len(RING), _RING_BYTES // max(1, size)))
+    zeros = (sequence & -sequence).bit_length() - 1 if sequence > 0 else 0
+    return min(zeros, slots - 1)
+
+
+def _require_finite(save: Save, tail: int) -> None:
+    """Raise SaveError for a number that is not finite, in what has changed since the last save."""
+    rest = save.snapshot.rest
+    values = [number for number in rest["neuroplasticity"].values() if number is not None]
+    total = sum(values) + sum(sum(row.values()) for row in rest["q_table"].values())
+    rows = save.rows[len(save.rows) - tail :]
+    if not (math.isfinite(total) and np.isfinite(save.snapshot.flat).all() and are_whole(rows)):
+        raise SaveError("The state holds numbers that are not finite. The last good state on disk was kept.")
+
+
+def _size(pieces: Sequence[Piece]) -> int:
+    return sum(memoryview(piece).nbytes for piece in pieces)
+
+
+def _length_of(path: Path) -> int | None:
+    """Bytes of a plain file; None where there is none."""
+    return path.stat().st_size if is_plain_file(path) else None
+
+
+def _identity_of(path: Path) -> tuple[int, ...] | None:
+    try:
+        found = path.stat(follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns

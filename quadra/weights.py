@@ -1,0 +1,165 @@
+"""The weights file: what `torch.save` would write, encoded without it, and decoded by `torch.load` with weights only.
+
+A save every few milliseconds must not hold the interpreter. So the tensors' bytes go to the file from where they lie,
+and the description of the tensors, which never changes within a run, is pickled once.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import sys
+import zipfile
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from quadra.archive import lay_out
+from quadra.config import TrainingConfig
+from quadra.disk import Piece
+from quadra.engine import Snapshot
+from quadra.errors import DamagedFileError
+from quadra.folder import WEIGHTS
+from quadra.records import FORMAT_VERSION
+
+TAIL = "history_tail"  # entry for the history's rows that the metrics file does not hold yet
+_PROTOCOL = 2  # of the pickle: the one that torch.load reads with weights only
+_OPENING = pickle.PROTO + b"\x02" + pickle.EMPTY_DICT + pickle.BINPUT + b"\x00"  # how a dictionary's pickle begins
+_STORAGES = {"0": torch.FloatStorage, "1": torch.LongStorage, "2": torch.ByteStorage, "3": torch.FloatStorage}
+
+
+class WeightsEncoder:
+    """Encodes the saves of one run; a save of another shape needs another encoder."""
+
+    def __init__(self, config: TrainingConfig, snapshot: Snapshot) -> None:
+        floats, wins = len(snapshot.flat), config.patterns
+        tensors = _nested({name: _View("0", floats, *place) for name, place in snapshot.places.items()})
+        tensors["optimizer"]["step"] = _View("1", wins + 1, wins, (), ())
+        tensors["wins"] = _View("1", wins + 1, 0, (wins,), (1,))
+        constants = {"configuration": config.as_dict(), "format_version": FORMAT_VERSION}
+        self._fixed = _entries(tensors) + _entries(constants)
+
+    def encode(self, snapshot: Snapshot, tail: NDArray[np.float32]) -> list[Piece]:
+        """The pieces of the archive, not sealed yet. `tail`: shape (rows, 4)."""
+        rest = dict(snapshot.rest)
+        numbers = np.array([*rest.pop("wins"), rest.pop("step")], np.int64)
+        generators = dict(rest.pop("generators"))
+        samples: NDArray[np.uint8] = generators["samples"]
+        generators["samples"] = _View("2", len(samples), 0, samples.shape, (1,))
+        rows = _View("3", tail.size, 0, tail.shape, (tail.shape[1], 1))
+        described = _entries({"generators": generators, TAIL: rows}) + _plain_entries(rest)
+        return lay_out(
+            [
+                ("archive/data/0", _bytes_of(snapshot.flat)),
+                ("archive/data/1", _bytes_of(numbers)),
+                ("archive/data/2", _bytes_of(samples)),
+                ("archive/data/3", _bytes_of(np.ascontiguousarray(tail))),
+                ("archive/byteorder", sys.byteorder.encode()),
+                ("archive/version", b"3\n"),
+                ("archive/data.pkl", _OPENING + self._fixed + described + pickle.STOP),
+            ]
+        )
+
+
+def decode(content: bytes) -> dict[str, Any]:
+    """The dictionary in a weights file of this or the earlier generation; no code in it is run.
+
+    Raises DamagedFileError.
+    """
+    try:
+        with torch.serialization.safe_globals(_NUMPY_NUMBERS):
+            weights = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except (
+        RuntimeError,
+        pickle.UnpicklingError,
+        EOFError,
+        ValueError,
+        KeyError,
+        TypeError,
+        zipfile.BadZipFile,
+    ) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DamagedFileError(WEIGHTS, f"cannot be read as weights: {reason}") from error
+    if not isinstance(weights, dict):
+        raise DamagedFileError(WEIGHTS, f"holds a {type(weights).__name__}, not the dictionary that belongs there")
+    return weights
+
+
+class _View(NamedTuple):
+    """A tensor as a part of a storage that stands in the archive under a key."""
+
+    storage: str
+    length: int  # of the storage, in elements
+    offset: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+
+
+class _Storage(NamedTuple):
+    key: str
+    length: int
+
+
+class _Pickler(pickle.Pickler):
+    """Writes views as torch does."""
+
+    def persistent_id(self, value: Any) -> tuple[Any, ...] | None:
+        if type(value) is _Storage:
+            return ("storage", _STORAGES[value.key], value.key, "cpu", value.length)
+        return None
+
+    def reducer_override(self, value: Any) -> Any:
+        if type(value) is not _View:
+            return NotImplemented
+        storage = _Storage(value.storage, value.length)
+        arguments: tuple[Any, ...] = (storage, value.offset, value.shape, value.strides, False, OrderedDict())
+        return torch._utils._rebuild_tensor_v2, arguments
+
+
+def _entries(values: Mapping[str, Any]) -> bytes:
+    """The part of a dictionary's pickle that sets its entries: many such parts in a row fill one dictionary."""
+    buffer = io.BytesIO()
+    _Pickler(buffer, _PROTOCOL).dump(values)
+    return _without_frame(buffer.getvalue())
+
+
+def _plain_entries(values: Mapping[str, Any]) -> bytes:
+    """The same for builtins alone, ten times as fast: no call back for every object."""
+    return _without_frame(pickle.dumps(values, _PROTOCOL))
+
+
+def _without_frame(pickled: bytes) -> bytes:
+    return pickled.removeprefix(_OPENING).removesuffix(pickle.STOP)
+
+
+def _nested(views: Mapping[str, _View]) -> dict[str, Any]:
+    """By the engine's names, `<part>/<network>.<tensor>` or `<tensor>`, as the file's dictionary has them."""
+    nested: dict[str, Any] = {"optimizer": {}}
+    for name, view in views.items():
+        part, _, of_network = name.rpartition("/")
+        if not part:
+            nested[name] = view
+            continue
+        network, tensor = of_network.split(".", 1)
+        group = nested if part == "parameters" else nested["optimizer"].setdefault(part, {})
+        group.setdefault(network, {})[tensor] = view
+    return nested
+
+
+def _bytes_of(array: NDArray[Any]) -> memoryview:
+    return array.reshape(-1).view(np.uint8).data
+
+
+# Files of the earlier generation may hold numpy numbers where a plain float was meant; these names make nothing else.
+_NUMPY_NUMBERS: list[Any] = [
+    np.dtype,
+    np.dtypes.Float64DType,
+    np.dtypes.Float32DType,
+    np.dtypes.Int64DType,
+    (np._core.multiarray.scalar, "numpy._core.multiarray.scalar"),  # type: ignore[attr-defined]  # the name in pickles
+    (np._core.multiarray.scalar, "numpy.core.multiarray.scalar"),  # type: ignore[attr-defined]  # and before numpy 2
+]
