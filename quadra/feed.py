@@ -234,8 +234,17 @@ def _saves(view: View) -> dict[str, Any]:
         "saved_states": [{**state.as_dict(), "current": state.id == status.run} for state in status.catalog.states],
         "last_save": _plain(status.last_save),
         "save_error": _plain(status.trouble),
+        "save_health": {**vars(status.saves), "bytes_per_second": _wear(view)},
         "unsaved_iterations": view.unsaved_iterations,
     }
+
+
+def _wear(view: View) -> int:
+    """Bytes that saves write a second, at the present rate."""
+    status = view.status
+    if status.last_save is None or not status.save_every or status.state is not SystemState.TRAINING:
+        return 0
+    return round(status.last_save.size * view.iterations_per_second / status.save_every)
 
 
 def _plain(value: Any) -> dict[str, Any] | None:

@@ -246,9 +246,9 @@ class TrainingState:
         A state that cannot be read is given up for the newest one that can; raises a LoadError when there is none,
         SaveError when what is unsaved could not be saved. The run in memory then stays as it is.
         """
-        if discard_unsaved:
+        if discard_unsaved or not self.unsaved_iterations:
             self._settle()
-            self.folder.take_anew()
+            self.folder.take_anew()  # where another one was put in its place, and nothing of ours would be lost
         asked = self._asked_for(self.catalog(), source, newest)
         saved_first = None if discard_unsaved else self._save_what_is_unsaved()
         catalog = self.catalog()  # anew: that save may have moved files to another place
@@ -284,6 +284,7 @@ class TrainingState:
 
     def reset(self) -> None:
         """Clear memory and delete every saved state in the folder; nothing that this program did not write."""
+        self.folder.require_own()
         self._settle()
         self._forget()
         self.folder.reset()

@@ -163,7 +163,8 @@ def _add_events(socketio: SocketIO, worker: Worker, feed: Feed) -> None:
         ),
         "start_training": lambda given: worker.start_training(_whole(given, "until", 1, LARGEST_ITERATION)),
         "stop_training": lambda _: worker.stop_training(),
-        "load_state": lambda given: worker.load(_text(given, "source")),
+        "load_state": lambda given: worker.load(_text(given, "source"), _switch(given, "discard_unsaved")),
+        "save_as_new_run": lambda _: worker.save_as_new_run(),
         "reset_system": lambda _: worker.reset(),
         "set_pace": lambda given: worker.set_pace(_pace(given)),
     }
@@ -221,6 +222,13 @@ def _text(given: Mapping[str, Any], name: str) -> str | None:
     if value is None or isinstance(value, str):
         return value
     raise ConfigurationError(name, f"must be the id of a saved state, not {_shown(value)}")
+
+
+def _switch(given: Mapping[str, Any], name: str) -> bool:
+    value = given.get(name)
+    if value is None or isinstance(value, bool):
+        return bool(value)
+    raise ConfigurationError(name, f"must be true or false, not {_shown(value)}")
 
 
 def _pace(given: Mapping[str, Any]) -> float | None:

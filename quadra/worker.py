@@ -24,6 +24,7 @@ from quadra.errors import (
     LoadError,
     NoSavedStateError,
     QuadraError,
+    RefusedError,
     SaveError,
     WorkerClosedError,
 )
@@ -111,9 +112,13 @@ class Worker:
         """Stop; done when the state is saved."""
         return self._submit(self._do_stop)
 
-    def load(self, source: str | None = None) -> Future[dict[str, Any]]:
+    def load(self, source: str | None = None, discard_unsaved: bool = False) -> Future[dict[str, Any]]:
         """Load a saved state."""
-        return self._submit(lambda: self._do_load(source))
+        return self._submit(lambda: self._do_load(source, discard_unsaved=discard_unsaved))
+
+    def save_as_new_run(self) -> Future[dict[str, Any]]:
+        """Where the state directory was exchanged: save the run in memory there as a new one."""
+        return self._submit(self._do_save_as_new_run)
 
     def reset(self) -> Future[dict[str, Any]]:
         """Clear memory and disk."""
@@ -254,14 +259,23 @@ class Worker:
             )
         return {"iteration_count": count, "saved_at": outcome.saved_at}
 
-    def _do_load(self, source: str | None, newest: bool = False) -> dict[str, Any]:
+    def _do_load(self, source: str | None, newest: bool = False, discard_unsaved: bool = False) -> dict[str, Any]:
         target = next_state(self._view.status.state, Command.LOAD)
         try:
-            report = self._state.load(source, newest)
+            report = self._state.load(source, newest, discard_unsaved)
         except LoadError as error:
             raise self._after_failed_load(error, newest) from error
         self._adopted(target)
         return self._told_of_load(report)
+
+    def _do_save_as_new_run(self) -> dict[str, Any]:
+        if not self._saves.is_folder_changed:
+            raise RefusedError("The state directory is still this server's own; there is nothing to resolve.")
+        record = self._state.go_on_as_new_run().record
+        self._adopted(self._view.status.state)
+        self._saves.tell_saved_first(record)
+        self._tell("message", text="The run in memory goes on as a new saved run.", type="success")
+        return {"run": record.run, "iteration_count": record.iteration_count}
 
     def _told_of_load(self, report: LoadReport) -> dict[str, Any]:
         count = report.record.iteration_count
