@@ -3,15 +3,44 @@
 from __future__ import annotations
 
 import logging
+import secrets
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from quadra.config import TrainingConfig
-from quadra.errors import CorpusError
+from quadra.engine import Engine
+from quadra.errors import CorpusError, DamagedFileError
+from quadra.folder import WEIGHTS
+from quadra.persistence import SavedState
 from quadra.text import BUILT_IN_NAME, Corpus
 
 log = logging.getLogger("quadra")
+
+_THREADS = 1  # of a step: on small fields more threads cost more than they bring
+
+
+def complete(config: TrainingConfig) -> TrainingConfig:
+    """The configuration with its seed and thread count fixed, because a run's bits depend on them."""
+    seed = secrets.randbelow(2**32) if config.seed is None else config.seed
+    return replace(config, seed=seed, threads=config.threads or _THREADS)
+
+
+def revive(state: SavedState, defaults: TrainingConfig) -> tuple[Engine, tuple[str, ...]]:
+    """An engine that continues a saved state, and what a person should know of the difference to the defaults.
+
+    Raises DamagedFileError where the content does not fit the model.
+    """
+    threads = defaults.threads or state.config.threads
+    config = complete(replace(state.config, device=defaults.device, threads=threads))
+    corpus, warnings = text_for(state.engine["corpus"], defaults.corpus)
+    engine = Engine(config, corpus)
+    try:
+        engine.load_state_dict(state.engine)
+    except (KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
+        raise DamagedFileError(WEIGHTS, f"its content does not fit the model: {error!r}") from error
+    return engine, (*state.warnings, *warnings, *kept(config, defaults))
 
 
 def text_for(saved: Mapping[str, Any], default: str | None) -> tuple[Corpus, tuple[str, ...]]:

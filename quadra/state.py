@@ -17,11 +17,10 @@ from numpy.typing import NDArray
 from quadra import earlier
 from quadra.catalog import Catalog, SavedSummary, iso, read_catalog
 from quadra.config import TrainingConfig
-from quadra.continuation import kept, text_for
+from quadra.continuation import complete, revive, text_for
 from quadra.engine import Engine, StepResult
 from quadra.errors import (
     BadFileError,
-    DamagedFileError,
     FolderError,
     InaccessibleFileError,
     LoadError,
@@ -44,7 +43,6 @@ from quadra.text import Corpus
 log = logging.getLogger("quadra")
 
 SAVE_TIMEOUT = 10.0  # seconds that a disk may take for one save before it counts as failing
-_THREADS = 1  # of a step: on small fields more threads cost more than they bring
 
 
 class TrainingState:
@@ -156,7 +154,7 @@ class TrainingState:
         present run then stays as it is.
         """
         config = self._defaults
-        config = _complete(
+        config = complete(
             replace(
                 config,
                 field_size=config.field_size if field_size is None else field_size,
@@ -257,7 +255,7 @@ class TrainingState:
         for candidate, salvage in attempts(catalog, first):
             try:
                 state = self._read(candidate, salvage)
-                engine, warnings = self._revive(state)
+                engine, warnings = revive(state, self._defaults)
             except BadFileError as error:
                 failures.append((candidate.file, error))
                 continue
@@ -322,24 +320,12 @@ class TrainingState:
         try:
             return read_save(candidate.file, candidate.folder, salvage)
         except NotSealedError as unsealed:
-            config = _complete(self._defaults)
+            config = complete(self._defaults)
             corpus, _ = text_for({"path": config.corpus, "fingerprint": None}, self._defaults.corpus)
             state = earlier.convert(candidate.folder, unsealed.weights, config, corpus)
             require_finite(state)
             # A run of its own: the original files are then set aside as a run, not overwritten.
             return replace(state, record=replace(state.record, run=secrets.token_hex(8)))
-
-    def _revive(self, state: SavedState) -> tuple[Engine, tuple[str, ...]]:
-        """An engine that continues a saved state, and what a person should know of the difference."""
-        threads = self._defaults.threads or state.config.threads
-        config = _complete(replace(state.config, device=self._defaults.device, threads=threads))
-        corpus, warnings = text_for(state.engine["corpus"], self._defaults.corpus)
-        engine = Engine(config, corpus)
-        try:
-            engine.load_state_dict(state.engine)
-        except (KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
-            raise DamagedFileError(WEIGHTS, f"its content does not fit the model: {error!r}") from error
-        return engine, (*state.warnings, *warnings, *kept(config, self._defaults))
 
     def _adopt(self, state: SavedState, engine: Engine) -> None:
         self._forget()
@@ -396,9 +382,3 @@ class TrainingState:
             seed=engine.config.seed or 0, history_sha256=self.history.checksum(), metrics_rows=0,
         )  # fmt: skip
         return Save(record, engine.config, engine.snapshot(), self.history.rows(), full)
-
-
-def _complete(config: TrainingConfig) -> TrainingConfig:
-    """The configuration with its seed and thread count fixed, because a run's bits depend on them."""
-    seed = secrets.randbelow(2**32) if config.seed is None else config.seed
-    return replace(config, seed=seed, threads=config.threads or _THREADS)
