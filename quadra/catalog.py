@@ -13,7 +13,7 @@ import numpy as np
 
 from quadra.disk import read_file
 from quadra.errors import BadFileError, DamagedFileError, InaccessibleFileError
-from quadra.folder import METRICS, SYSTEM, WEIGHTS, StateFolder
+from quadra.folder import METRICS, SYSTEM, WEIGHTS, Places
 from quadra.pickles import loads
 from quadra.records import Record, peek
 
@@ -105,7 +105,7 @@ class Catalog:
         return [first, *sorted(rest, key=lambda copy: copy.id != first.id)]
 
 
-def read_catalog(folder: StateFolder) -> Catalog:
+def read_catalog(folder: Places) -> Catalog:
     """List a folder. A run's own folder goes before the present files at the same save: a new run's first save
     may have been cut off after it replaced some of them."""
     copies: list[SavedSummary] = []

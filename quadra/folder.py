@@ -33,14 +33,30 @@ _RUN_ID = re.compile(r"[0-9a-f]{16}")
 _SET_ASIDE_ID = re.compile(r"\d{8}T\d{6}Z(-\d+)?")
 
 
-class StateFolder:
+class Places:
+    """The places of a state directory, for looking only: neither held nor changed."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+
+    def run_folders(self) -> list[Path]:
+        """The folders of earlier runs, in no promised order."""
+        return _own_folders(self.path / RUNS, _RUN_ID)
+
+    def kept_saves(self) -> list[Path]:
+        """The weights files of earlier saves, in no promised order."""
+        folder = self.path / SAVES
+        return [] if folder.is_symlink() else [folder / name for name in RING if is_plain_file(folder / name)]
+
+
+class StateFolder(Places):
     """A state directory, held by this object until `close` or the end of its process.
 
     Raises FolderUnusableError or FolderLockedError when it cannot be had.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
+        super().__init__(path)
         existed = self.path.exists()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -87,10 +103,6 @@ class StateFolder:
         self._lock.release()
         self._lock = fresh._lock
 
-    def run_folders(self) -> list[Path]:
-        """The folders of earlier runs, in no promised order."""
-        return _own_folders(self.path / RUNS, _RUN_ID)
-
     def saves_folder(self) -> Path:
         """The folder of the earlier saves, made where it is not there. Raises OSError or FolderUnusableError."""
         folder = self.path / SAVES
@@ -99,11 +111,6 @@ class StateFolder:
             folder.mkdir()
             sync_folder(self.path)
         return folder
-
-    def kept_saves(self) -> list[Path]:
-        """The weights files of earlier saves, in no promised order."""
-        folder = self.path / SAVES
-        return [] if folder.is_symlink() else [folder / name for name in RING if is_plain_file(folder / name)]
 
     def add_run(self, run: str, files: Mapping[str, Iterable[Piece]]) -> None:
         """Write three files into `runs/<run>/`, complete or not at all; an older copy there is replaced."""
