@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from quadra import saver
 from quadra.catalog import Catalog, summary_of
 from quadra.errors import SaveError, SaveTimeoutError
 from quadra.folder import WEIGHTS, StateFolder
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("quadra.worker")
 
-TIMEOUT = 10.0  # seconds after which a disk that does not answer counts as failing
 NOTICEABLE = 0.1  # seconds that training may wait for the disk before the page says so
 _STALLS = 101  # that the median is taken over
 _SAVES_WORTH = 20  # of free space, below which a warning comes while there is still room
@@ -79,13 +79,13 @@ class AutoSave:
             self._begin(state)
             return None
         waited = time.perf_counter() - self._began_at
-        if waited >= TIMEOUT:
+        if waited >= saver.TIMEOUT:
             self._due_at = None
             self._fail(state, SaveTimeoutError(f"The disk has not answered for {waited:.0f} seconds."))
             return None
         if waited >= NOTICEABLE and not self._health.waiting:
             self._show(waiting=True)
-        return (NOTICEABLE if waited < NOTICEABLE else TIMEOUT) - waited
+        return (NOTICEABLE if waited < NOTICEABLE else saver.TIMEOUT) - waited
 
     def collect(self, state: TrainingState) -> None:
         """Take the outcome of a save that has ended."""
@@ -101,7 +101,7 @@ class AutoSave:
         """Save all three files and tell; None when it failed, which stops nothing."""
         self._due_at = None
         try:
-            state.wait_for_save(TIMEOUT)
+            state.wait_for_save()
             self.collect(state)
             self._began_at = time.perf_counter()
             receipt = state.save(ended)
@@ -161,7 +161,7 @@ class AutoSave:
         self._show(
             waiting=False, stall_median_ms=round(statistics.median(self._stalls or [0.0]), 3),
             stall_worst_ms=round(self._worst, 3), free_bytes=receipt.free if low else None,
-            **(verified if receipt.verified else {}),
+            **(verified if receipt.full else {}),
         )  # fmt: skip
         self._list(state, record)
         self._publish(last_save=outcome, trouble=None)

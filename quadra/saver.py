@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("quadra")
 
+TIMEOUT = 10.0  # seconds that a disk may take for one save before it counts as failing
+
 
 class Saver:
     """At most one save is under way; used by one thread, which begins saves and takes their outcomes."""
@@ -35,7 +37,7 @@ class Saver:
     def require_idle(self) -> None:
         """Raise SaveTimeoutError while a save is being written."""
         if self.is_busy:
-            raise SaveTimeoutError("The disk has not finished the last save yet.")
+            raise SaveTimeoutError("The disk has not finished the last save yet. It is tried again at the next turn.")
 
     def begin(self, commit: Callable[[], Receipt]) -> Future[Receipt]:
         """Have a save written. Raises SaveTimeoutError while the last one is still being written."""
@@ -43,15 +45,15 @@ class Saver:
         self._save = self._thread.submit(commit)
         return self._save
 
-    def wait(self, timeout: float) -> None:
-        """Until no save is being written. Raises SaveTimeoutError after so many seconds; the save stays under way."""
+    def wait(self) -> None:
+        """Until no save is being written. Raises SaveTimeoutError when that takes too long; the save stays under way."""
         if self._save is None:
             return
         try:
-            self._save.exception(timeout)
+            self._save.exception(TIMEOUT)
         except TimeoutError:
             raise SaveTimeoutError(
-                f"The disk has not answered for {timeout:g} seconds. The save is still under way; nothing is lost yet."
+                f"The disk has not answered for {TIMEOUT:g} seconds. The save is still under way; nothing is lost yet."
             ) from None
 
     def result(self) -> Receipt:

@@ -28,7 +28,6 @@ from quadra.errors import (
     NoSavedStateError,
     RefusedError,
     SaveError,
-    SaveTimeoutError,
     UnknownSourceError,
 )
 from quadra.folder import SAVES, WEIGHTS, StateFolder
@@ -41,8 +40,6 @@ from quadra.store import Receipt, Save, Store
 from quadra.text import Corpus
 
 log = logging.getLogger("quadra")
-
-SAVE_TIMEOUT = 10.0  # seconds that a disk may take for one save before it counts as failing
 
 
 class TrainingState:
@@ -68,6 +65,7 @@ class TrainingState:
         self._chosen = 0
         self._ended: Ended = "cut off"
         self._saved_iteration = 0
+        self._files_agree = True  # whether the newest save was one of all three files
         self._store.forget()
 
     def close(self) -> None:
@@ -75,7 +73,7 @@ class TrainingState:
         if not self.folder.is_held:
             return
         self._settle()
-        if self.unsaved_iterations:
+        if self.is_unsaved:
             self.save_state()
         self.release()
 
@@ -117,6 +115,11 @@ class TrainingState:
     def unsaved_iterations(self) -> int:
         """Iterations that only memory holds, as far as outcomes of saves have been collected."""
         return self.iteration_count - self._saved_iteration
+
+    @property
+    def is_unsaved(self) -> bool:
+        """Whether the three files on disk are not, or not all, those of this iteration."""
+        return self._engine is not None and (self.unsaved_iterations > 0 or not self._files_agree)
 
     @property
     def is_saving(self) -> bool:
@@ -192,7 +195,7 @@ class TrainingState:
         """
         self._settle()
         self.begin_save(ended, full=True)
-        self._saver.wait(SAVE_TIMEOUT)
+        self._saver.wait()
         return self._finish_save()
 
     def begin_save(self, ended: Ended | None = None, full: bool = False) -> Future[Receipt]:
@@ -215,15 +218,16 @@ class TrainingState:
         """
         return self._finish_save() if self._saver.has_ended else None
 
-    def wait_for_save(self, timeout: float) -> None:
-        """Until no save is being written. Raises SaveTimeoutError after so many seconds."""
-        self._saver.wait(timeout)
+    def wait_for_save(self) -> None:
+        """Until no save is being written. Raises SaveTimeoutError where the disk does not answer."""
+        self._saver.wait()
 
     def _finish_save(self) -> Receipt:
         receipt = self._saver.result()
         record = receipt.record
         self._chosen, self._ended = record.chosen, record.ended
         self._saved_iteration = record.iteration_count
+        self._files_agree = receipt.full
         return receipt
 
     def load_state(self, source: str | None = None) -> bool:
@@ -244,7 +248,7 @@ class TrainingState:
         A state that cannot be read is given up for the newest one that can; raises a LoadError when there is none,
         SaveError when what is unsaved could not be saved. The run in memory then stays as it is.
         """
-        if discard_unsaved or not self.unsaved_iterations:
+        if discard_unsaved or not self.is_unsaved:
             self._settle()
             self.folder.take_anew()  # where another one was put in its place, and nothing of ours would be lost
         asked = self._asked_for(self.catalog(), source, newest)
@@ -290,10 +294,8 @@ class TrainingState:
     def _settle(self) -> None:
         """Wait for a save that is under way; whether it failed is known from what is unsaved afterwards."""
         try:
-            self._saver.wait(SAVE_TIMEOUT)
+            self._saver.wait()
             self.collect_save()
-        except SaveTimeoutError:
-            log.warning("The disk has not answered for %g seconds; going on without it", SAVE_TIMEOUT)
         except SaveError as error:
             log.warning("The last save failed: %s", error)
 
@@ -311,7 +313,7 @@ class TrainingState:
         raise NoSavedStateError("No saved state found")
 
     def _save_what_is_unsaved(self) -> Record | None:
-        return self.save().record if self._engine is not None and self.unsaved_iterations else None
+        return self.save().record if self.is_unsaved else None
 
     def _next_choice(self) -> int:
         return self.catalog().last_choice + 1

@@ -68,7 +68,7 @@ class Receipt:
     size: int  # bytes of the weights file
     written: int  # bytes in all
     free: int  # bytes on the disk before the save
-    verified: bool  # whether the weights file was read back and its checksum fitted
+    full: bool  # whether all three files agree, and the weights file was read back and its checksum fitted
 
 
 class Store:
@@ -114,7 +114,7 @@ class Store:
             self._drop_other_saves(run)
         if full:
             verify(read_file(self._files[WEIGHTS]), self._files[WEIGHTS])
-        return Receipt(record, size, size + written, free, verified=full)
+        return Receipt(record, size, size + written, free, full)
 
     def _tail_of(self, save: Save) -> int:
         """Rows that the weights file would carry."""

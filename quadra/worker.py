@@ -327,7 +327,7 @@ class Worker:
         """Whatever happens here, the folder is free afterwards; a failed save is raised."""
         state = self._state
         try:
-            failed = bool(state.unsaved_iterations) and self._saves.save(state, None) is None
+            failed = state.is_unsaved and self._saves.save(state, None) is None
         finally:
             state.release()
             self._closed.set()
@@ -375,7 +375,11 @@ class Worker:
 
     def _wake(self) -> None:
         """Have the worker look at the disk; callable from any thread."""
-        self._requests.put(_Request(dict, Future()))
+        self._requests.put(_Request(self._look_at_save, Future()))
+
+    def _look_at_save(self) -> dict[str, Any]:
+        self._saves.collect(self._state)
+        return {}
 
     def _tell(self, kind: str, **details: Any) -> None:
         event = Event(kind, details)
