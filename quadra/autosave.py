@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("quadra.worker")
 
 NOTICEABLE = 0.1  # seconds that training may wait for the disk before the page says so
+RETRY = 5.0  # seconds between two attempts while training rests
 _STALLS = 101  # that the median is taken over
 _SAVES_WORTH = 20  # of free space, below which a warning comes while there is still room
 _LITTLE_SPACE = 100_000_000  # bytes of free space, likewise
@@ -55,6 +56,8 @@ class AutoSave:
     def forget(self) -> None:
         """Another run (or none) is in memory."""
         self._due_at = None
+        self._owes = False  # whether the last save that was asked for at a rest of training failed
+        self._owed_end: Ended | None = None
         self._trouble: SaveTrouble | None = None
         self._stalls: deque[float] = deque(maxlen=_STALLS)
         self._worst = 0.0
@@ -106,10 +109,21 @@ class AutoSave:
             self._began_at = time.perf_counter()
             receipt = state.save(ended)
         except SaveError as error:
+            self._owes, self._owed_end = True, ended
             self._fail(state, error)
             return None
+        self._owes = False
         self._took = time.perf_counter() - self._began_at
         return self._succeeded(state, receipt)
+
+    def patience(self, state: TrainingState) -> float | None:
+        """While training rests: for how many seconds nothing need be done; None: for ever."""
+        return RETRY if self._owes and state.is_unsaved else None
+
+    def try_again(self, state: TrainingState) -> None:
+        """While training rests: make up for a save that failed, once the disk has answered."""
+        if self._owes and state.is_unsaved and not state.is_saving:
+            self.save(state, self._owed_end)
 
     @property
     def is_due(self) -> bool:

@@ -44,6 +44,7 @@ from quadra.weights import WeightsEncoder
 
 log = logging.getLogger("quadra")
 
+_NOT_KNOWN = (-1,)
 MOST_TAIL = 256  # rows that the weights file carries before the metrics file is extended
 _RING_BYTES = 1 << 30  # that earlier saves may take together; two are kept whatever their size
 _FEWEST_KEPT = 2
@@ -83,7 +84,7 @@ class Store:
         """Nothing is known of what stands in the folder; the next save looks."""
         self._run: str | None = None
         self._logs: dict[Path, MetricsLog] = {}
-        self._identity: tuple[int, ...] | None = None
+        self._identities: dict[Path, tuple[int, ...] | None] = {}  # of the files that this object knows
         self._encoder: WeightsEncoder | None = None
 
     def adopt(self, state: SavedState) -> None:
@@ -91,7 +92,7 @@ class Store:
         self.forget()
         self._run = state.record.run
         self._logs = {Path(path): log for path, log in state.logs.items() if log.rows <= len(state.rows)}
-        self._identity = _identity_of(self._files[WEIGHTS])
+        self._identities = {path: _identity_of(path) for path in (*self._files.values(), *self._logs)}
 
     def commit(self, save: Save) -> Receipt:
         """Save; durable on return. Raises FolderError, SaveError or OSError: the previous save is then intact, or this one is."""
@@ -127,8 +128,10 @@ class Store:
     def _write_plain_files(self, save: Save) -> int:
         """Bring metrics, their copy and the system state up to date, one after the other; returns the bytes written."""
         written = sum(self._extend(path, save) for path in self._metrics_paths())
-        content = system_file(save.record, save.config, save.snapshot.rest)
-        replace_file(self._files[SYSTEM], content)
+        system, content = self._files[SYSTEM], system_file(save.record, save.config, save.snapshot.rest)
+        self._keep_foreign(system)
+        replace_file(system, content)
+        self._identities[system] = _identity_of(system)
         return written + _size(content)
 
     def _extend(self, path: Path, save: Save) -> int:
@@ -136,8 +139,8 @@ class Store:
 
         Until that is done nothing is known of the file: a failed append is not appended to.
         """
-        log = self._logs.pop(path, None)
-        if log is None or log.is_fragmented or _length_of(path) != log.size:
+        foreign, log = self._keep_foreign(path), self._logs.pop(path, None)
+        if foreign or log is None or log.is_fragmented or _length_of(path) != log.size:
             pieces, log = metrics.encode(save.record.run, save.rows)
             replace_file(path, pieces)
             written = _size(pieces)
@@ -148,8 +151,17 @@ class Store:
             log, written = longer, len(content) + 1
         else:
             written = 0
-        self._logs[path] = log
+        self._logs[path], self._identities[path] = log, _identity_of(path)
         return written
+
+    def _keep_foreign(self, path: Path) -> bool:
+        """Set a file aside that is not as this object left it; whether it was not."""
+        known = self._identities.pop(path, _NOT_KNOWN)  # until it is written: what a failed write leaves is our own
+        if known is _NOT_KNOWN or _identity_of(path) == known:
+            return False
+        target = self._folder.set_aside([path])
+        log.warning("%s was changed or removed by somebody else; what stood there was set aside in %s", path, target)
+        return True
 
     def _write_weights(self, record: Record, save: Save, saves: Path | None) -> int:
         """The commit; `saves`: where the present weights file gets its second name first. Returns the bytes written."""
@@ -167,7 +179,7 @@ class Store:
             with contextlib.suppress(OSError):  # the first failure is the one to report
                 remove(temporary)
             raise
-        self._identity = _identity_of(target)
+        self._identities[target] = _identity_of(target)
         if saves is not None:
             sync_folder(saves)
         sync_folder(self._folder.path)
@@ -175,9 +187,10 @@ class Store:
 
     def _require_own_save(self) -> None:
         """Raise FolderChangedError where the newest save in the folder is not the one that this object knows."""
-        if self._identity is not None and _identity_of(self._files[WEIGHTS]) != self._identity:
+        path = self._files[WEIGHTS]
+        if _identity_of(path) != self._identities.get(path):
             raise FolderChangedError(
-                f"{self._files[WEIGHTS]} was changed or removed by somebody else. Nothing is saved, so that nothing "
+                f"{path} was changed or removed by somebody else. Nothing is saved, so that nothing "
                 "there is overwritten. Load what is there, or go on as a new saved run."
             )
 

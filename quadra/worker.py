@@ -152,6 +152,8 @@ class Worker:
                 request = self._next_request()
                 if request is not None:
                     self._answer(request)
+                elif self._view.status.state is not SystemState.TRAINING:
+                    self._saves.try_again(self._state)
                 elif not self._saves.is_due:
                     self._advance()
         except Exception as error:
@@ -162,11 +164,15 @@ class Worker:
 
     def _next_request(self) -> _Request | None:
         """The next request; None when a step, or a look at the disk, is due before one comes."""
-        if self._view.status.state is not SystemState.TRAINING:
-            return self._requests.get()
-        held_up = self._saves.before_step(self._state)
-        wait = self._next_step_at - time.monotonic() if held_up is None else held_up
+        wait: float | None
+        if self._view.status.state is SystemState.TRAINING:
+            held_up = self._saves.before_step(self._state)
+            wait = self._next_step_at - time.monotonic() if held_up is None else held_up
+        else:
+            wait = self._saves.patience(self._state)
         try:
+            if wait is None:
+                return self._requests.get()
             return self._requests.get(timeout=wait) if wait > 0 else self._requests.get_nowait()
         except queue.Empty:
             return None
@@ -379,6 +385,8 @@ class Worker:
 
     def _look_at_save(self) -> dict[str, Any]:
         self._saves.collect(self._state)
+        if self._view.status.state is not SystemState.TRAINING:
+            self._saves.try_again(self._state)
         return {}
 
     def _tell(self, kind: str, **details: Any) -> None:
