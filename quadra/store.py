@@ -45,7 +45,7 @@ from quadra.weights import WeightsEncoder
 log = logging.getLogger("quadra")
 
 _NOT_KNOWN = (-1,)
-MOST_TAIL = 256  # rows that the weights file carries before the metrics file is extended
+MOST_TAIL = 512  # rows that the metrics file may lack before it is extended
 _RING_BYTES = 1 << 30  # that earlier saves may take together; two are kept whatever their size
 _FEWEST_KEPT = 2
 
@@ -86,6 +86,9 @@ class Store:
         self._logs: dict[Path, MetricsLog] = {}
         self._identities: dict[Path, tuple[int, ...] | None] = {}  # of the files that this object knows
         self._encoder: WeightsEncoder | None = None
+        # Rows that the metrics files held before they were last extended. The weights file carries all later ones, so
+        # that it is completed by a metrics file of that time too, as a `cp -r` beside training may have caught it.
+        self._counted_on = 0
 
     def adopt(self, state: SavedState) -> None:
         """The folder's own files are those of this state, as `read_save` found them."""
@@ -93,6 +96,7 @@ class Store:
         self._run = state.record.run
         self._logs = {Path(path): log for path, log in state.logs.items() if log.rows <= len(state.rows)}
         self._identities = {path: _identity_of(path) for path in (*self._files.values(), *self._logs)}
+        self._counted_on = min(state.record.metrics_rows, self._rows_in_metrics() or 0)
 
     def commit(self, save: Save) -> Receipt:
         """Save; durable on return. Raises FolderError, SaveError or OSError: the previous save is then intact, or this one is."""
@@ -108,7 +112,7 @@ class Store:
         saves = self._folder.saves_folder()
         full = save.full or is_first or self._tail_of(save) >= MOST_TAIL
         written = self._write_plain_files(save) if full else 0
-        record = replace(save.record, metrics_rows=min(log.rows for log in self._logs.values()))
+        record = replace(save.record, metrics_rows=self._counted_on)
         size = self._write_weights(record, save, None if is_first else saves)
         self._run = run
         if is_first:
@@ -118,16 +122,22 @@ class Store:
         return Receipt(record, size, size + written, free, full)
 
     def _tail_of(self, save: Save) -> int:
-        """Rows that the weights file would carry."""
-        known = [self._logs.get(path) for path in self._metrics_paths()]
-        return len(save.rows) - min(0 if log is None else log.rows for log in known)
+        """Rows that are not in both metrics files yet."""
+        return len(save.rows) - (self._rows_in_metrics() or 0)
+
+    def _rows_in_metrics(self) -> int | None:
+        """Rows that both metrics files hold; None where that is not known."""
+        logs = [self._logs.get(path) for path in self._metrics_paths()]
+        return min((log.rows for log in logs if log is not None), default=None) if all(logs) else None
 
     def _metrics_paths(self) -> tuple[Path, Path]:
         return self._files[METRICS], self._folder.path / SAVES / HISTORY
 
     def _write_plain_files(self, save: Save) -> int:
         """Bring metrics, their copy and the system state up to date, one after the other; returns the bytes written."""
+        held = self._rows_in_metrics()
         written = sum(self._extend(path, save) for path in self._metrics_paths())
+        self._counted_on = len(save.rows) if held is None else held
         system, content = self._files[SYSTEM], system_file(save.record, save.config, save.snapshot.rest)
         self._keep_foreign(system)
         replace_file(system, content)
