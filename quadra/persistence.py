@@ -203,14 +203,17 @@ def _read_history(folder: Path, record: Record, tail: NDArray[np.float32], salva
                 logs[str(path)] = found.log
             if found.intact:
                 continue
-        parts.append(rows if len(rows) == record.iteration_count else found.rows)
+        parts.append(found.rows[: record.metrics_rows])
         failures.append(_misfit(path, found, record))
+    if fitting is None:
+        together = _put_together(parts, tail, record)
+        fitting = together if checksum_of(together) == record.history_sha256 else None
     if fitting is not None:
-        told = tuple(f"{error}. Nothing was lost: another copy holds the same." for error in failures)
+        told = tuple(f"{error}. Nothing was lost: all of it is in what is intact." for error in failures)
         return _History(fitting, told, tuple(failures), logs)
     if not salvage:
         raise _most_telling(failures)
-    return _salvaged(parts, tail, record, failures)
+    return _salvaged(together, record, failures)
 
 
 @dataclass(frozen=True)
@@ -257,16 +260,22 @@ def _most_telling(failures: Sequence[BadFileError]) -> BadFileError:
     return next((error for error in failures if not isinstance(error, MissingFileError)), failures[0])
 
 
-def _salvaged(
-    parts: Sequence[NDArray[np.float32]], tail: NDArray[np.float32], record: Record, failures: Sequence[BadFileError]
-) -> _History:
-    """What is left of a history none of whose files is whole."""
+def _put_together(
+    parts: Sequence[NDArray[np.float32]], tail: NDArray[np.float32], record: Record
+) -> NDArray[np.float32]:
+    """All rows that any of the files has; those that none has are not-a-number in all series."""
     rows = np.full((record.iteration_count, len(SERIES)), np.nan, np.float32)
     for part in reversed(parts):
-        taken = part[: record.metrics_rows]
-        target = rows[: len(taken)]
-        target[...] = np.where(np.isfinite(taken).all(1, keepdims=True), taken, target)
+        target = rows[: len(part)]
+        target[...] = np.where(np.isfinite(part).all(1, keepdims=True), part, target)
     rows[record.metrics_rows :] = tail
+    return rows
+
+
+def _salvaged(rows: NDArray[np.float32], record: Record, failures: Sequence[BadFileError]) -> _History:
+    """What is left of a history none of whose files is whole."""
+    if not np.isnan(rows).any():  # a row is wrong, and nothing says which
+        rows[: record.metrics_rows] = np.nan
     lost = int(np.isnan(rows).any(1).sum())
     told = f"The metrics of {lost} iterations are lost: {' '.join(f'{error}.' for error in failures)}"
     return _History(rows, (told,), tuple(failures), {})

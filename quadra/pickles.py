@@ -19,6 +19,8 @@ from quadra.errors import DamagedFileError
 PROTOCOL = 4  # arrays then need no more than the three names below
 
 _ARRAY_MODULES = ("numpy._core.multiarray", "numpy.core.multiarray")  # since and before numpy 2
+_SEAL_MARK = b"\nsha256:"
+_SEAL_SIZE = len(_SEAL_MARK) + 64  # hexadecimal digits of a SHA-256
 _NUMBER_KINDS = "biuf"  # booleans, whole numbers, floats
 
 
@@ -33,21 +35,23 @@ def loads(content: bytes, file: str | Path, arrays: bool) -> dict[str, Any]:
 
     Raises DamagedFileError, naming the file, for anything else and for a broken seal; no code in the file is run.
     """
-    stream = io.BytesIO(content)
+    pickled = content[:-_SEAL_SIZE] if content[-_SEAL_SIZE:].startswith(_SEAL_MARK) else content
+    if pickled is not content and not content.endswith(_seal_of(pickled)):
+        raise DamagedFileError(file, "its checksum does not fit its content: it was altered or damaged")
+    stream = io.BytesIO(pickled)
     try:
         values = _PlainUnpickler(stream, arrays).load()
     except Exception as error:  # a forged or damaged pickle can raise anything at all
         raise DamagedFileError(file, f"cannot be read as plain data: {error or type(error).__name__}") from error
-    behind = stream.read()
-    if behind and behind != _seal_of(content[: -len(behind)]):
-        raise DamagedFileError(file, "its checksum does not fit its content: it was altered or damaged")
+    if stream.read():
+        raise DamagedFileError(file, "has something behind its end that is not its checksum: it was altered or damaged")
     if not isinstance(values, dict):
         raise DamagedFileError(file, f"holds a {type(values).__name__}, not the dictionary that belongs there")
     return values
 
 
 def _seal_of(content: bytes) -> bytes:
-    return b"\nsha256:" + hashlib.sha256(content).hexdigest().encode()
+    return _SEAL_MARK + hashlib.sha256(content).hexdigest().encode()
 
 
 class _PlainUnpickler(pickle._Unpickler):

@@ -16,19 +16,23 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
-from quadra import TrainingConfig, TrainingState, persistence
+from quadra import TrainingConfig, TrainingState, metrics
 from quadra.engine import Engine
-from quadra.folder import LOCK, METRICS, SYSTEM, WEIGHTS
+from quadra.folder import LOCK, METRICS, SYSTEM, WEIGHTS, StateFolder
 from quadra.history import History
-from quadra.persistence import SavedState
-from quadra.records import Ended, Record
+from quadra.persistence import SavedState, read, system_file
+from quadra.records import Ended, Record, seal
+from quadra.store import Receipt, Save, Store
 from quadra.text import Corpus
+from quadra.weights import WeightsEncoder
 from tests.model_helpers import differences
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 RUN_A, RUN_B, RUN_C = "a" * 16, "b" * 16, "c" * 16
-TIDY_OPERATIONS = ("fsync", "replace", "rename", "unlink", "mkdir", "rmdir")  # of module os: what a save is made of
+SYNCS_AND_RENAMES = ("fsync", "fdatasync", "replace", "rename")
+TIDY_OPERATIONS = (*SYNCS_AND_RENAMES, "link", "ftruncate", "unlink", "mkdir", "rmdir")  # what a save asks of module os
 
 
 def small_config(**settings: Any) -> TrainingConfig:
@@ -84,9 +88,9 @@ def record(run: str = RUN_A, **changes: Any) -> Record:
     """A record of some save."""
     plain = Record(
         run=run, sequence=1, iteration_count=3, saved_at="2026-01-01T00:00:00.000Z", ended="stopped", chosen=1,
-        field_size=8, seed=1, history_sha256="0" * 64,
+        field_size=8, seed=1, history_sha256="0" * 64, metrics_rows=3,
     )  # fmt: skip
-    return replace(plain, **changes)
+    return replace(plain, **{"metrics_rows": changes.get("iteration_count", 3), **changes})
 
 
 def saved_states(*counts: int, run: str = RUN_A, **settings: Any) -> list[SavedState]:
@@ -104,11 +108,56 @@ def saved_states(*counts: int, run: str = RUN_A, **settings: Any) -> list[SavedS
     return states
 
 
+def save_of(state: SavedState, full: bool = True) -> Save:
+    """What TrainingState would hand to the store for this state."""
+    engine = Engine(state.config, Corpus())
+    engine.load_state_dict(state.engine)
+    return Save(state.record, state.config, engine.snapshot(), state.rows, full)
+
+
+def sealed_weights(state: SavedState) -> bytes:
+    """The weights file of a state, whatever it holds; rows behind the record's `metrics_rows` are in it."""
+    save = save_of(state)
+    encoder = WeightsEncoder(save.config, save.snapshot)
+    return b"".join(seal(encoder.encode(save.snapshot, state.rows[state.record.metrics_rows :]), state.record))
+
+
 def write_state(folder: Path, state: SavedState) -> Path:
-    """The three files of a saved state in a folder, which is made where it is not there."""
+    """The three files of a state, whatever it holds, in a folder, which is made where it is not there."""
     folder.mkdir(parents=True, exist_ok=True)
-    persistence.write(folder, state)
+    known, _ = metrics.encode(state.record.run, state.rows[: state.record.metrics_rows])
+    (folder / METRICS).write_bytes(b"".join(known))
+    (folder / SYSTEM).write_bytes(b"".join(map(bytes, system_file(state.record, state.config, state.engine))))
+    (folder / WEIGHTS).write_bytes(sealed_weights(state))
     return folder
+
+
+def grown(run: str, *parts: NDArray[np.float32]) -> bytes:
+    """A metrics file that was made with the first rows and grew by the others."""
+    pieces, log = metrics.encode(run, parts[0])
+    file = bytearray(b"".join(pieces))
+    for rows in parts[1:]:
+        content, longer = metrics.append(log, rows)
+        file += content
+        file[log.ending_at : log.ending_at + 1] = metrics.SKIPPED
+        log = longer
+    return bytes(file)
+
+
+@contextmanager
+def continued(folder: Path) -> Iterator[Store]:
+    """A store that goes on from what stands in a folder, which it holds meanwhile."""
+    with StateFolder(folder) as held:
+        store = Store(held)
+        if (folder / WEIGHTS).exists():
+            store.adopt(read(folder))
+        yield store
+
+
+def commit(folder: Path, *states: SavedState, full: bool = True) -> list[Receipt]:
+    """Save these states in a folder, one after the other."""
+    with continued(folder) as store:
+        return [store.commit(save_of(state, full)) for state in states]
 
 
 def files_of(folder: Path) -> dict[str, bytes]:

@@ -191,9 +191,19 @@ def test_every_truncation_is_refused() -> None:
             loads(content[:length], FILE, arrays=True)
 
 
-@given(st.integers(0, 10**6), st.integers(1, 255))
-def test_a_changed_byte_gives_other_data_or_our_error_and_nothing_else(place: int, change: int) -> None:
+def test_every_flipped_bit_of_a_sealed_file_is_noticed() -> None:
     content = bytearray(dumps({"a": np.arange(4, dtype=np.float32), "b": {"c": 1.5}}))
+    for place in range(len(content)):
+        for bit in range(8):
+            content[place] ^= 1 << bit
+            with pytest.raises(DamagedFileError):
+                loads(bytes(content), FILE, arrays=True)
+            content[place] ^= 1 << bit
+
+
+@given(st.integers(0, 10**6), st.integers(1, 255))
+def test_a_changed_byte_of_a_file_without_a_checksum_gives_other_data_or_our_error(place: int, change: int) -> None:
+    content = bytearray(pickle.dumps({"a": np.arange(4, dtype=np.float32), "b": {"c": 1.5}}, 4))
     content[place % len(content)] ^= change
     try:
         assert isinstance(loads(bytes(content), FILE, arrays=True), dict)
