@@ -9,19 +9,19 @@ from pathlib import Path
 
 import pytest
 
-from quadra.catalog import Catalog, read_catalog
+from quadra.catalog import Catalog, read_catalog, summary_of
 from quadra.errors import DamagedFileError, MissingFileError, NewerFormatError
-from quadra.folder import METRICS, RUNS, SET_ASIDE, SYSTEM, WEIGHTS, StateFolder
+from quadra.folder import METRICS, RING, RUNS, SAVES, SET_ASIDE, SYSTEM, WEIGHTS, StateFolder
 from quadra.records import FORMAT_VERSION, Record, seal
 from tests.state_helpers import RUN_A, RUN_B, RUN_C, record, run_python, write_earlier
 
 
-def put(folder: Path, kept: Record) -> None:
+def put(file: Path, kept: Record) -> None:
     """A weights file that carries a record; a catalogue reads no more of it."""
     buffer = io.BytesIO()
     zipfile.ZipFile(buffer, "w").close()
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / WEIGHTS).write_bytes(seal(buffer.getvalue(), kept))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(b"".join(seal([buffer.getvalue()], kept)))
 
 
 def at(minute: int, run: str, sequence: int = 1, chosen: int = 0) -> Record:
@@ -35,9 +35,9 @@ def at(minute: int, run: str, sequence: int = 1, chosen: int = 0) -> Record:
 def catalog_of(path: Path, present: Record | None, *kept: Record) -> Catalog:
     """The catalogue of a folder with a present state and runs that were kept."""
     if present is not None:
-        put(path, present)
+        put(path / WEIGHTS, present)
     for run in kept:
-        put(path / RUNS / run.run, run)
+        put(path / RUNS / run.run / WEIGHTS, run)
     with StateFolder(path) as folder:
         return read_catalog(folder)
 
@@ -148,18 +148,70 @@ def test_what_can_be_tried_is_the_first_choice_then_every_other_copy_newest_firs
 
 
 def test_what_cannot_be_read_is_told_and_hides_nothing_else(tmp_path: Path) -> None:
-    put(tmp_path / RUNS / RUN_B, replace(at(9, RUN_B), format_version=FORMAT_VERSION + 1))
+    put(tmp_path / RUNS / RUN_B / WEIGHTS, replace(at(9, RUN_B), format_version=FORMAT_VERSION + 1))
     (tmp_path / RUNS / RUN_C).mkdir()
     (tmp_path / RUNS / RUN_C / SYSTEM).write_bytes(b"")
     (tmp_path / WEIGHTS).write_bytes(b"garbage")
     catalog = catalog_of(tmp_path, None, at(1, RUN_A))
     assert [state.id for state in catalog.states] == [RUN_A]
     assert {place: type(error) for place, error in catalog.unreadable} == {
-        tmp_path: DamagedFileError,
-        tmp_path / RUNS / RUN_B: NewerFormatError,
-        tmp_path / RUNS / RUN_C: MissingFileError,
+        tmp_path / WEIGHTS: DamagedFileError,
+        tmp_path / RUNS / RUN_B / WEIGHTS: NewerFormatError,
+        tmp_path / RUNS / RUN_C / WEIGHTS: MissingFileError,
     }
-    assert all(error.file == WEIGHTS for _, error in catalog.unreadable)
+    assert all(error.path == file for file, error in catalog.unreadable)
+
+
+def with_ring(path: Path, *kept: Record) -> list[Path]:
+    """Earlier saves of the present run; returns their files."""
+    files = [path / SAVES / name for name in RING[: len(kept)]]
+    for file, earlier in zip(files, kept, strict=True):
+        put(file, earlier)
+    return files
+
+
+def test_earlier_saves_of_the_present_run_are_copies_and_the_run_is_listed_once_at_its_newest(tmp_path: Path) -> None:
+    files = with_ring(tmp_path, at(4, RUN_A, 4), at(2, RUN_A, 2))
+    catalog = catalog_of(tmp_path, at(5, RUN_A, 5), at(3, RUN_B))
+    assert [(state.id, state.sequence) for state in catalog.states] == [(RUN_A, 5), (RUN_B, 1)]
+    assert [copy.file for copy in catalog.copies if copy.is_earlier_save] == files
+    assert {copy.folder for copy in catalog.copies if copy.id == RUN_A} == {tmp_path}
+
+
+def test_earlier_saves_are_tried_newest_first_when_the_present_one_is_bad(tmp_path: Path) -> None:
+    with_ring(tmp_path, at(4, RUN_A, 4), at(2, RUN_A, 2), at(3, RUN_A, 3))
+    catalog = catalog_of(tmp_path, at(5, RUN_A, 5, chosen=1), at(6, RUN_B))
+    assert catalog.default is not None
+    tried = [(state.id, state.sequence) for state in catalog.candidates(catalog.default)]
+    assert tried == [(RUN_A, 5), (RUN_A, 4), (RUN_A, 3), (RUN_A, 2), (RUN_B, 1)]
+
+
+def test_an_earlier_save_stands_for_its_run_only_where_nothing_else_does(tmp_path: Path) -> None:
+    with_ring(tmp_path, at(4, RUN_A, 4), at(2, RUN_A, 2))
+    (tmp_path / WEIGHTS).write_bytes(b"garbage")
+    catalog = catalog_of(tmp_path, None)
+    assert [(state.id, state.sequence) for state in catalog.states] == [(RUN_A, 4)]
+    assert [file for file, _ in catalog.unreadable] == [tmp_path / WEIGHTS]
+    stands = catalog_of(tmp_path, None, at(3, RUN_A, 3))
+    assert [(state.sequence, state.folder) for state in stands.states] == [(3, tmp_path / RUNS / RUN_A)]
+
+
+def test_only_the_rings_own_names_are_earlier_saves_and_no_link_is_followed(tmp_path: Path) -> None:
+    put(tmp_path / "elsewhere" / "0.pth", at(3, RUN_C))
+    put(tmp_path / SAVES / "mine.pth", at(3, RUN_B))
+    put(tmp_path / SAVES / ".0.pth.tmp", at(3, RUN_B))
+    (tmp_path / SAVES / "1.pth").symlink_to(tmp_path / "elsewhere" / "0.pth")
+    assert [copy.id for copy in catalog_of(tmp_path, at(5, RUN_A)).copies] == [RUN_A]
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / SAVES).symlink_to(tmp_path / "elsewhere")
+    assert catalog_of(tmp_path / "state", None).copies == ()
+
+
+def test_a_save_takes_the_place_of_the_copy_in_its_file(tmp_path: Path) -> None:
+    catalog = catalog_of(tmp_path, at(5, RUN_A, 5), at(3, RUN_B))
+    after = catalog.with_copy(summary_of(at(6, RUN_A, 6), tmp_path / WEIGHTS, tmp_path))
+    assert [(state.id, state.sequence) for state in after.states] == [(RUN_A, 6), (RUN_B, 1)]
+    assert len(after.copies) == 2
 
 
 def test_metrics_alone_are_a_first_save_that_was_cut_off_and_nothing_to_load(tmp_path: Path) -> None:
@@ -169,10 +221,10 @@ def test_metrics_alone_are_a_first_save_that_was_cut_off_and_nothing_to_load(tmp
 
 
 def test_only_runs_are_listed(tmp_path: Path) -> None:
-    put(tmp_path / "elsewhere", at(3, RUN_C))
-    put(tmp_path / RUNS / "my copy", at(3, RUN_A))
-    put(tmp_path / RUNS / f".{RUN_B}.tmp", at(3, RUN_B))
-    put(tmp_path / SET_ASIDE / "20260101T000000Z", at(3, RUN_B))
+    put(tmp_path / "elsewhere" / WEIGHTS, at(3, RUN_C))
+    put(tmp_path / RUNS / "my copy" / WEIGHTS, at(3, RUN_A))
+    put(tmp_path / RUNS / f".{RUN_B}.tmp" / WEIGHTS, at(3, RUN_B))
+    put(tmp_path / SET_ASIDE / "20260101T000000Z" / WEIGHTS, at(3, RUN_B))
     (tmp_path / RUNS / RUN_C).symlink_to(tmp_path / "elsewhere")
     assert catalog_of(tmp_path, at(1, RUN_A, chosen=1)).states[0].folder == tmp_path
     assert len(catalog_of(tmp_path, None).copies) == 1

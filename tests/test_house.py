@@ -16,20 +16,22 @@ from tests.state_helpers import REPOSITORY
 # From the ground up; a room imports from its own layer and those below. `__init__` is the package's public face.
 LAYERS = (
     ("errors", "config"),
-    ("text", "tensors", "qlearning", "plasticity", "pickles", "folder", "records", "history"),
+    ("text", "tensors", "qlearning", "plasticity", "pickles", "disk", "lock", "history"),
+    ("archive", "records", "metrics", "folder"),
     ("spiking", "actions", "field"),
     ("engine",),
-    ("persistence", "catalog", "earlier", "continuation"),
-    ("state",),
+    ("weights",),
+    ("persistence", "catalog", "earlier", "continuation", "loads", "check", "store"),
+    ("state", "saver"),
     ("__init__",),
-    ("lifecycle", "view", "worker"),
+    ("lifecycle", "view", "autosave", "worker"),
     ("feed", "web", "console", "serving"),
     ("app",),
 )
 LAYER = {room: number for number, layer in enumerate(LAYERS) for room in layer}
 STRANGERS = ("spiking", "qlearning", "field", "plasticity", "text")  # know nothing of each other
 GROUND = {"errors", "config", "tensors"}  # all that those may know
-TORCH = {"spiking", "actions", "field", "tensors", "engine", "persistence"}
+TORCH = {"spiking", "actions", "field", "tensors", "engine", "weights", "persistence"}
 WEB = {"web", "app"}
 SERVERS = {"serving"}
 WORLDLY = {"time", "threading", "random"}

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import io
+import itertools
 import json
 import struct
 import zipfile
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -32,8 +33,8 @@ def archive() -> bytes:
 
 
 @cache
-def sealed() -> bytes:
-    return seal(archive(), record())
+def sealed(kept: Record | None = None) -> bytes:
+    return b"".join(seal([archive()], kept or record()))
 
 
 def written(folder: Path, content: bytes) -> Path:
@@ -42,27 +43,38 @@ def written(folder: Path, content: bytes) -> Path:
     return path
 
 
+whole_numbers = st.integers(0, 2**53)
 records = st.builds(
     Record,
     run=st.text("0123456789abcdef", min_size=16, max_size=16),
     sequence=st.integers(1, 2**53),
-    iteration_count=st.integers(0, 2**53),
+    iteration_count=whole_numbers,
     saved_at=st.datetimes().map(lambda moment: moment.isoformat(timespec="milliseconds") + "Z"),
     ended=st.sampled_from(["stopped", "cut off"]),
-    chosen=st.integers(0, 2**53),
+    chosen=whole_numbers,
     field_size=st.integers(2, 1_000_000),
     seed=st.integers(0, 2**53 - 1),
     history_sha256=st.text("0123456789abcdef", min_size=64, max_size=64),
-)
+    metrics_rows=st.just(0),
+).flatmap(lambda kept: st.builds(replace, st.just(kept), metrics_rows=st.integers(0, kept.iteration_count)))
 
 
 @given(records)
 def test_a_sealed_record_is_verified_as_it_was(kept: Record) -> None:
-    assert verify(seal(archive(), kept), FILE) == kept
+    assert verify(sealed(kept), FILE) == kept
+
+
+@given(st.lists(st.integers(0, 10**6), max_size=5))
+def test_the_seal_does_not_depend_on_the_pieces_in_which_the_archive_comes(cuts: list[int]) -> None:
+    places = sorted({0, *(cut % (len(archive()) - 2) for cut in cuts)})
+    pieces = [archive()[start:end] for start, end in itertools.pairwise([*places, len(archive())])]
+    taken = [memoryview(piece) if number % 2 else piece for number, piece in enumerate(pieces)]
+    assert b"".join(seal(taken, record())) == sealed()
+    assert [bytes(piece) for piece in taken] == pieces
 
 
 def test_a_peek_gives_the_record_without_reading_the_rest(tmp_path: Path) -> None:
-    content = seal(archive(), record())
+    content = sealed()
     assert peek(written(tmp_path, content)) == record()
     assert peek(written(tmp_path, b"?" * 100_000 + content)) == record()
 
@@ -130,7 +142,7 @@ def test_two_files_glued_together_are_noticed() -> None:
 
 
 def test_a_newer_format_is_told_apart_from_damage(tmp_path: Path) -> None:
-    newer = seal(archive(), replace(record(), format_version=FORMAT_VERSION + 1))
+    newer = sealed(record(format_version=FORMAT_VERSION + 1))
     for read in (lambda: verify(newer, FILE), lambda: peek(written(tmp_path, newer))):
         with pytest.raises(NewerFormatError, match=rf"format {FORMAT_VERSION + 1}.*Update") as refused:
             read()
@@ -158,12 +170,15 @@ def test_a_newer_format_whose_record_has_other_entries_is_a_newer_format() -> No
         {"saved_at": 5},
         {"field_size": "8"},
         {"seed": None},
+        {"metrics_rows": -1},
+        {"metrics_rows": 4},  # more than there are
+        {"metrics_rows": None},
         {"format_version": True},
         {"format_version": "1"},
     ],
 )
 def test_a_forged_record_is_refused(tmp_path: Path, changes: dict[str, Any]) -> None:
-    forged = seal(archive(), replace(record(), **changes))
+    forged = sealed(record(**{"metrics_rows": 0, **changes}))
     with pytest.raises(DamagedFileError):
         verify(forged, FILE)
     with pytest.raises(DamagedFileError):
@@ -174,6 +189,13 @@ def test_a_forged_record_is_refused(tmp_path: Path, changes: dict[str, Any]) -> 
 def test_a_record_that_is_no_record_is_refused(text: str) -> None:
     with pytest.raises(DamagedFileError):
         verify(_sealed_text(text), FILE)
+
+
+def test_a_record_of_format_1_had_all_rows_in_the_metrics_file() -> None:
+    values = {**asdict(record(iteration_count=7)), "format_version": 1}
+    del values["metrics_rows"]
+    found = verify(_sealed_text(json.dumps(values)), FILE)
+    assert found == record(iteration_count=7, metrics_rows=7, format_version=1)
 
 
 def test_a_file_that_is_not_there_is_missing(tmp_path: Path) -> None:
