@@ -1,0 +1,138 @@
+"""What saves cost: the stall of training, whether that stays flat over a long history, and how long a load takes."""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from quadra import TrainingConfig, TrainingState
+from quadra.folder import METRICS, StateFolder
+from quadra.history import History
+from quadra.view import Settings
+from quadra.worker import Worker
+
+CONFIG = TrainingConfig(seed=1, threads=1)
+LONG, SHORT = 1_000_000, 1_000  # iterations of history
+_PATIENCE = 60.0
+
+
+def measure(quick: bool, say: Callable[[str], None]) -> dict[str, Any]:
+    """All figures of this topic."""
+    figures: dict[str, Any] = {}
+    for name, part in (("stall", _stall), ("flat cost", _flat_cost), ("load", _load)):
+        say(f"saves: {name} ...")
+        figures[name] = part(quick)
+        say(f"saves: {name}: {figures[name]}")
+    return figures
+
+
+def _stall(quick: bool) -> dict[str, float]:
+    """Rate of training with a save every 10 iterations over that without any, in interleaved rounds."""
+    rounds, seconds = (5, 1.0) if quick else (15, 2.0)
+    with _training(10) as saving, _training(0) as plain:
+        rates = []
+        for _ in range(rounds):
+            rates.append((_rate(saving, seconds), _rate(plain, seconds)))
+        health = saving.view().status.saves
+    with_saves, without = zip(*rates, strict=True)
+    return {
+        "rate with saves": round(statistics.median(with_saves), 1),
+        "rate without": round(statistics.median(without), 1),
+        "ratio": round(statistics.median(a / b for a, b in rates), 4),
+        "median stall ms": health.stall_median_ms,
+        "worst stall ms": health.stall_worst_ms,
+    }
+
+
+@contextmanager
+def _training(save_every: int) -> Iterator[Worker]:
+    """A worker with a run that has passed its first thousand iterations; it rests."""
+    with tempfile.TemporaryDirectory() as place:
+        folder = StateFolder(Path(place) / "state")
+        worker = Worker(folder, CONFIG, Settings(save_every, None), lambda: TrainingState(folder, CONFIG))
+        worker.start()
+        worker.initialize().result(_PATIENCE)
+        _rate(worker, 2.0)
+        yield worker
+        worker.close().result(_PATIENCE)
+
+
+def _rate(worker: Worker, seconds: float) -> float:
+    """Iterations a second over a stretch of training, after a moment to get going."""
+    worker.start_training().result(_PATIENCE)
+    time.sleep(0.2)
+    before, started = worker.view().iteration_count, time.perf_counter()
+    time.sleep(seconds)
+    count, took = worker.view().iteration_count - before, time.perf_counter() - started
+    worker.stop_training().result(_PATIENCE)
+    return count / took
+
+
+def _flat_cost(quick: bool) -> dict[str, float]:
+    """Auto-save and `save_state()` with a million iterations of history over those with a thousand, interleaved."""
+    times = 40 if quick else 200
+    with _with_history(LONG) as long, _with_history(SHORT) as short:
+        pairs: dict[str, list[tuple[float, float]]] = {"auto-save": [], "save_state": []}
+        for _ in range(times):
+            for name, save in (("auto-save", _auto_save), ("save_state", _save_state)):
+                pairs[name].append((_milliseconds(save, long), _milliseconds(save, short)))
+        size = (long.folder.path / METRICS).stat().st_size
+    figures = {f"{name} ratio": round(statistics.median(a / b for a, b in taken), 3) for name, taken in pairs.items()}
+    medians = {f"{name} ms": round(statistics.median(b for _, b in taken), 3) for name, taken in pairs.items()}
+    return {**figures, **medians, "metrics bytes per 1000 iterations": round(size / len(long.history) * 1000)}
+
+
+@contextmanager
+def _with_history(count: int) -> Iterator[TrainingState]:
+    """A trained state to which so many iterations of history are ascribed."""
+    with tempfile.TemporaryDirectory() as place, TrainingState(Path(place) / "state", CONFIG) as state:
+        state.initialize()
+        for _ in range(50):
+            state.step()
+        state.history = History(np.random.default_rng(0).random((count, 4), dtype=np.float32))
+        state.engine.iteration = count
+        state.save()
+        yield state
+
+
+def _auto_save(state: TrainingState) -> None:
+    state.begin_save().result(_PATIENCE)
+    state.collect_save()
+
+
+def _save_state(state: TrainingState) -> None:
+    assert state.save_state()
+
+
+def _milliseconds(save: Callable[[TrainingState], None], state: TrainingState) -> float:
+    state.step()
+    started = time.perf_counter()
+    save(state)
+    return (time.perf_counter() - started) * 1000.0
+
+
+def _load(quick: bool) -> dict[str, float]:
+    """Seconds to load a million iterations, everything verified."""
+    times = 3 if quick else 9
+    seconds = []
+    with tempfile.TemporaryDirectory() as place:
+        path = Path(place) / "state"
+        with TrainingState(path, CONFIG) as state:
+            state.initialize()
+            state.step()
+            state.history = History(np.random.default_rng(0).random((LONG, 4), dtype=np.float32))
+            state.engine.iteration = LONG
+            state.save()
+        for _ in range(times):
+            with TrainingState(path, CONFIG) as state:
+                started = time.perf_counter()
+                assert state.load_state()
+                seconds.append(time.perf_counter() - started)
+    return {"seconds for 1,000,000 iterations": round(statistics.median(seconds), 3)}
