@@ -186,9 +186,9 @@ class StateFolder(Places):
 
     def reset(self) -> None:
         """Delete every saved state and set-aside file; a marker makes a cut-off reset finish at the next start."""
-        write_file(self.path / RESET_MARKER, [])
-        sync_folder(self.path)
         try:
+            write_file(self.path / RESET_MARKER, [])
+            sync_folder(self.path)
             self._delete_states()
         except OSError:
             remove(self.path / RESET_MARKER)  # the caller is told; a later start must not delete what comes next

@@ -1,52 +1,21 @@
-"""StateFolder: one owner at a time, files replaced whole, and nothing touched that is not ours."""
+"""StateFolder: its places are ours alone, runs are kept whole, and nothing is touched that is not ours."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import itertools
-import os
-import subprocess
-import sys
-from collections.abc import Iterator
+import shutil
 from pathlib import Path
 
 import pytest
 
-from quadra.errors import (
-    DamagedFileError,
-    FolderLockedError,
-    FolderUnusableError,
-    InaccessibleFileError,
-    MissingFileError,
-)
-from quadra.folder import FILES, RESET_MARKER, RUNS, SET_ASIDE, StateFolder, read_file, replace_file
-from tests.state_helpers import REPOSITORY, RUN_A, RUN_B, Crash, fault, files_of
+from quadra.errors import FolderChangedError, FolderLockedError, FolderUnusableError
+from quadra.folder import FILES, HISTORY, RESET_MARKER, RING, RUNS, SAVES, SET_ASIDE, StateFolder
+from tests.state_helpers import RUN_A, RUN_B, Crash, fault, files_of
 
+KEPT = (*RING, HISTORY)
 STAMP = "20260101T000000Z"
-HOLD = """
-import sys
-from quadra.folder import StateFolder
-with StateFolder(sys.argv[1]):
-    print("held", flush=True)
-    sys.stdin.read()
-"""
-
-
-@contextlib.contextmanager
-def held_elsewhere(folder: Path) -> Iterator[subprocess.Popen[str]]:
-    """Another process that holds the folder until its input ends."""
-    other = subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(folder)],
-        cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    try:
-        assert other.stdout is not None
-        assert other.stdout.readline() == "held\n"
-        yield other
-    finally:
-        other.kill()
-        other.communicate()
 
 
 def three_files(folder: Path, mark: str) -> Path:
@@ -54,6 +23,11 @@ def three_files(folder: Path, mark: str) -> Path:
     for name in FILES:
         (folder / name).write_text(f"{mark} {name}")
     return folder
+
+
+def pieces(mark: str) -> dict[str, list[bytes]]:
+    """Three files in two pieces each, as `add_run` takes them."""
+    return {name: [f"{mark} ".encode(), name.encode()] for name in FILES}
 
 
 def three_of(folder: Path) -> list[str]:
@@ -64,26 +38,6 @@ def test_a_folder_that_is_not_there_is_made_with_its_parents(tmp_path: Path) -> 
     with StateFolder(tmp_path / "a" / "b") as folder:
         assert folder.path.is_dir()
         assert folder.is_held
-
-
-def test_a_second_owner_in_this_process_is_refused(tmp_path: Path) -> None:
-    with StateFolder(tmp_path), pytest.raises(FolderLockedError, match=f"in use by process {os.getpid()}"):
-        StateFolder(tmp_path)
-
-
-def test_a_folder_held_by_another_process_is_refused_and_the_message_names_it(tmp_path: Path) -> None:
-    with held_elsewhere(tmp_path) as other:
-        with pytest.raises(FolderLockedError, match=f"in use by process {other.pid}") as refused:
-            StateFolder(tmp_path)
-        assert str(tmp_path) in refused.value.message
-
-
-def test_a_refused_owner_leaves_the_folder_to_the_first(tmp_path: Path) -> None:
-    with StateFolder(tmp_path) as first:
-        for _ in range(2):
-            with pytest.raises(FolderLockedError):
-                StateFolder(tmp_path)
-        assert first.is_held
 
 
 def test_a_refused_owner_clears_nothing(tmp_path: Path) -> None:
@@ -102,20 +56,6 @@ def test_a_closed_folder_is_free(tmp_path: Path) -> None:
     StateFolder(tmp_path).close()
 
 
-def test_a_folder_whose_owner_was_killed_is_free_at_once(tmp_path: Path) -> None:
-    with held_elsewhere(tmp_path) as other:
-        other.kill()
-        other.wait()
-        StateFolder(tmp_path).close()
-
-
-def test_a_folder_whose_owner_ended_is_free_at_once(tmp_path: Path) -> None:
-    with held_elsewhere(tmp_path) as other:
-        other.communicate()
-        assert other.returncode == 0
-        StateFolder(tmp_path).close()
-
-
 def test_a_file_in_the_place_of_the_folder_is_told_and_left(tmp_path: Path) -> None:
     (tmp_path / "state").write_text("mine")
     with pytest.raises(FolderUnusableError, match="--state-dir"):
@@ -130,15 +70,6 @@ def test_a_folder_under_a_file_is_told_and_the_file_left(tmp_path: Path) -> None
     assert (tmp_path / "file").read_text() == "mine"
 
 
-def test_a_lock_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
-    (tmp_path / "mine").write_text("mine")
-    (tmp_path / "state").mkdir()
-    (tmp_path / "state" / ".lock").symlink_to(tmp_path / "mine")
-    with pytest.raises(FolderUnusableError):
-        StateFolder(tmp_path / "state")
-    assert (tmp_path / "mine").read_text() == "mine"
-
-
 def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / RESET_MARKER).touch()
     three_files(tmp_path, "old")
@@ -147,139 +78,135 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     StateFolder(tmp_path).close()
 
 
-def test_a_replaced_file_holds_the_new_content(tmp_path: Path) -> None:
-    path = tmp_path / FILES[0]
-    for content in (b"first", b"", b"second" * 100_000):
-        replace_file(path, content)
-        assert files_of(tmp_path) == {FILES[0]: content}
-
-
-@pytest.mark.parametrize(
-    ("operation", "code"), [("fsync", errno.EIO), ("replace", errno.EACCES), ("fsync", errno.ENOSPC)]
-)
-def test_a_replacement_that_fails_leaves_the_old_file_and_nothing_else(
-    tmp_path: Path, operation: str, code: int
-) -> None:
-    path = tmp_path / FILES[0]
-    path.write_bytes(b"old")
-    with fault(1, OSError(code, os.strerror(code)), (operation,)), pytest.raises(OSError, match=os.strerror(code)):
-        replace_file(path, b"new")
-    assert files_of(tmp_path) == {FILES[0]: b"old"}
-
-
-def test_a_replacement_that_does_not_fit_on_the_disk_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
-    resource = pytest.importorskip("resource", reason="only POSIX systems limit the size of files")
-    path = tmp_path / FILES[0]
-    path.write_bytes(b"old")
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
-    try:
-        with pytest.raises(OSError, match="too large"):
-            replace_file(path, b"new" * 1_000_000)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    assert files_of(tmp_path) == {FILES[0]: b"old"}
-
-
-def test_a_replacement_that_is_cut_off_leaves_the_old_file_or_the_new_one(tmp_path: Path) -> None:
-    path, seen = tmp_path / FILES[0], []
-    for number in itertools.count(1):
-        path.write_bytes(b"old")
-        with contextlib.suppress(Crash), fault(number, Crash()) as cut:
-            replace_file(path, b"new")
-        StateFolder(tmp_path).close()
-        assert files_of(tmp_path) in ({FILES[0]: b"old"}, {FILES[0]: b"new"})
-        seen.append(path.read_bytes())
-        if not cut.happened:
-            break
-    assert seen == sorted(seen, reverse=True)
-    assert set(seen) == {b"old", b"new"}
-
-
-def test_a_replacement_takes_the_place_of_a_link_and_leaves_its_target(tmp_path: Path) -> None:
-    (tmp_path / "mine").write_text("mine")
-    (tmp_path / FILES[0]).symlink_to(tmp_path / "mine")
-    replace_file(tmp_path / FILES[0], b"new")
-    assert (tmp_path / "mine").read_text() == "mine"
-    assert not (tmp_path / FILES[0]).is_symlink()
-
-
 def test_temporary_files_of_a_save_that_was_cut_off_are_cleared_and_others_stay(tmp_path: Path) -> None:
     three_files(tmp_path, "good")
     three_files(tmp_path / RUNS / f".{RUN_A}.tmp", "half")
     (tmp_path / f".{FILES[1]}.tmp").write_text("half")
-    (tmp_path / ".mine.tmp").write_text("mine")
+    (tmp_path / SAVES).mkdir()
+    for name in KEPT:
+        (tmp_path / SAVES / f".{name}.tmp").write_text("half")
+    for name in (".mine.tmp", f"{SAVES}/.mine.tmp"):
+        (tmp_path / name).write_text("mine")
     StateFolder(tmp_path).close()
-    assert set(files_of(tmp_path)) == {*FILES, ".mine.tmp"}
+    assert set(files_of(tmp_path)) == {*FILES, ".mine.tmp", f"{SAVES}/.mine.tmp"}
 
 
-def test_a_link_is_not_read(tmp_path: Path) -> None:
-    (tmp_path / "mine").write_text("mine")
-    (tmp_path / FILES[0]).symlink_to(tmp_path / "mine")
-    (tmp_path / FILES[1]).mkdir()
-    for name in FILES[:2]:
-        with pytest.raises(DamagedFileError) as refused:
-            read_file(tmp_path / name)
-        assert refused.value.file == name
+def test_temporary_files_are_not_cleared_through_a_link(tmp_path: Path) -> None:
+    outside, path = tmp_path / "outside", tmp_path / "state"
+    outside.mkdir()
+    path.mkdir()
+    (outside / f".{HISTORY}.tmp").write_text("mine")
+    (path / SAVES).symlink_to(outside)
+    StateFolder(path).close()
+    assert files_of(outside) == {f".{HISTORY}.tmp": b"mine"}
 
 
-def test_a_file_that_is_not_there_is_told_from_one_that_is_withheld(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with pytest.raises(MissingFileError):
-        read_file(tmp_path / FILES[0])
-
-    def withheld(_: Path) -> bytes:
-        raise PermissionError(errno.EACCES, "Permission denied")
-
-    monkeypatch.setattr(Path, "read_bytes", withheld)
-    with pytest.raises(InaccessibleFileError, match="Permission denied"):
-        read_file(tmp_path / FILES[0])
+def test_the_folder_of_earlier_saves_is_made_and_is_never_a_link(tmp_path: Path) -> None:
+    with StateFolder(tmp_path / "state") as folder:
+        assert folder.saves_folder() == folder.saves_folder() == tmp_path / "state" / SAVES
+        folder.saves_folder().rmdir()
+        (tmp_path / "state" / SAVES).symlink_to(tmp_path)
+        with pytest.raises(FolderUnusableError, match="links are not followed"):
+            folder.saves_folder()
 
 
-def test_a_run_is_copied_and_an_older_copy_of_it_replaced(tmp_path: Path) -> None:
+def test_only_plain_files_under_the_rings_names_are_earlier_saves(tmp_path: Path) -> None:
+    (tmp_path / SAVES / RING[2]).mkdir(parents=True)
+    for name in (RING[0], RING[11], HISTORY, "12.pth", "mine.pth"):
+        (tmp_path / SAVES / name).write_text("")
+    (tmp_path / SAVES / RING[1]).symlink_to(tmp_path / SAVES / RING[0])
+    with StateFolder(tmp_path) as folder:
+        assert sorted(folder.kept_saves()) == [tmp_path / SAVES / RING[0], tmp_path / SAVES / RING[11]]
+
+
+def test_a_folder_that_is_still_there_is_our_own(tmp_path: Path) -> None:
+    with StateFolder(tmp_path / "state") as folder:
+        folder.require_own()
+        three_files(tmp_path / "state", "new")
+        folder.require_own()
+        folder.take_anew()
+        assert folder.is_held
+
+
+@pytest.mark.parametrize("how", ["removed", "exchanged", "exchanged with its lock"])
+def test_a_folder_that_was_exchanged_is_told_and_can_be_taken_anew(tmp_path: Path, how: str) -> None:
+    path = tmp_path / "state"
+    with StateFolder(path) as folder:
+        three_files(path, "old")
+        shutil.copytree(path, tmp_path / "backup")
+        shutil.rmtree(path)
+        if how != "removed":
+            shutil.copytree(tmp_path / "backup", path)
+        if how == "exchanged":
+            (path / ".lock").unlink()
+        said = "is not there any more" if how == "removed" else "was exchanged"
+        with pytest.raises(FolderChangedError, match=said) as refused:
+            folder.require_own()
+        assert str(path) in refused.value.message
+        folder.take_anew()
+        folder.require_own()
+        with pytest.raises(FolderLockedError):
+            StateFolder(path)
+    StateFolder(path).close()
+
+
+def test_an_exchanged_folder_that_another_owner_holds_is_not_taken(tmp_path: Path) -> None:
+    path = tmp_path / "state"
+    with StateFolder(path) as folder:
+        path.rename(tmp_path / "moved")
+        with StateFolder(path) as other:
+            with pytest.raises(FolderLockedError):
+                folder.take_anew()
+            other.require_own()
+        folder.take_anew()
+        folder.require_own()
+
+
+def test_the_free_room_is_that_of_the_disk(tmp_path: Path) -> None:
+    with StateFolder(tmp_path) as folder:
+        assert 0 < folder.free_bytes() <= shutil.disk_usage(tmp_path).total
+
+
+def test_a_run_is_written_and_an_older_copy_of_it_replaced(tmp_path: Path) -> None:
     with StateFolder(tmp_path) as folder:
         for mark in ("first", "second"):
-            three_files(tmp_path, mark)
-            folder.set_aside_run(RUN_A)
+            folder.add_run(RUN_A, pieces(mark))
             assert folder.run_folders() == [tmp_path / RUNS / RUN_A]
-            assert three_of(tmp_path / RUNS / RUN_A) == three_of(tmp_path) == [f"{mark} {name}" for name in FILES]
+            assert three_of(tmp_path / RUNS / RUN_A) == [f"{mark} {name}" for name in FILES]
         folder.remove_run(RUN_A)
         assert folder.run_folders() == []
 
 
 @pytest.mark.parametrize("error", [Crash(), OSError(errno.ENOSPC, "No space left on device")], ids=["crash", "full"])
-def test_a_run_is_copied_complete_or_not_at_all(tmp_path: Path, error: BaseException) -> None:
-    copied = 0
+def test_a_run_is_written_complete_or_not_at_all(tmp_path: Path, error: BaseException) -> None:
+    written = 0
     for number in itertools.count(1):
-        path = three_files(tmp_path / str(number), "new")
+        path = tmp_path / str(number)
         with StateFolder(path) as folder:
             with contextlib.suppress(Crash, OSError), fault(number, error) as cut:
-                folder.set_aside_run(RUN_A)
+                folder.add_run(RUN_A, pieces("new"))
             for run in folder.run_folders():
-                copied += 1
-                assert three_of(run) == three_of(path)
-            assert three_of(path) == [f"new {name}" for name in FILES]
+                written += 1
+                assert three_of(run) == [f"new {name}" for name in FILES]
         with StateFolder(path) as folder:
             leftovers = {name for name in files_of(path) if ".tmp" in name}
             assert leftovers == set()
-            folder.set_aside_run(RUN_A)
-            assert three_of(path / RUNS / RUN_A) == three_of(path)
+            folder.add_run(RUN_A, pieces("again"))
+            assert three_of(path / RUNS / RUN_A) == [f"again {name}" for name in FILES]
         if not cut.happened:
             break
-    assert copied >= 1
+    assert written >= 1
     assert number > 5
 
 
-def test_a_run_is_not_copied_through_a_link(tmp_path: Path) -> None:
-    elsewhere = tmp_path / "elsewhere"
+def test_a_run_is_not_written_through_a_link(tmp_path: Path) -> None:
+    elsewhere, path = tmp_path / "elsewhere", tmp_path / "state"
     elsewhere.mkdir()
-    path = three_files(tmp_path / "state", "new")
+    path.mkdir()
     (path / RUNS).symlink_to(elsewhere)
     with StateFolder(path) as folder:
-        with contextlib.suppress(OSError, FolderUnusableError):
-            folder.set_aside_run(RUN_A)
-            assert [three_of(run) for run in folder.run_folders()] == [three_of(path)]
+        with pytest.raises(FolderUnusableError, match="links are not followed"):
+            folder.add_run(RUN_A, pieces("new"))
         assert files_of(elsewhere) == {}
 
 
@@ -297,19 +224,33 @@ def test_a_reset_that_fails_does_not_delete_what_comes_after_it(
         assert three_of(tmp_path / "state") == [f"new {name}" for name in FILES]
 
 
+def test_a_reset_that_fails_anywhere_does_not_delete_what_comes_after_it(tmp_path: Path) -> None:
+    for number in itertools.count(1):
+        path = tmp_path / str(number)
+        full_folder(path)
+        with StateFolder(path) as folder:
+            with contextlib.suppress(OSError), fault(number, OSError(errno.EIO, "Input/output error")) as failing:
+                folder.reset()
+            three_files(path, "new")
+        with StateFolder(path):
+            assert three_of(path) == [f"new {name}" for name in FILES], f"failed at operation {number}"
+        if not failing.happened:
+            break
+    assert number > 15
+
+
 def _raise_busy(*_: object) -> None:
     raise OSError(16, "busy")
 
 
 def test_a_users_file_in_a_runs_folder_stays_and_holds_up_nothing(tmp_path: Path) -> None:
-    with StateFolder(three_files(tmp_path / "state", "first")) as folder:
-        folder.set_aside_run(RUN_A)
+    with StateFolder(tmp_path / "state") as folder:
+        folder.add_run(RUN_A, pieces("first"))
         note = folder.path / RUNS / RUN_A / "notes.txt"
         note.write_text("mine")
         folder.remove_run(RUN_A)
         assert [file.name for file in (folder.path / RUNS / RUN_A).iterdir()] == ["notes.txt"]
-        three_files(tmp_path / "state", "second")
-        folder.set_aside_run(RUN_A)
+        folder.add_run(RUN_A, pieces("second"))
         assert three_of(folder.path / RUNS / RUN_A) == [f"second {name}" for name in FILES]
         assert note.read_text() == "mine"
 
@@ -319,7 +260,7 @@ def test_damaged_files_are_moved_and_never_replace_others(tmp_path: Path) -> Non
         targets = []
         for mark in ("first", "second", "third"):
             three_files(tmp_path, mark)
-            target = folder.set_aside_damaged(tmp_path)
+            target = folder.set_aside(tmp_path / name for name in FILES)
             assert target is not None
             targets.append(target)
             assert not any((tmp_path / name).exists() for name in FILES)
@@ -329,11 +270,60 @@ def test_damaged_files_are_moved_and_never_replace_others(tmp_path: Path) -> Non
         assert all(target.parent == tmp_path / SET_ASIDE for target in targets)
 
 
+def test_of_some_files_only_those_that_are_there_are_moved(tmp_path: Path) -> None:
+    three_files(tmp_path, "bad")
+    (tmp_path / SAVES).mkdir()
+    (tmp_path / SAVES / RING[3]).write_text("bad")
+    with StateFolder(tmp_path) as folder:
+        target = folder.set_aside([tmp_path / FILES[1], tmp_path / SAVES / HISTORY, tmp_path / SAVES / RING[3]])
+        assert target is not None
+        assert set(files_of(target)) == {FILES[1], RING[3]}
+        assert set(files_of(tmp_path)) == {
+            FILES[0],
+            FILES[2],
+            *(f"{SET_ASIDE}/{target.name}/{n}" for n in (FILES[1], RING[3])),
+        }
+
+
+def test_a_damaged_file_that_is_a_link_is_moved_as_a_link(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("mine")
+    path = tmp_path / "state"
+    path.mkdir()
+    (path / FILES[0]).symlink_to(tmp_path / "mine")
+    with StateFolder(path) as folder:
+        target = folder.set_aside([path / FILES[0]])
+        assert target is not None
+        assert (target / FILES[0]).is_symlink()
+    assert (tmp_path / "mine").read_text() == "mine"
+
+
+def test_nothing_is_set_aside_through_a_link(tmp_path: Path) -> None:
+    outside, path = tmp_path / "outside", three_files(tmp_path / "state", "bad")
+    outside.mkdir()
+    (path / SET_ASIDE).symlink_to(outside)
+    with StateFolder(path) as folder, pytest.raises(FolderUnusableError, match="links are not followed"):
+        folder.set_aside([path / FILES[0]])
+    assert files_of(outside) == {}
+    assert three_of(path) == [f"bad {name}" for name in FILES]
+
+
+def test_the_present_state_is_set_aside_with_the_copy_of_its_metrics(tmp_path: Path) -> None:
+    three_files(tmp_path, "bad")
+    (tmp_path / SAVES).mkdir()
+    for name in (HISTORY, RING[0]):
+        (tmp_path / SAVES / name).write_text(name)
+    with StateFolder(tmp_path) as folder:
+        target = folder.set_aside_run(tmp_path)
+        assert target is not None
+        assert set(files_of(target)) == {*FILES, HISTORY}
+        assert (tmp_path / SAVES / RING[0]).exists()
+
+
 def test_a_damaged_run_is_moved_but_what_the_user_put_there_stays(tmp_path: Path) -> None:
     run = three_files(tmp_path / RUNS / RUN_A, "bad")
     (run / "notes.txt").write_text("mine")
     with StateFolder(tmp_path) as folder:
-        target = folder.set_aside_damaged(run)
+        target = folder.set_aside_run(run)
         assert target is not None
         assert three_of(target) == [f"bad {name}" for name in FILES]
         assert files_of(run) == {"notes.txt": b"mine"}
@@ -341,7 +331,8 @@ def test_a_damaged_run_is_moved_but_what_the_user_put_there_stays(tmp_path: Path
 
 def test_nothing_is_set_aside_where_nothing_is(tmp_path: Path) -> None:
     with StateFolder(tmp_path) as folder:
-        assert folder.set_aside_damaged(tmp_path) is None
+        assert folder.set_aside([tmp_path / name for name in FILES]) is None
+        assert folder.set_aside_run(tmp_path) is None
         assert not (tmp_path / SET_ASIDE).exists()
 
 
@@ -355,6 +346,10 @@ def full_folder(path: Path) -> set[str]:
         path / SET_ASIDE / f"{STAMP}-1",
     ):
         three_files(place, "ours")
+    for folder, names in ((path / SAVES, KEPT), (path / SET_ASIDE / STAMP, (HISTORY, RING[3]))):
+        folder.mkdir(exist_ok=True)
+        for name in names:
+            (folder / name).write_text("ours")
     mine = {
         "notes.txt",
         f"{FILES[0]}.bak",
@@ -366,6 +361,9 @@ def full_folder(path: Path) -> set[str]:
         f"{SET_ASIDE}/yesterday/{FILES[2]}",
         f"{SET_ASIDE}/{STAMP}-1/notes.txt",
         f"backup/{FILES[0]}",
+        f"{SAVES}/notes.txt",
+        f"{SAVES}/12.pth",
+        f"{SAVES}/{FILES[0]}",
     }
     for name in mine:
         (path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -387,10 +385,24 @@ def test_a_reset_deletes_what_it_says_and_leaves_everything_else(tmp_path: Path)
     assert not (tmp_path / RESET_MARKER).exists()
 
 
+def test_what_a_reset_deletes_is_said_with_folders_counted(tmp_path: Path) -> None:
+    full_folder(tmp_path)
+    with StateFolder(tmp_path) as folder:
+        said = folder.describe_deletable()
+        assert set(said) == {
+            *FILES, f"{RUNS}/{RUN_A}/ (3 files)", f"{RUNS}/{RUN_B}/ (3 files)", f"{SAVES}/ (13 files)",
+            f"{SET_ASIDE}/{STAMP}/ (5 files)", f"{SET_ASIDE}/{STAMP}-1/ (3 files)",
+        }  # fmt: skip
+        folder.reset()
+        assert folder.describe_deletable() == ()
+
+
 def test_a_reset_of_our_own_files_only_leaves_an_empty_folder(tmp_path: Path) -> None:
     three_files(tmp_path, "ours")
     three_files(tmp_path / RUNS / RUN_A, "ours")
     three_files(tmp_path / SET_ASIDE / STAMP, "ours")
+    (tmp_path / SAVES).mkdir()
+    (tmp_path / SAVES / HISTORY).write_text("ours")
     with StateFolder(tmp_path) as folder:
         folder.reset()
     assert [entry.name for entry in tmp_path.iterdir()] == [".lock"]
@@ -424,6 +436,20 @@ def test_a_reset_does_not_follow_a_linked_folder_of_runs(tmp_path: Path) -> None
         folder.reset()
     assert three_of(outside / RUN_A) == [f"mine {name}" for name in FILES]
     assert (path / RUNS).is_symlink()
+
+
+def test_a_reset_does_not_follow_a_linked_folder_of_saves(tmp_path: Path) -> None:
+    outside, path = tmp_path / "outside", tmp_path / "state"
+    outside.mkdir()
+    path.mkdir()
+    for name in KEPT:
+        (outside / name).write_text("mine")
+    before = files_of(outside)
+    (path / SAVES).symlink_to(outside)
+    with StateFolder(path) as folder:
+        assert folder.deletable() == []
+        folder.reset()
+    assert files_of(outside) == before
 
 
 def test_a_reset_that_was_cut_off_is_finished_by_the_next_open(tmp_path: Path) -> None:
