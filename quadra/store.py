@@ -82,7 +82,8 @@ class Store:
 
     def forget(self) -> None:
         """Nothing is known of what stands in the folder; the next save looks."""
-        self._run: str | None = None
+        self._run: str | None = None  # whose newest save in the folder is known
+        self._room_for: str | None = None  # the run for which other runs' files have been kept already
         self._logs: dict[Path, MetricsLog] = {}
         self._identities: dict[Path, tuple[int, ...] | None] = {}  # of the files that this object knows
         self._encoder: WeightsEncoder | None = None
@@ -104,17 +105,17 @@ class Store:
         free = self._folder.free_bytes()
         _require_finite(save, self._tail_of(save))
         run, is_first = save.record.run, self._run != save.record.run
-        if is_first:
+        if is_first and self._room_for != run:
             self.forget()
             self._make_room(run)
-        else:
-            self._require_own_save()
+            self._room_for, self._identities = run, {self._files[WEIGHTS]: _identity_of(self._files[WEIGHTS])}
+        self._require_own_save()
         saves = self._folder.saves_folder()
         full = save.full or is_first or self._tail_of(save) >= MOST_TAIL
         written = self._write_plain_files(save) if full else 0
         record = replace(save.record, metrics_rows=self._counted_on)
         size = self._write_weights(record, save, None if is_first else saves)
-        self._run = run
+        self._run = self._room_for = run
         if is_first:
             self._drop_other_saves(run)
         if full:
