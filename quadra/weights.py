@@ -27,6 +27,7 @@ from quadra.folder import WEIGHTS
 from quadra.records import FORMAT_VERSION
 
 TAIL = "history_tail"  # entry for the history's rows that the metrics file does not hold yet
+_DEEPEST = 20  # entries within entries; ours are five deep
 _PROTOCOL = 2  # of the pickle: the one that torch.load reads with weights only
 _OPENING = pickle.PROTO + b"\x02" + pickle.EMPTY_DICT + pickle.BINPUT + b"\x00"  # how a dictionary's pickle begins
 _STORAGES = {"0": torch.FloatStorage, "1": torch.LongStorage, "2": torch.ByteStorage, "3": torch.FloatStorage}
@@ -71,22 +72,43 @@ def decode(content: bytes) -> dict[str, Any]:
     Raises DamagedFileError.
     """
     try:
+        _require_unpacked(content)
         with torch.serialization.safe_globals(_NUMPY_NUMBERS):
             weights = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except (
-        RuntimeError,
-        pickle.UnpicklingError,
-        EOFError,
-        ValueError,
-        KeyError,
-        TypeError,
-        zipfile.BadZipFile,
-    ) as error:
+        _require_plain(weights, len(content))
+    except Exception as error:  # a forged or damaged file can raise anything at all
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DamagedFileError(WEIGHTS, f"cannot be read as weights: {reason}") from error
     if not isinstance(weights, dict):
         raise DamagedFileError(WEIGHTS, f"holds a {type(weights).__name__}, not the dictionary that belongs there")
     return weights
+
+
+def _require_unpacked(content: bytes) -> None:
+    """Raise ValueError for an archive whose members are larger than it is itself."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        if sum(member.file_size for member in archive.infolist()) > len(content):
+            raise ValueError("it would unpack to more than it is")
+
+
+def _require_plain(weights: object, size: int) -> None:
+    """Raise ValueError where sharing, nesting or strides make more of a file than its bytes can hold."""
+    count, open_parts = 0, [iter([weights])]
+    while open_parts:
+        try:
+            value = next(open_parts[-1])
+        except StopIteration:
+            open_parts.pop()
+            continue
+        count += 1
+        if count > size or len(open_parts) > _DEEPEST:
+            raise ValueError("its entries are shared or nested as no save's are")
+        if isinstance(value, torch.Tensor) and value.numel() * value.element_size() > size:
+            raise ValueError("a tensor in it has more numbers than the file")
+        if isinstance(value, Mapping):
+            open_parts.append(iter(value.values()))
+        elif isinstance(value, (list, tuple)):
+            open_parts.append(iter(value))
 
 
 class _View(NamedTuple):

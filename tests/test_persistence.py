@@ -313,7 +313,7 @@ def test_damage_to_the_metrics_alone_costs_nothing_and_is_told(
     spoil(folder / METRICS, content)
     state = read(folder)
     assert_same_state(state, saves[-1])
-    code = {None: "missing_file", "another run": "mismatch"}.get(content, "damaged_file")  # type: ignore[call-overload]
+    code = "missing_file" if content is None else "mismatch" if content == "another run" else "damaged_file"
     assert damage_of(state) == {folder / METRICS: code}
     assert [METRICS in told and "Nothing was lost" in told for told in state.warnings] == [True]
 
@@ -493,7 +493,8 @@ def test_a_system_state_of_another_field_size_is_told_and_costs_nothing(folder: 
 
 
 def test_a_record_that_disagrees_with_its_own_file_is_a_mismatch(folder: Path, saves: list[SavedState]) -> None:
-    for change in ({"field_size": 9}, {"iteration_count": 4, "metrics_rows": 4}):
+    changes: tuple[dict[str, Any], ...] = ({"field_size": 9}, {"iteration_count": 4, "metrics_rows": 4})
+    for change in changes:
         write_state(folder, replace(saves[-1], record=replace(saves[-1].record, **change)))
         with pytest.raises(MismatchError, match="not those that its record names") as refused:
             read(folder)
