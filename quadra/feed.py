@@ -15,6 +15,7 @@ from itertools import zip_longest
 from typing import Any, Protocol
 
 from quadra import __version__
+from quadra.history import History
 from quadra.lifecycle import SystemState, refusals
 from quadra.view import Event, View
 
@@ -43,7 +44,8 @@ class Feed:
         self._view = view
         self._sender = sender
         self._events: deque[Event] = deque()
-        self._places: dict[str, tuple[str | None, int]] = {}  # client -> (run, iterations it was sent)
+        self._places: dict[str, tuple[History, int]] = {}  # client -> (history, iterations of it that it was sent)
+        self._told_waiting = False
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._closing = threading.Event()
@@ -68,7 +70,7 @@ class Feed:
         """A browser has connected: from here on it is sent every iteration."""
         view = self._view()
         with self._lock:
-            self._places[client] = (view.status.run, view.iteration_count)
+            self._places[client] = (view.history, view.iteration_count)
         self._sender.send("training_status", describe(view), client)
 
     def leave(self, client: str) -> None:
@@ -98,8 +100,11 @@ class Feed:
         for event, following in zip_longest(events, events[1:]):
             if not (event.kind in _COALESCED and following is not None and following.kind == event.kind):
                 self._send_event(event)
-        if events:
-            self._sender.send("training_status", describe(self._view()))
+        view = self._view()
+        waiting = view.status.saves.waiting
+        if events or waiting is not self._told_waiting:  # that training waits for the disk is a state, no event
+            self._told_waiting = waiting
+            self._sender.send("training_status", describe(view))
 
     def _send_event(self, event: Event) -> None:
         told = dict(event.details)
@@ -142,9 +147,9 @@ class Feed:
 
     def _move_all(self, iteration_count: int) -> None:
         """Another run is in memory: every browser has been told of its first iterations."""
-        run = self._view().status.run
+        history = self._view().history
         with self._lock:
-            self._places = dict.fromkeys(self._places, (run, iteration_count))
+            self._places = dict.fromkeys(self._places, (history, iteration_count))
 
     def _idle_clients(self) -> list[str]:
         with self._lock:
@@ -156,17 +161,19 @@ class Feed:
             return
         with self._lock:
             places = {client: self._places[client] for client in clients if client in self._places}
-        for client, (run, sent) in places.items():
-            if run == view.status.run and sent < view.iteration_count:
+        for client, (history, sent) in places.items():
+            if history is view.history and sent < view.iteration_count:
                 self._sender.send("metrics_update", update(view, sent), client)
-                self._advance(client, (run, sent), view.iteration_count)
+                self._advance(client, (history, sent), view.iteration_count)
 
     def _someone_is_behind(self) -> bool:
         view = self._view()
         with self._lock:
-            return any(run == view.status.run and sent < view.iteration_count for run, sent in self._places.values())
+            return any(
+                history is view.history and sent < view.iteration_count for history, sent in self._places.values()
+            )
 
-    def _advance(self, client: str, before: tuple[str | None, int], iteration_count: int) -> None:
+    def _advance(self, client: str, before: tuple[History, int], iteration_count: int) -> None:
         with self._lock:
             if self._places.get(client) == before:
                 self._places[client] = (before[0], iteration_count)
@@ -234,7 +241,7 @@ def _saves(view: View) -> dict[str, Any]:
         "saved_states": [{**state.as_dict(), "current": state.id == status.run} for state in status.catalog.states],
         "last_save": _plain(status.last_save),
         "save_error": _plain(status.trouble),
-        "save_health": {**vars(status.saves), "bytes_per_second": _wear(view)},
+        "save_health": {**status.saves.as_dict(), "bytes_per_second": _wear(view)},
         "unsaved_iterations": view.unsaved_iterations,
     }
 

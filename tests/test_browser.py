@@ -235,11 +235,15 @@ def test_failing_saves_raise_a_banner_that_goes_by_itself(browser: Browser, tmp_
         page = opened(browser, server.url)
         page.click("#initialize-button")
         train_until(page, 20)
-        (folder / ".metrics_history.pkl.tmp").mkdir()
+        in_the_way = folder / ".oscillator_weights.pth.tmp"
+        in_the_way.mkdir()
         page.click("#start-button")
         expect(page.locator("#save-banner")).to_be_visible()
-        expect(page.locator("#save-banner")).to_contain_text("20")
-        (folder / ".metrics_history.pkl.tmp").rmdir()
+        expect(page.locator("#save-banner")).to_contain_text(f"Saving fails: Is a directory ({in_the_way})")
+        expect(page.locator("#save-banner")).to_contain_text(
+            "Nothing has been saved since iteration 20; training goes on"
+        )
+        in_the_way.rmdir()
         expect(page.locator("#save-banner")).to_be_hidden()
         assert server.get("/health")["status"] == "healthy"
         page.context.close()

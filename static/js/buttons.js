@@ -1,4 +1,4 @@
-/** The five buttons and the line that says how the last command went. */
+/** The buttons of the commands and the line that says how the last command went. */
 
 import { COMMANDS } from "./commands.js";
 import { byId, setAttribute, setText } from "./dom.js";
@@ -9,6 +9,8 @@ const EXPLANATIONS = {
   stop: "Finish the iteration, save, and stop",
   load: "Bring back a saved run with its whole history",
   reset: "Delete everything from memory and disk; asks first",
+  takeover: "Stop, give up the run in memory and load what now stands in the state directory; asks first",
+  fork: "Save the run in memory in the state directory as a new run; what is there is kept",
 };
 const SYMBOLS = { busy: "…", info: "i", success: "✓", warning: "!", error: "✗" };
 
@@ -63,8 +65,9 @@ function createFocusKeeper(buttons) {
     pressed: () => (wish = null),
     ended: (name, ok) => (wish = ok ? COMMANDS[name].next : name),
     restore() {
-      if (!wish || buttons[wish].disabled) return;
-      if (document.activeElement === document.body) buttons[wish].focus({ preventScroll: true });
+      const able = [wish].flat().find((name) => name && !buttons[name].disabled);
+      if (!able) return;
+      if (document.activeElement === document.body) buttons[able].focus({ preventScroll: true });
       wish = null;
     },
   };

@@ -1,7 +1,8 @@
 /** The status cards. */
 
-import { byId, setAttribute, setText } from "./dom.js";
+import { byId, put, setAttribute } from "./dom.js";
 import { NOTHING, absolute, age, metric, rate, whole } from "./format.js";
+import { drawRisk, newestSave } from "./saving.js";
 
 const STATE_NAMES = { uninitialized: "Uninitialized", ready: "Ready", training: "Training" };
 const METRIC_CARDS = { loss: metric, reward: metric, variance: metric, mean: metric };
@@ -14,14 +15,7 @@ export function drawCards(model) {
   drawState(status);
   drawMetrics(status.current_metrics ?? {});
   drawSaved(status, model.now());
-  drawRisk(status);
-}
-
-function put(name, text, value = null) {
-  const element = byId(`${name}-value`);
-  setText(element, text);
-  // The unrounded number, for scripts that read the page.
-  setAttribute(element, "data-value", value === null ? null : String(value));
+  drawRisk("risk", whole(status.unsaved_iterations ?? 0), status);
 }
 
 function drawState(status) {
@@ -42,15 +36,7 @@ function drawMetrics(metrics) {
 }
 
 function drawSaved(status, now) {
-  const save = status.last_save ?? status.saved_states?.find((state) => state.current) ?? (status.initialized ? null : status.saved);
+  const save = newestSave(status);
   put("saved", save ? age(save.saved_at, now, "narrow") : "never", save?.iteration_count ?? null);
   setAttribute(byId("saved-value"), "title", save ? `Iteration ${whole(save.iteration_count)}, ${absolute(save.saved_at)}` : null);
-}
-
-function drawRisk(status) {
-  const risk = status.unsaved_iterations ?? 0;
-  put("risk", whole(risk), risk);
-  // Up to twice the interval a save may simply be under way.
-  const much = status.save_error || risk > 2 * status.save_every;
-  setAttribute(byId("risk-value"), "data-tone", risk && much ? "warning" : null);
 }

@@ -1,4 +1,4 @@
-/** The five commands: what each asks first, sends, and says while it is done and afterwards. */
+/** The commands: what each asks first, sends, and says while it is done and afterwards. */
 
 import { iterations } from "./format.js";
 
@@ -7,7 +7,7 @@ import { iterations } from "./format.js";
  * @property {string} event
  * @property {string} doing said while the command is under way
  * @property {(answer: object, status: object) => string} done said when it has ended well
- * @property {string} next the command that naturally follows
+ * @property {string|string[]} next the command that naturally follows, or the first of these that can
  */
 
 /** @type {Record<string, Command>} */
@@ -46,6 +46,18 @@ export const COMMANDS = {
     doing: "Deleting everything …",
     done: () => "Reset: nothing is left in memory or on disk.",
     next: "initialize",
+  },
+  takeover: {
+    event: "load_state",
+    doing: "Loading what is there …",
+    done: (answer) => `Loaded what is there: ${iterations(answer.iteration_count)} restored.`,
+    next: "start",
+  },
+  fork: {
+    event: "save_as_new_run",
+    doing: "Saving as a new run …",
+    done: (answer) => `Saved as a new run: ${iterations(answer.iteration_count)}. What is there was kept.`,
+    next: ["stop", "start"],
   },
 };
 

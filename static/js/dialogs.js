@@ -1,6 +1,6 @@
-/** The two questions: which saved state to load, and whether to delete everything. */
+/** The questions: which saved state to load, whether to give up the run in memory, whether to delete everything. */
 
-import { byId, make } from "./dom.js";
+import { byId, make, setText } from "./dom.js";
 import { absolute, age, iterations } from "./format.js";
 
 /**
@@ -47,9 +47,28 @@ export async function confirmReset(model) {
   return (await ask(byId("reset-dialog"))) ? {} : null;
 }
 
+/**
+ * @param {import("./model.js").Model} model
+ * @returns {Promise<boolean>} whether the run in memory may be given up
+ */
+export async function confirmTakeover(model) {
+  drawTakeover(model);
+  return ask(byId("takeover-dialog"));
+}
+
 /** Keeps an open question true while saves go on. @param {import("./model.js").Model} model */
 export function drawOpenDialogs(model) {
   if (byId("reset-dialog").open) drawReset(model);
+  if (byId("takeover-dialog").open) drawTakeover(model);
+}
+
+function drawTakeover({ status }) {
+  // Somebody else has answered it, or the folder is back.
+  if (status.save_error?.code !== "folder_changed") byId("takeover-dialog").close();
+  const { iteration_count: count, unsaved_iterations: unsaved } = status;
+  const rest = unsaved < count ? "the others were saved only in the folder as it was before" : "there is no save of it";
+  const lost = `${iterations(unsaved)} ${unsaved === 1 ? "was" : "were"} never saved, ${rest}.`;
+  setText(byId("takeover-loss"), `Training is stopped. Loading gives up the run in memory, ${iterations(count)}: ${lost}`);
 }
 
 function drawReset({ status }) {
@@ -70,7 +89,7 @@ function inMemory({ initialized, running, iteration_count: count }) {
 
 /** Makes the buttons that call a question off do so. */
 export function prepareDialogs() {
-  for (const dialog of [byId("load-dialog"), byId("reset-dialog")]) {
+  for (const dialog of [byId("load-dialog"), byId("takeover-dialog"), byId("reset-dialog")]) {
     dialog.querySelector("button[type=button]").addEventListener("click", () => dialog.close());
   }
 }

@@ -23,6 +23,17 @@ export function showText(element, text) {
 }
 
 /**
+ * @param {string} name of the value, whose element is `${name}-value`
+ * @param {string} text
+ * @param {?(number|string)} [value] the unrounded one, for scripts that read the page
+ */
+export function put(name, text, value = null) {
+  const element = byId(`${name}-value`);
+  setText(element, text);
+  setAttribute(element, "data-value", value === null ? null : String(value));
+}
+
+/**
  * @param {string} tag
  * @param {object} [properties]
  * @param {...(Node|string)} children

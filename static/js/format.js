@@ -4,12 +4,15 @@ const WHOLE = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const FOUR_DIGITS = new Intl.NumberFormat("en", { minimumSignificantDigits: 4, maximumSignificantDigits: 4 });
 const SCIENTIFIC = new Intl.NumberFormat("en", { notation: "scientific", maximumFractionDigits: 3 });
 const ONE_DECIMAL = new Intl.NumberFormat("en", { minimumFractionDigits: 1, maximumFractionDigits: 1 });
+const THREE_DIGITS = new Intl.NumberFormat("en", { maximumSignificantDigits: 3 });
+const TWO_DIGITS = new Intl.NumberFormat("en", { maximumSignificantDigits: 2 });
 const ABSOLUTE = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "short" });
 const CLOCK = new Intl.DateTimeFormat("en-GB", { timeStyle: "medium" });
 const AGES = {
   long: new Intl.RelativeTimeFormat("en", { style: "long" }),
   narrow: new Intl.RelativeTimeFormat("en", { style: "narrow" }),
 };
+const SIZES = [["GB", 1e9], ["MB", 1e6], ["kB", 1e3]];
 const UNITS = [["day", 86400], ["hour", 3600], ["minute", 60], ["second", 1]];
 
 export const NOTHING = "–";
@@ -36,6 +39,18 @@ export function rate(value) {
 /** @param {?number} count @returns {string} "1 iteration", "220 iterations" */
 export function iterations(count) {
   return `${whole(count)} iteration${count === 1 ? "" : "s"}`;
+}
+
+/** @param {number} bytes @returns {string} "412 kB", "19.8 MB" */
+export function size(bytes) {
+  const [unit, of] = SIZES.find(([, least]) => bytes >= least) ?? ["bytes", 1];
+  return `${THREE_DIGITS.format(bytes / of)} ${unit}`;
+}
+
+/** @param {number} ms @returns {string} "0.02 ms", "120 ms", "1.4 s" */
+export function milliseconds(ms) {
+  if (ms < 10) return `${TWO_DIGITS.format(ms)} ms`;
+  return ms < 1000 ? `${WHOLE.format(ms)} ms` : `${ONE_DECIMAL.format(ms / 1000)} s`;
 }
 
 /**

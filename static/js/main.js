@@ -10,10 +10,13 @@ import { chooseSource, confirmReset, drawOpenDialogs, prepareDialogs } from "./d
 import { createLog } from "./log.js";
 import { Model } from "./model.js";
 import { drawNotices } from "./notices.js";
+import { drawSaving } from "./saving.js";
 import { Sync } from "./sync.js";
+import { giveUpMemory } from "./takeover.js";
 
 // Ages tick and progress moves also when the server is silent.
 const TICK_MS = 1000;
+const SAID_BY_BANNER = /^Failed to save state\b/;
 
 const model = new Model();
 const socket = openSocket();
@@ -24,6 +27,8 @@ const perform = createPerformer(model, sendCommand, {
   stop: () => ({}),
   load: () => chooseSource(model),
   reset: () => confirmReset(model),
+  takeover: () => giveUpMemory(model, sendCommand),
+  fork: () => ({}),
 });
 
 const views = [
@@ -33,6 +38,7 @@ const views = [
   createNewRunSummary(),
   drawCards,
   drawNotices,
+  drawSaving,
   createCharts(),
   createLog(),
   drawOpenDialogs,
@@ -54,7 +60,8 @@ function markReady({ complete, connection }) {
 function recordEvents() {
   socket.on("status_message", ({ message, type }) => {
     model.record(message, type);
-    if ((type === "error" || type === "warning") && !model.pending.size) model.say(message, type);
+    const standing = SAID_BY_BANNER.test(message) || model.pending.size;
+    if ((type === "error" || type === "warning") && !standing) model.say(message, type);
   });
   socket.on("state_saved", ({ iteration_count }) => model.record(`State saved: ${iteration_count} iterations`, "success"));
   socket.on("save_failed", ({ message }) => model.record(`Failed to save state: ${message}`, "error"));

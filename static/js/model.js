@@ -3,6 +3,8 @@
 import { append, empty, fromHistory, thin } from "./series.js";
 
 const LOG_LINES = 500;
+// A slow disk is waited for at every save and not in between: what is said of it must not flicker.
+const WAITING_LINGERS_MS = 3000;
 const LIVE_METRICS = ["iteration", "loss", "reward", "variance", "mean", "integrity_strikes", "qtable_size", "plasticity", "pattern", "text"];
 // Events that repeat by nature share one log line, which shows the newest.
 const REPEATING = [/^\W*state saved\b/i, /^\W*failed to save state\b/i];
@@ -31,6 +33,7 @@ export class Model {
   clockOffset = 0;
 
   #listeners = [];
+  #waitedAt = -Infinity;
   #lastEntry = 0;
 
   /** @param {() => void} listener called after every change */
@@ -47,6 +50,12 @@ export class Model {
     return Date.now() + this.clockOffset;
   }
 
+  /** @returns {boolean} whether training has to wait for the disk, noticeably, now or a moment ago */
+  get isWaiting() {
+    const { running, save_error: error, save_health: health } = this.status ?? {};
+    return Boolean(running && !error && (health?.waiting || this.now() - this.#waitedAt < WAITING_LINGERS_MS));
+  }
+
   /** @param {Model["connection"]} state */
   setConnection(state) {
     this.connection = state;
@@ -59,6 +68,7 @@ export class Model {
     // "Training until …" is no longer true.
     if (ended && this.message?.command === "start") this.message = null;
     this.status = status;
+    if (status.save_health?.waiting) this.#waitedAt = this.now();
     const run = status.run ?? null;
     if (run !== this.run) {
       this.run = run;

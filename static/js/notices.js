@@ -1,7 +1,8 @@
 /** What stands on the page as long as it is true: header, banners, notices, progress, facts of the run. */
 
 import { byId, setAttribute, setText, showText } from "./dom.js";
-import { absolute, age, duration, iterations, whole } from "./format.js";
+import { absolute, age, duration, iterations, size, whole } from "./format.js";
+import { isFolderChanged } from "./takeover.js";
 
 const CONNECTIONS = { connecting: "Connecting …", connected: "Connected", lost: "Connection lost, retrying …" };
 
@@ -9,7 +10,7 @@ const CONNECTIONS = { connecting: "Connecting …", connected: "Connected", lost
 export function drawNotices(model) {
   drawConnection(model);
   if (!model.status) return;
-  drawBanners(model.status, model.now());
+  drawBanners(model);
   drawSavedNotice(model.status, model.now());
   drawProgress(model.status);
   drawRun(model.status);
@@ -24,17 +25,31 @@ function drawConnection({ connection, pending }) {
   setAttribute(document.documentElement, "data-busy", pending.size ? "true" : null);
 }
 
-function drawBanners(status, now) {
-  showText(byId("save-banner"), status.save_error ? saveError(status, now) : null);
+function drawBanners({ status, isWaiting }) {
+  const changed = isFolderChanged(status);
+  const free = status.save_health?.free_bytes ?? null;
+  showText(byId("save-banner"), status.save_error && !changed ? saveError(status) : null);
+  byId("folder-banner").hidden = !changed;
+  setText(byId("folder-detail"), changed ? folderChanged(status) : "");
+  byId("waiting-banner").hidden = !isWaiting;
+  showText(byId("space-banner"), free === null ? null : `Little space is left on the disk: ${size(free)}. Without more room saves will fail.`);
   byId("autosave-notice").hidden = status.save_every !== 0;
 }
 
-function saveError({ save_error, last_save }, now) {
-  const { message, since } = save_error;
-  const iteration = typeof since === "number" ? since : last_save?.iteration_count;
-  const where = iteration == null ? "" : ` since iteration ${whole(iteration)}`;
-  const when = typeof since === "string" ? ` (${age(since, now)})` : "";
-  return `Saving fails: ${message.replace(/\.$/, "")}. Nothing has been saved${where}${when}; training goes on and every save is tried again.`;
+// What is read out anew at every change holds nothing that changes by the second.
+function saveError({ running, save_error }) {
+  const { code, message } = save_error;
+  const reason = code === "save_timeout" ? "the disk does not answer" : message.replace(/\.$/, "");
+  const retry = running ? "training goes on, and every save is tried again" : "it is tried again by itself";
+  return `Saving fails: ${reason}. ${nothingSince(save_error)}; ${retry}.`;
+}
+
+function folderChanged({ running, save_error }) {
+  return `${nothingSince(save_error)}; ${running ? "training goes on in memory" : "the run is in memory only"}. ${save_error.message}`;
+}
+
+function nothingSince({ since }) {
+  return `Nothing has been saved since iteration ${whole(since)}`;
 }
 
 function drawSavedNotice({ initialized, saved, newer, saved_states }, now) {
