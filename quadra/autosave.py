@@ -7,7 +7,6 @@ at most `save_every` iterations more than the newest durable save. Where the dis
 from __future__ import annotations
 
 import logging
-import statistics
 import time
 from collections import deque
 from collections.abc import Callable
@@ -87,7 +86,8 @@ class AutoSave:
             self._fail(state, SaveTimeoutError(f"The disk has not answered for {waited:.0f} seconds."))
             return None
         if waited >= NOTICEABLE and not self._health.waiting:
-            self._show(waiting=True)
+            self._health = replace(self._health, waiting=True)
+            self._publish(saves=self._health)
         return (NOTICEABLE if waited < NOTICEABLE else saver.TIMEOUT) - waited
 
     def collect(self, state: TrainingState) -> None:
@@ -167,42 +167,38 @@ class AutoSave:
         outcome = SaveOutcome(
             record.iteration_count, record.saved_at, round(self._took * 1000.0, 3), receipt.size, receipt.written
         )
-        verified = {"verified_iteration": record.iteration_count, "verified_at": record.saved_at}
         low = receipt.free < max(_LITTLE_SPACE, _SAVES_WORTH * receipt.written)
         if low and self._health.free_bytes is None:
             self._tell("message", text=f"Only {receipt.free / 1e6:.0f} MB are free on the disk.", type="warning")
+        verified = record if receipt.full else None
         self._trouble = None
-        self._show(
-            waiting=False, stall_median_ms=round(statistics.median(self._stalls or [0.0]), 3),
-            stall_worst_ms=round(self._worst, 3), free_bytes=receipt.free if low else None,
-            **(verified if receipt.full else {}),
-        )  # fmt: skip
-        self._list(state, record)
-        self._publish(last_save=outcome, trouble=None)
+        self._health = SaveHealth(
+            stalls=tuple(self._stalls),
+            stall_worst_ms=round(self._worst, 3),
+            verified_iteration=verified.iteration_count if verified else self._health.verified_iteration,
+            verified_at=verified.saved_at if verified else self._health.verified_at,
+            free_bytes=receipt.free if low else None,
+        )
+        self._publish(last_save=outcome, trouble=None, saves=self._health, **self._listed(state, record))
         self._tell("saved", **vars(outcome))
         return outcome
 
     def _fail(self, state: TrainingState, error: SaveError) -> None:
         since = self._trouble.since if self._trouble else state.iteration_count - state.unsaved_iterations
         self._trouble = SaveTrouble(state.iteration_count, str(error), since, error.code)
-        self._show(waiting=False)
-        self._publish(trouble=self._trouble)
+        self._health = replace(self._health, waiting=False)
+        self._publish(trouble=self._trouble, saves=self._health)
         self._tell("save_failed", iteration_count=state.iteration_count, message=str(error))
 
-    def _show(self, **changes: Any) -> None:
-        self._health = replace(self._health, **changes)
-        self._publish(saves=self._health)
-
-    def _list(self, state: TrainingState, record: Record) -> None:
-        """Bring the catalog up to date after a save; it is only shown, so a failure here is no failure of the save."""
+    def _listed(self, state: TrainingState, record: Record) -> dict[str, Any]:
+        """The catalog after a save; it is only shown, so a failure here is no failure of the save."""
         if self._listed_run == record.run and self._catalog is not None:
             path = self._folder.path
             self._catalog = self._catalog.with_copy(summary_of(record, path / WEIGHTS, path))
-            self._publish(catalog=self._catalog)
-            return
+            return {"catalog": self._catalog}
         try:  # the run's first save: another one may have been set aside for it
-            self._catalog = state.catalog()
-            self._publish(catalog=self._catalog, deletes=self._folder.describe_deletable())
-            self._listed_run = record.run
+            self._catalog, self._listed_run = state.catalog(), record.run
+            return {"catalog": self._catalog, "deletes": self._folder.describe_deletable()}
         except OSError:
             log.exception("The saved states could not be listed")
+            return {}

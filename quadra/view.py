@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -54,11 +55,21 @@ class SaveHealth:
     """How saves go beside training."""
 
     waiting: bool = False  # whether training waits for the disk, noticeably
-    stall_median_ms: float = 0.0  # that a save held up training
-    stall_worst_ms: float = 0.0
+    stalls: tuple[float, ...] = ()  # milliseconds that the newest saves held up training
+    stall_worst_ms: float = 0.0  # of all saves of the run since it is in memory
     verified_iteration: int | None = None  # of the newest save that was read back and found whole
     verified_at: str | None = None
     free_bytes: int | None = None  # room on the disk, where it is little
+
+    @property
+    def stall_median_ms(self) -> float:
+        """Of the newest saves."""
+        return round(statistics.median(self.stalls or (0.0,)), 3)
+
+    def as_dict(self) -> dict[str, Any]:
+        """What pages and scripts are told."""
+        told = {name: value for name, value in vars(self).items() if name != "stalls"}
+        return {**told, "stall_median_ms": self.stall_median_ms}
 
 
 @dataclass(frozen=True)
