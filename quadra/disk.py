@@ -85,12 +85,17 @@ def link_or_copy(source: Path, target: Path) -> None:
     temporary = temporary_of(target)
     remove(temporary)
     try:
-        os.link(source, temporary, follow_symlinks=False)
-    except OSError as error:
-        if error.errno not in _NO_LINKS:
-            raise
-        write_file(temporary, [read_file(source)])
-    temporary.replace(target)
+        try:
+            os.link(source, temporary, follow_symlinks=False)
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            write_file(temporary, [read_file(source)])
+        temporary.replace(target)
+    except BaseException:
+        with contextlib.suppress(OSError):  # the first failure is the one to report
+            remove(temporary)
+        raise
 
 
 def read_file(path: Path) -> bytes:

@@ -138,8 +138,8 @@ class StateFolder(Places):
         _remove_folder(self.path / RUNS / run)
 
     def set_aside(self, files: Iterable[Path]) -> Path | None:
-        """Move damaged files to `set-aside/<time>/`; returns that folder, or None where none of them is there."""
-        present = [file for file in files if os.path.lexists(file)]
+        """Move damaged files of ours to `set-aside/<time>/`; returns that folder, or None where none of them is there."""
+        present = [file for file in files if file.is_relative_to(self.path) and os.path.lexists(file)]
         if not present:
             return None
         self._require_no_link(SET_ASIDE)

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quadra import metrics
-from quadra.catalog import SavedSummary, read_catalog
+from quadra.catalog import Catalog, SavedSummary, read_catalog
 from quadra.config import TrainingConfig
 from quadra.disk import (
     Piece,
@@ -208,31 +208,35 @@ class Store:
     def _make_room(self, run: str) -> None:
         """Before a run's first save here: another run's newest intact save becomes a run of its own, bad files go aside."""
         bad = [path for path in (*self._files.values(), self._metrics_paths()[1]) if os.path.lexists(path)]
-        for copy in self._present_saves():
+        catalog = read_catalog(self._folder)
+        failed = [file for file, _ in catalog.unreadable if file == self._files[WEIGHTS]]
+        for copy in self._present_saves(catalog):
             if copy.id == run:
                 break
-            if self._is_kept(copy):
-                bad = []
+            if self._is_kept(copy, catalog):
+                bad = failed
                 break
             try:
-                bad = self._set_aside_as_run(copy)
+                bad = [*failed, *self._set_aside_as_run(copy)]
                 break
             except BadFileError as error:
-                bad.append(error.path)
+                failed.append(error.path if error.path.is_relative_to(self._folder.path) else copy.file)
+        else:
+            bad += failed
         target = self._folder.set_aside(dict.fromkeys(bad))
         if target is not None:
             log.warning("Files that could not be used were set aside in %s: %s", target, ", ".join(map(str, bad)))
 
-    def _present_saves(self) -> Sequence[SavedSummary]:
+    def _present_saves(self, catalog: Catalog) -> Sequence[SavedSummary]:
         """The folder's own saves, newest first."""
-        own = [copy for copy in read_catalog(self._folder).copies if copy.folder == self._folder.path]
+        own = [copy for copy in catalog.copies if copy.folder == self._folder.path]
         return sorted(own, key=lambda copy: (not copy.is_earlier_save, copy.sequence), reverse=True)
 
-    def _is_kept(self, save: SavedSummary) -> bool:
+    def _is_kept(self, save: SavedSummary, catalog: Catalog) -> bool:
         """Whether this save stands in `runs/` already: a copy made then is complete, the present files may not be."""
         return any(
             copy.id == save.id and copy.sequence >= save.sequence and copy.folder != self._folder.path
-            for copy in read_catalog(self._folder).copies
+            for copy in catalog.copies
         )
 
     def _set_aside_as_run(self, save: SavedSummary) -> list[Path]:

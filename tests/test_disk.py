@@ -253,6 +253,14 @@ def test_a_link_that_fails_in_another_way_is_told_and_leaves_what_has_the_name(t
     assert files_of(tmp_path) == {"a": b"content", "b": b"older"}
 
 
+@pytest.mark.parametrize("operation", ["link", "replace"])
+def test_a_link_that_fails_leaves_no_temporary_name_behind(tmp_path: Path, operation: str) -> None:
+    (tmp_path / "a").write_bytes(b"content")
+    with fault(1, OSError(errno.EIO, "Input/output error"), (operation,)), pytest.raises(OSError, match="Input"):
+        link_or_copy(tmp_path / "a", tmp_path / "b")
+    assert files_of(tmp_path) == {"a": b"content"}
+
+
 # --- reading and removing
 
 

@@ -285,6 +285,14 @@ def test_of_some_files_only_those_that_are_there_are_moved(tmp_path: Path) -> No
         }
 
 
+def test_a_file_outside_the_folder_is_never_moved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    three_files(tmp_path, "mine")
+    monkeypatch.chdir(tmp_path)
+    with StateFolder(tmp_path / "state") as folder:
+        assert folder.set_aside([Path(FILES[0]), tmp_path / FILES[1]]) is None
+    assert three_of(tmp_path) == [f"mine {name}" for name in FILES]
+
+
 def test_a_damaged_file_that_is_a_link_is_moved_as_a_link(tmp_path: Path) -> None:
     (tmp_path / "mine").write_text("mine")
     path = tmp_path / "state"
