@@ -143,6 +143,7 @@ def test_the_wear_is_that_of_the_present_pace_and_names_what_lowers_it(browser: 
         wear = page.locator("#saving-wear-value")
         expect(wear).to_have_text(re.compile(r"^Writes [\d.]+ (kB|MB) a second to disk$"))
         expect(page.locator("#saving-advice")).to_have_text("; a longer --save-every lowers it.")
+        expect(page.locator("#saving-advice")).to_be_visible()
         page.wait_for_function("""async () => {
             const status = await (await fetch("api/status")).json();
             const expected = status.last_save.size * status.iterations_per_second / status.save_every;
