@@ -21,6 +21,7 @@ from quadra.continuation import complete, revive, text_for
 from quadra.engine import Engine, StepResult
 from quadra.errors import (
     BadFileError,
+    FolderChangedError,
     FolderError,
     InaccessibleFileError,
     LoadError,
@@ -65,6 +66,7 @@ class TrainingState:
         self._chosen = 0
         self._ended: Ended = "cut off"
         self._saved_iteration = 0
+        self.newest_receipt: Receipt | None = None  # of the newest save of this run since it is in memory
         self._files_agree = True  # whether the newest save was one of all three files
         self._store.forget()
 
@@ -120,6 +122,11 @@ class TrainingState:
     def is_unsaved(self) -> bool:
         """Whether the three files on disk are not, or not all, those of this iteration."""
         return self._engine is not None and (self.unsaved_iterations > 0 or not self._files_agree)
+
+    @property
+    def save_seconds(self) -> float:
+        """How long the newest save took."""
+        return self._saver.seconds
 
     @property
     def is_saving(self) -> bool:
@@ -223,7 +230,12 @@ class TrainingState:
         self._saver.wait()
 
     def _finish_save(self) -> Receipt:
-        receipt = self._saver.result()
+        try:
+            receipt = self._saver.result()
+        except FolderChangedError:
+            self._saved_iteration = 0  # what was saved stood in the folder that is not ours any more
+            raise
+        self.newest_receipt = receipt
         record = receipt.record
         self._chosen, self._ended = record.chosen, record.ended
         self._saved_iteration = record.iteration_count
@@ -360,7 +372,8 @@ class TrainingState:
         try:
             target = self.folder.set_aside(error.path for error in state.damaged)
             told = () if target is None else (f"The damaged files were set aside in {target}.",)
-            if source.folder == self.folder.path and (source.file.name == WEIGHTS or not self._has_weights()):
+            own = source.folder == self.folder.path and source.id == state.record.run  # not of the earlier generation
+            if own and (source.file.name == WEIGHTS or not self._has_weights()):
                 self._store.adopt(state)
             self._chosen = self._next_choice()
             self.save()

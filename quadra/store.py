@@ -46,6 +46,7 @@ log = logging.getLogger("quadra")
 
 _NOT_KNOWN = (-1,)
 MOST_TAIL = 512  # rows that the metrics file may lack before it is extended
+_VERIFY_EVERY = 32  # saves; one of them is read back
 _RING_BYTES = 1 << 30  # that earlier saves may take together; two are kept whatever their size
 _FEWEST_KEPT = 2
 
@@ -69,7 +70,8 @@ class Receipt:
     size: int  # bytes of the weights file
     written: int  # bytes in all
     free: int  # bytes on the disk before the save
-    full: bool  # whether all three files agree, and the weights file was read back and its checksum fitted
+    full: bool  # whether all three files agree
+    verified: bool = False  # whether the weights file was read back, and its checksum fitted
 
 
 class Store:
@@ -118,9 +120,10 @@ class Store:
         self._run = self._room_for = run
         if is_first:
             self._drop_other_saves(run)
-        if full:
+        verified = full or record.sequence % _VERIFY_EVERY == 0
+        if verified:
             verify(read_file(self._files[WEIGHTS]), self._files[WEIGHTS])
-        return Receipt(record, size, size + written, free, full)
+        return Receipt(record, size, size + written, free, full, verified)
 
     def _tail_of(self, save: Save) -> int:
         """Rows that are not in both metrics files yet."""
@@ -211,13 +214,11 @@ class Store:
         catalog = read_catalog(self._folder)
         failed = [file for file, _ in catalog.unreadable if file == self._files[WEIGHTS]]
         for copy in self._present_saves(catalog):
-            if copy.id == run:
-                break
             if self._is_kept(copy, catalog):
                 bad = failed
                 break
             try:
-                bad = [*failed, *self._set_aside_as_run(copy)]
+                bad = [*failed, *self._keep(copy, copy.id == run)]
                 break
             except BadFileError as error:
                 failed.append(error.path if error.path.is_relative_to(self._folder.path) else copy.file)
@@ -239,7 +240,7 @@ class Store:
             for copy in catalog.copies
         )
 
-    def _set_aside_as_run(self, save: SavedSummary) -> list[Path]:
+    def _keep(self, save: SavedSummary, of_this_run: bool) -> list[Path]:
         """Keep a save of another run as three complete files; returns what was found bad on the way."""
         try:
             state = read_save(save.file, self._folder.path)
@@ -247,6 +248,8 @@ class Store:
             names = [name for name in FILES if is_plain_file(self._files[name])]
             self._folder.add_run(save.id, {name: [read_file(self._files[name])] for name in names})
             return []
+        if of_this_run:  # what is in memory follows it
+            return [error.path for error in state.damaged]
         pieces, _ = metrics.encode(state.record.run, state.rows)
         weights, system = [read_file(save.file)], system_file(state.record, state.config, state.engine)
         self._folder.add_run(save.id, {METRICS: pieces, SYSTEM: system, WEIGHTS: weights})

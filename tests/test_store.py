@@ -306,6 +306,21 @@ def test_files_of_which_nothing_can_be_read_are_set_aside_and_never_overwritten(
     assert_same_state(read(tmp_path), other)
 
 
+@pytest.mark.parametrize("name", [None, METRICS, f"{SAVES}/{HISTORY}", SYSTEM])
+def test_a_first_look_at_a_folder_of_the_same_run_sets_bad_files_aside_and_nothing_else(
+    tmp_path: Path, saves: list[SavedState], name: str | None
+) -> None:
+    commit(tmp_path, *saves[:3])
+    if name is not None:
+        (tmp_path / name).write_bytes(b"rubbish")
+    with StateFolder(tmp_path) as held:
+        Store(held).commit(save_of(saves[3]))
+    assert_same_state(read(tmp_path), saves[3])
+    aside = [files_of(place) for place in sorted((tmp_path / SET_ASIDE).glob("*"))]
+    assert aside == ([] if name is None else [{Path(name).name: b"rubbish"}])
+    assert Places(tmp_path).run_folders() == []
+
+
 def test_a_folder_of_the_earlier_generation_is_kept_as_it_is(tmp_path: Path, other: SavedState) -> None:
     original = files_of(write_earlier(tmp_path))
     with StateFolder(tmp_path) as held:
