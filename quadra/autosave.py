@@ -48,13 +48,13 @@ class AutoSave:
         self._publish, self._tell, self._wake = publish, tell, wake
         self._due_at: float | None = None  # when the save that is due came due
         self._began_at = 0.0  # when the save that is under way began
-        self._took = 0.0  # seconds that the newest save took
         self._catalog: Catalog | None = None
         self.forget()
 
     def forget(self) -> None:
         """Another run (or none) is in memory."""
         self._due_at = None
+        self._durable = 0  # iterations of the newest save
         self._owes = False  # whether the last save that was asked for at a rest of training failed
         self._owed_end: Ended | None = None
         self._trouble: SaveTrouble | None = None
@@ -106,14 +106,12 @@ class AutoSave:
         try:
             state.wait_for_save()
             self.collect(state)
-            self._began_at = time.perf_counter()
             receipt = state.save(ended)
         except SaveError as error:
             self._owes, self._owed_end = True, ended
             self._fail(state, error)
             return None
         self._owes = False
-        self._took = time.perf_counter() - self._began_at
         return self._succeeded(state, receipt)
 
     def patience(self, state: TrainingState) -> float | None:
@@ -149,7 +147,7 @@ class AutoSave:
         assert self._due_at is not None, "a save is due"
         self._began_at = time.perf_counter()
         try:
-            state.begin_save().add_done_callback(lambda _: self._ended())
+            state.begin_save().add_done_callback(lambda _: self._wake())
         except SaveError as error:
             self._fail(state, error)
         stall = (time.perf_counter() - self._due_at) * 1000.0
@@ -157,20 +155,26 @@ class AutoSave:
         self._worst = max(self._worst, stall)
         self._due_at = None
 
-    def _ended(self) -> None:
-        """On the saver's thread: a save has ended."""
-        self._took = time.perf_counter() - self._began_at
-        self._wake()
+    def show_newest(self, state: TrainingState) -> None:
+        """Show the save that made the run in memory the present one, where there was one."""
+        self._durable = state.iteration_count - state.unsaved_iterations
+        if state.newest_receipt is not None:
+            self._show(state, state.newest_receipt)
 
     def _succeeded(self, state: TrainingState, receipt: Receipt) -> SaveOutcome:
+        self._durable = receipt.record.iteration_count
+        outcome = self._show(state, receipt)
+        self._tell("saved", **vars(outcome))
+        return outcome
+
+    def _show(self, state: TrainingState, receipt: Receipt) -> SaveOutcome:
         record = receipt.record
-        outcome = SaveOutcome(
-            record.iteration_count, record.saved_at, round(self._took * 1000.0, 3), receipt.size, receipt.written
-        )
+        took = round(state.save_seconds * 1000.0, 3)
+        outcome = SaveOutcome(record.iteration_count, record.saved_at, took, receipt.size, receipt.written)
         low = receipt.free < max(_LITTLE_SPACE, _SAVES_WORTH * receipt.written)
         if low and self._health.free_bytes is None:
             self._tell("message", text=f"Only {receipt.free / 1e6:.0f} MB are free on the disk.", type="warning")
-        verified = record if receipt.full else None
+        verified = record if receipt.verified else None
         self._trouble = None
         self._health = SaveHealth(
             stalls=tuple(self._stalls),
@@ -180,11 +184,10 @@ class AutoSave:
             free_bytes=receipt.free if low else None,
         )
         self._publish(last_save=outcome, trouble=None, saves=self._health, **self._listed(state, record))
-        self._tell("saved", **vars(outcome))
         return outcome
 
     def _fail(self, state: TrainingState, error: SaveError) -> None:
-        since = self._trouble.since if self._trouble else state.iteration_count - state.unsaved_iterations
+        since = self._trouble.since if self._trouble else self._durable
         self._trouble = SaveTrouble(state.iteration_count, str(error), since, error.code)
         self._health = replace(self._health, waiting=False)
         self._publish(trouble=self._trouble, saves=self._health)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -23,6 +24,7 @@ class Saver:
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1, "saver")
         self._save: Future[Receipt] | None = None
+        self.seconds = 0.0  # that the newest save took
 
     @property
     def is_busy(self) -> bool:
@@ -42,8 +44,14 @@ class Saver:
     def begin(self, commit: Callable[[], Receipt]) -> Future[Receipt]:
         """Have a save written. Raises SaveTimeoutError while the last one is still being written."""
         self.require_idle()
-        self._save = self._thread.submit(commit)
+        self._save = self._thread.submit(self._timed, commit)
         return self._save
+
+    def _timed(self, commit: Callable[[], Receipt]) -> Receipt:
+        started = time.perf_counter()
+        receipt = commit()
+        self.seconds = time.perf_counter() - started
+        return receipt
 
     def wait(self) -> None:
         """Until no save is being written. Raises SaveTimeoutError when that takes too long; the save stays under way."""

@@ -359,6 +359,7 @@ class Worker:
             trouble=None,
             saves=SaveHealth(),
         )
+        self._saves.show_newest(state)
 
     def _publish(self, **changes: Any) -> None:
         """Replace the view after a command or a save."""
