@@ -20,7 +20,8 @@ class LoadReport:
     gave_up: tuple[str, ...]  # why each state that was tried before could not be loaded
     newer: SavedSummary | None  # a newer save of another run, which was cut off
     asked: SavedSummary  # the state that should have been loaded
-    fell_back: bool  # whether another one was
+    fell_back: bool  # whether another one was, or an earlier save because the newest one could not even be listed
+    reached: int  # iterations that the run is known to have reached
     saved_first: Record | None  # of the run that was in memory, where it had unsaved iterations
 
     def remarks(self) -> list[str]:
@@ -28,8 +29,8 @@ class LoadReport:
         told = [*self.gave_up, *self.warnings]
         if self.fell_back:
             told.append(f"Went back to the newest intact saved state: {self.record.iteration_count} iterations.")
-            lost = self.asked.iteration_count - self.record.iteration_count
-            if self.asked.id == self.record.run and lost > 0:
+            lost = self.reached - self.record.iteration_count
+            if lost > 0:
                 told.append(f"That gave up {lost} iterations.")
         if self.newer is not None:
             told.append(

@@ -279,7 +279,12 @@ class TrainingState:
             gave_up = tuple(self._give_up(file, error, candidate) for file, error in dict(failures).items())
             warnings += self._keep_as_loaded(candidate, state)
             newer = catalog.without([file for file, _ in failures]).newer_than(candidate)
-            return LoadReport(state.record, warnings, gave_up, newer, asked, candidate is not first, saved_first)
+            unlisted = source is None and any(file == self.folder.path / WEIGHTS for file, _ in catalog.unreadable)
+            fell_back = candidate is not first or candidate.is_earlier_save or unlisted
+            reached = max(
+                asked.iteration_count if asked.id == candidate.id else 0, *(log.rows for log in state.logs.values()), 0
+            )
+            return LoadReport(state.record, warnings, gave_up, newer, asked, fell_back, reached, saved_first)
         self._store.forget()
         raise LoadError(" ".join(reason_of(file, error) for file, error in dict(failures).items()))
 
@@ -365,7 +370,7 @@ class TrainingState:
                 target = self.folder.set_aside([file])
         except (OSError, FolderError) as failure:
             return f"{reason_of(file, error)} Its files could not be set aside: {failure}"
-        return f"{reason_of(file, error)} Its files were set aside in {target}."
+        return reason_of(file, error) + (f" Its files were set aside in {target}." if target else "")
 
     def _keep_as_loaded(self, source: SavedSummary, state: SavedState) -> tuple[str, ...]:
         """Make the loaded run the present one on disk, as the one chosen last; a failure is a warning only."""

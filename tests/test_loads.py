@@ -45,7 +45,8 @@ def test_of_nothing_there_is_nothing_to_try() -> None:
 
 def report(loaded: SavedSummary, **changes: Any) -> LoadReport:
     kept = record(loaded.id, sequence=loaded.sequence, iteration_count=loaded.iteration_count)
-    plain = LoadReport(kept, (), (), None, PRESENT, fell_back=loaded is not PRESENT, saved_first=None)
+    reached = PRESENT.iteration_count if loaded.id == PRESENT.id else 0
+    plain = LoadReport(kept, (), (), None, PRESENT, fell_back=loaded is not PRESENT, reached=reached, saved_first=None)
     return replace(plain, **changes)
 
 
