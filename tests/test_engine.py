@@ -494,7 +494,7 @@ def undone(state: dict[str, Any]) -> dict[str, Any]:
 
 def poison_weight(engine: Engine, value: float, network: str, name: str) -> None:
     state = engine.state_dict()
-    state[network][name].view(-1)[0] = value
+    state[network][name][(0,) * state[network][name].ndim] = value
     engine.load_state_dict(state)
 
 
