@@ -11,7 +11,7 @@ from torch import Tensor
 
 from quadra.adam import AdamRule
 from quadra.backward import learn
-from quadra.compiling import Integers
+from quadra.compiling import Floats, Integers
 from quadra.config import TrainingConfig
 from quadra.fieldstep import describe, measure, recognize, remember_and_regulate, stimulate, sum_if_finite
 from quadra.forward import HIDDEN, TRACE, act, evaluate
@@ -30,10 +30,9 @@ class _Batch:
         self.moments = np.zeros((2, size))
         self.layout = layout.copy()
         self.layout[:, TRACE] *= size
-        membranes, spikes = np.zeros(trace, np.float32), np.zeros(trace, np.int32)
-        counts = np.zeros((3, size, 2, config.time_steps), np.int32)
-        self.inputs = (self.shown.numpy(), self.scale, self.moments)
-        self.trace = (membranes, spikes, counts)
+        self.membranes, self.spikes = np.zeros(trace, np.float32), np.zeros(trace, np.int32)
+        self.counts = np.zeros((3, size, 2, config.time_steps), np.int32)
+        self.inputs: Floats = self.shown.numpy()
 
 
 class CompiledTrainer:
@@ -46,7 +45,7 @@ class CompiledTrainer:
         self._single = _Batch(config, layout, 1)
         self.vectors = self._samples.shown[0]
         self._parameters = run.parameters.flat.numpy()
-        self._moments = run.first_moments.flat.numpy(), run.second_moments.flat.numpy()
+        self._firsts, self._seconds = run.first_moments.flat.numpy(), run.second_moments.flat.numpy()
         self._field, self._memories = run.field.numpy(), run.syntropy_fields.numpy()
         self._centroids, self._wins = run.centroids.numpy(), run.wins.numpy()
         self._fields = run.flat[3 * run.parameters.flat.numel() :].numpy()  # field, syntropy fields and centroids
@@ -57,7 +56,8 @@ class CompiledTrainer:
 
     def show(self) -> None:
         """The vectors have been filled: prepare what the epochs need of them."""
-        describe(*self._samples.inputs, self._config.set_point, self._config.high_variance)
+        samples = self._samples
+        describe(samples.inputs, samples.scale, samples.moments, self._config.set_point, self._config.high_variance)
 
     def mean(self) -> float:
         """Of the core field, which is the last of the vectors."""
@@ -66,7 +66,18 @@ class CompiledTrainer:
     def evaluate(self) -> tuple[list[list[float]], list[list[float]]]:
         """Means and losses of all vectors under all actions, each (actions, vectors)."""
         samples = self._samples
-        evaluate(samples.layout, self._parameters, *samples.inputs, *samples.trace, self._model, self._found)
+        evaluate(
+            samples.layout,
+            self._parameters,
+            samples.inputs,
+            samples.scale,
+            samples.moments,
+            samples.membranes,
+            samples.spikes,
+            samples.counts,
+            self._model,
+            self._found,
+        )
         means, losses = self._found.tolist()
         return means, losses
 
@@ -74,22 +85,34 @@ class CompiledTrainer:
         """One Adam step on the mean loss of the chosen actions; whether parameters and moments are finite."""
         samples = self._samples
         broken = learn(
-            samples.layout, self._parameters, *self._moments, np.array(rule, np.float32),
-            *samples.inputs, *samples.trace, self._model, self._found, np.array(chosen),
+            samples.layout, self._parameters, self._firsts, self._seconds, np.array(rule, np.float32),
+            samples.inputs, samples.scale, samples.moments, samples.membranes, samples.spikes, samples.counts, self._model, self._found, np.array(chosen),
         )  # fmt: skip
         return math.isfinite(broken)
 
     def stimulate(self, x: Tensor) -> float:
         """g = 0.9 * field + 0.1 * x is kept for `move`; returns its mean."""
         single, config = self._single, self._config
-        stimulate(single.inputs[0][0, 0], self._field, x.numpy(), config.field_decay)
-        describe(*single.inputs, config.set_point, config.high_variance)
+        stimulate(single.inputs[0, 0], self._field, x.numpy(), config.field_decay)
+        describe(single.inputs, single.scale, single.moments, config.set_point, config.high_variance)
         return float(single.moments[0, 0])
 
     def move(self, action: int) -> None:
         """field = clip(action(g), -1, 1); only the network of this action is evaluated."""
         single = self._single
-        act(action, single.layout, self._parameters, *single.inputs, *single.trace, self._model, self._field)
+        act(
+            action,
+            single.layout,
+            self._parameters,
+            single.inputs,
+            single.scale,
+            single.moments,
+            single.membranes,
+            single.spikes,
+            single.counts,
+            self._model,
+            self._field,
+        )
 
     def remember(self) -> None:
         """The syntropy fields follow the field and are regulated."""

@@ -22,6 +22,7 @@ REGROUP = {"reassoc", "contract"}  # sums may be regrouped into vectors; NaN and
 _FINGERPRINT = crc32(
     b"".join(path.read_bytes() for path in (Path(__file__).with_name(name) for name in ("forward.py", "backward.py")))
 )
+_jit: Any = njit  # its declared types do not know a signature and options together
 ZERO, ONE, TWO = np.float32(0.0), np.float32(1.0), np.float32(2.0)
 
 
@@ -32,8 +33,8 @@ def compiled(*signature: str) -> Callable[[Kernel], Kernel]:
         function.__qualname__ += f"_{_FINGERPRINT}"
         options: dict[str, Any] = {"nogil": True, "fastmath": REGROUP, "error_model": "numpy"}
         try:
-            return njit(*signature, cache=True, **options)(function)  # type: ignore[no-any-return]
+            return _jit(*signature, cache=True, **options)(function)  # type: ignore[no-any-return]
         except (RuntimeError, OSError):  # no folder that can be written: compile anew in every process
-            return njit(*signature, **options)(function)  # type: ignore[no-any-return]
+            return _jit(*signature, **options)(function)  # type: ignore[no-any-return]
 
     return compile_it

@@ -114,7 +114,7 @@ def list_spikes(u: Floats, threshold: float, rows: Rows) -> int:
 
 @compiled()
 def fill_membranes(
-    u: Floats, flat: Floats, bias: int, weight: int, stride: int, spikes: Rows, counts: Integers, model: Floats,
+    u: Floats, flat: Floats, bias: int, weight: int, stride: int, spikes: Rows, counts: Rows, model: Floats,
 ) -> None:  # fmt: skip
     """Membranes (T, width) of a layer driven by the listed spikes: each adds its row of weights, a silent neuron none."""
     width = u.shape[1]
