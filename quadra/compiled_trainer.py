@@ -86,7 +86,8 @@ class CompiledTrainer:
         samples = self._samples
         broken = learn(
             samples.layout, self._parameters, self._firsts, self._seconds, np.array(rule, np.float32),
-            samples.inputs, samples.scale, samples.moments, samples.membranes, samples.spikes, samples.counts, self._model, self._found, np.array(chosen),
+            samples.inputs, samples.scale, samples.moments, samples.membranes, samples.spikes, samples.counts,
+            self._model, self._found, np.array(chosen),
         )  # fmt: skip
         return math.isfinite(broken)
 

@@ -109,6 +109,11 @@ class Engine:
         """The core field, shape (n,)."""
         return self._run.field
 
+    @property
+    def parameter_bytes(self) -> int:
+        """Bytes of the networks' weights and biases, padding included."""
+        return self._run.parameters.flat.numel() * self._run.parameters.flat.element_size()
+
     def step(self) -> StepResult:
         """Train one iteration; a void one is undone, counts a strike and is followed by the next line.
 

@@ -1,0 +1,90 @@
+"""How many times faster an iteration is than the plain one, by field size and by number of samples."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from benchmarks.measuring import interleaved, medians, milliseconds, say
+from benchmarks.plain import PlainEngine
+from quadra.config import TrainingConfig
+from quadra.engine import Engine
+from quadra.text import Corpus
+from quadra.torch_trainer import TorchTrainer
+
+SIZES = (100, 1_000, 10_000, 100_000)
+WARM_UP = {100: 300, 1_000: 50, 10_000: 5, 100_000: 2}  # iterations: untrained networks hardly spike and are too fast
+
+
+def run(quick: bool) -> dict[str, Any]:
+    """Ratios at every size; the other packages at 100 cells only, as each takes seconds an iteration on larger fields."""
+    torch.set_num_threads(1)
+    sizes = SIZES[:2] if quick else SIZES
+    rounds, seconds = (3, 0.5) if quick else (7, 1.5)
+    by_size = {str(n): _ratios(n, rounds if n < 100_000 else min(rounds, 3), seconds) for n in sizes}
+    return {"field_size": by_size, "samples": _by_samples(quick), "profile": _profile(quick)}
+
+
+def _ratios(n: int, rounds: int, seconds: float) -> dict[str, Any]:
+    say(f" {n:,} cells")
+    config = TrainingConfig(field_size=n, seed=0, threads=1)
+    ways: dict[str, Callable[[], object]] = {
+        "plain snnTorch": PlainEngine(config, Corpus()).step,
+        "QuadraMatrix": _warm(Engine(config, Corpus()), n),
+        "QuadraMatrix in torch": _warm(Engine(config, Corpus(), TorchTrainer), n),
+    }
+    if n == SIZES[0]:
+        ways.update(_rivals(config))
+    return medians(interleaved(ways, rounds, seconds), "plain snnTorch")
+
+
+def _rivals(config: TrainingConfig) -> dict[str, Callable[[], object]]:
+    from benchmarks import rivals
+
+    installed = {name: kind for name, (package, kind) in rivals.RIVALS.items() if importlib.util.find_spec(package)}
+    return {name: rivals.BatchedEngine(config, Corpus(), kind).step for name, kind in installed.items()}
+
+
+def _warm(engine: Engine, n: int) -> Callable[[], object]:
+    for _ in range(WARM_UP[n]):
+        engine.step()
+    return engine.step
+
+
+def _by_samples(quick: bool) -> dict[str, float]:
+    """Milliseconds of an iteration at 100 cells with so many synthetic samples."""
+    found = {}
+    for count in (1, 10, 30, 100):
+        engine = Engine(TrainingConfig(seed=0, threads=1, synthetic_samples=count), Corpus())
+        found[str(count + 2)] = milliseconds(_warm(engine, 100), 0.3 if quick else 1.5)
+        say(f" {count + 2} samples: {found[str(count + 2)]:.2f} ms")
+    return found
+
+
+PARTS = ("evaluate", "_choose", "learn", "show", "stimulate", "move", "remember", "recognize", "keep", "features")
+
+
+def _profile(quick: bool) -> dict[str, dict[str, float]]:
+    """Microseconds of an iteration spent in each part; the profiler's own cost is in them."""
+    import cProfile
+    import pstats
+
+    found = {}
+    for n in SIZES[:2] if quick else SIZES:
+        engine = Engine(TrainingConfig(field_size=n, seed=0, threads=1), Corpus())
+        step, count = _warm(engine, n), max(3, 50_000 // n)
+        profile = cProfile.Profile()
+        profile.enable()
+        for _ in range(count):
+            step()
+        profile.disable()
+        parts: dict[str, float] = {}
+        for (path, _, name), (_, _, _, cumulative, _) in pstats.Stats(profile).stats.items():  # type: ignore[attr-defined]
+            room = path.rsplit("/", 1)[-1]
+            if room in ("compiled_trainer.py", "engine.py", "memory.py", "text.py") and name in (*PARTS, "step"):
+                parts[name] = parts.get(name, 0.0) + cumulative / count * 1e6
+        found[str(n)] = parts
+    return found
