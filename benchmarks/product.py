@@ -33,7 +33,7 @@ import socketio
 
 client = socketio.Client()
 client.on("metrics_update", lambda update: None)
-client.connect(sys.argv[1])
+client.connect(sys.argv[1], transports=["websocket"])
 client.wait()
 """
 
@@ -64,6 +64,8 @@ def _served(seconds: float) -> float:
             before, started = server.status()["iteration_count"], time.perf_counter()
             time.sleep(seconds)
             after, ended = server.status()["iteration_count"], time.perf_counter()
+            if watcher.poll() is not None:
+                raise RuntimeError("the client that was to watch has ended")
         finally:
             watcher.terminate()
             watcher.wait()
