@@ -40,7 +40,7 @@ client.wait()
 
 def run(quick: bool) -> dict[str, Any]:
     """Bare and served take turns; the share is the median of the rounds'."""
-    rounds, seconds = (2, 4.0) if quick else (5, 10.0)
+    rounds, seconds = (2, 4.0) if quick else (7, 5.0)
     pairs = []
     for _ in range(rounds):
         bare, served = in_process(BARE, seconds), _served(seconds)

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.measuring import interleaved, medians, milliseconds, say
+from benchmarks.measuring import in_process, interleaved, medians, milliseconds, say
 from benchmarks.plain import PlainEngine
 from quadra.config import TrainingConfig
 from quadra.engine import Engine
@@ -23,9 +23,14 @@ def run(quick: bool) -> dict[str, Any]:
     """Ratios at every size; the other packages at 100 cells only, as each takes seconds an iteration on larger fields."""
     torch.set_num_threads(1)
     sizes = SIZES[:2] if quick else SIZES
-    rounds, seconds = (3, 0.5) if quick else (7, 1.5)
+    rounds, seconds = (3, 0.5) if quick else (5, 1.0)
     by_size = {str(n): _ratios(n, rounds if n < 100_000 else min(rounds, 3), seconds) for n in sizes}
-    return {"field_size": by_size, "samples": _by_samples(quick), "profile": _profile(quick)}
+    return {
+        "field_size": by_size,
+        "samples": _by_samples(quick),
+        "threads": _by_threads(quick),
+        "profile": _profile(quick),
+    }
 
 
 def _ratios(n: int, rounds: int, seconds: float) -> dict[str, Any]:
@@ -61,6 +66,41 @@ def _by_samples(quick: bool) -> dict[str, float]:
         engine = Engine(TrainingConfig(seed=0, threads=1, synthetic_samples=count), Corpus())
         found[str(count + 2)] = milliseconds(_warm(engine, 100), 0.3 if quick else 1.5)
         say(f" {count + 2} samples: {found[str(count + 2)]:.2f} ms")
+    return found
+
+
+THREADS_CODE = """
+import json, sys, time
+from quadra.config import TrainingConfig
+from quadra.engine import Engine, fastest_trainer
+from quadra.text import Corpus
+from quadra.torch_trainer import TorchTrainer
+
+n, threads, seconds, way = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]), sys.argv[4]
+config = TrainingConfig(field_size=n, seed=0, threads=threads)
+engine = Engine(config, Corpus(), TorchTrainer if way == "torch" else fastest_trainer(config))
+for _ in range(3):
+    engine.step()
+started, count = time.perf_counter(), 0
+while time.perf_counter() - started < seconds:
+    engine.step()
+    count += 1
+print(json.dumps((time.perf_counter() - started) / count * 1000.0))
+"""
+
+
+def _by_threads(quick: bool) -> dict[str, dict[str, float]]:
+    """Milliseconds of an iteration with one and two threads, compiled and in torch."""
+    found: dict[str, dict[str, float]] = {}
+    for n in SIZES[:2] if quick else SIZES:
+        found[str(n)] = {
+            f"{way}, {threads} threads": in_process(
+                THREADS_CODE, n, threads, 1.0 if quick else 4.0, way, threads=threads
+            )
+            for way in ("compiled", "torch")
+            for threads in (1, 2)
+        }
+        say(f" {n:,} cells: " + ", ".join(f"{name} {value:.2f} ms" for name, value in found[str(n)].items()))
     return found
 
 

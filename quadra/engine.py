@@ -52,18 +52,37 @@ class StepResult:
 class Trainer(Protocol):
     """The mathematics between two choices; on the CPU compiled, on a GPU in torch."""
 
-    vectors: Tensor  # (12, n), to be filled before `show`
+    vectors: Tensor  # the samples (12, n), to be filled before `show`
 
-    def show(self) -> None: ...
-    def mean(self) -> float: ...
-    def evaluate(self) -> tuple[list[list[float]], list[list[float]]]: ...
-    def learn(self, chosen: list[int], rule: AdamRule) -> bool: ...
-    def stimulate(self, x: Tensor) -> float: ...
-    def move(self, action: int) -> None: ...
-    def remember(self) -> None: ...
-    def recognize(self) -> int: ...
-    def variance_and_mean(self) -> tuple[float, float]: ...
-    def fields_are_finite(self) -> bool: ...
+    def show(self) -> None:
+        """Prepare what the epochs need of the samples."""
+
+    def mean(self) -> float:
+        """Of the core field."""
+
+    def evaluate(self) -> tuple[list[list[float]], list[list[float]]]:
+        """Means and losses of all samples under all actions, each (actions, samples)."""
+
+    def learn(self, chosen: list[int], rule: AdamRule) -> bool:
+        """One Adam step on the mean loss of the chosen actions; False where a number was found that is not finite."""
+
+    def stimulate(self, x: Tensor) -> float:
+        """Keep g = 0.9 * field + 0.1 * x for `move`; returns its mean."""
+
+    def move(self, action: int) -> None:
+        """field = clip(action(g), -1, 1)."""
+
+    def remember(self) -> None:
+        """The syntropy fields follow the field and are regulated."""
+
+    def recognize(self) -> int:
+        """The field's pattern."""
+
+    def variance_and_mean(self) -> tuple[float, float]:
+        """Of the core field."""
+
+    def fields_are_finite(self) -> bool:
+        """Whether every number is that `learn` did not look at."""
 
 
 TrainerClass = Callable[[TrainingConfig, RunTensors], Trainer]
