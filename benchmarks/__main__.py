@@ -29,7 +29,7 @@ def main() -> None:
     options = parser.parse_args()
     unknown = set(options.topics) - set(TOPICS)
     if unknown:
-        parser.error(f"no such topic: {', '.join(sorted(unknown))}")
+        parser.error(f"no such topic: {', '.join(sorted(unknown))}; there are {', '.join(TOPICS)}")
     os.environ.update(ONE_THREAD)  # before any library reads it
     results = {}
     for topic in options.topics or TOPICS:
