@@ -89,7 +89,7 @@ class PlainEngine:
             result = self.act(ACTIONS[action], sample)
             loss = result.var() + (result.mean() - 0.5).abs()
             reward = reward_of(loss.item())
-            next_state = state_key(float(result.mean()))
+            next_state = state_key(result.mean().item())
             self.table.update(state, action, reward, next_state)
             losses.append(loss)
             total += reward
