@@ -1,1 +1,1 @@
-"""Benchmarks: ratios measured in one run, as medians of interleaved rounds. `python -m benchmarks`."""
+"""Every figure of docs/performance.md: `python -m benchmarks`."""

@@ -1,47 +1,44 @@
-"""How many times faster a step is than the plain iteration of the same mathematics: `python -m benchmarks`."""
+"""`python -m benchmarks [TOPIC ...] [--quick] [--json FILE]`: measure, show progress, print the results as JSON."""
 
 from __future__ import annotations
 
 import argparse
-import statistics
-import sys
-import time
-from collections.abc import Callable
+import importlib
+import json
+import os
+from pathlib import Path
 
-import torch
+from benchmarks.measuring import ONE_THREAD, say
 
-from benchmarks.plain import PlainEngine
-from quadra.config import TrainingConfig
-from quadra.engine import Engine
-from quadra.text import Corpus
-
-
-def milliseconds(step: Callable[[], object], times: int) -> float:
-    """Milliseconds of one step, over several in a row."""
-    started = time.perf_counter()
-    for _ in range(times):
-        step()
-    return (time.perf_counter() - started) / times * 1000.0
+TOPICS = {  # name: what it measures; each is a module of this package with run(quick) -> results
+    "speed": "an iteration against the plain one, and against other packages where they are installed",
+    "endurance": "whether it stays as fast over 100,000 iterations, and as small",
+    "memory": "peak memory at 100,000 cells, in parameters' bytes",
+    "product": "the whole server with a client watching, against the bare step",
+    "tricks": "what each trick of the compiled step saves",
+    "start": "from the command to the page",
+}
 
 
 def main() -> None:
-    """Interleaved rounds on one thread; prints each round and the medians."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--field-size", type=int, default=100)
-    parser.add_argument("--rounds", type=int, default=5)
+    """Run the topics that were asked for, or all."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("topics", nargs="*", metavar="TOPIC", help=", ".join(TOPICS) + " (default: all)")
+    parser.add_argument("--quick", action="store_true", help="about a minute for all, with rougher figures")
+    parser.add_argument("--json", metavar="FILE", help="write the results to a file too")
     options = parser.parse_args()
-    torch.set_num_threads(1)
-    config = TrainingConfig(field_size=options.field_size, seed=0, threads=1)
-    plain, engine = PlainEngine(config, Corpus()), Engine(config, Corpus())
-    milliseconds(plain.step, 2)
-    milliseconds(engine.step, 20)
-    rounds = []
-    for number in range(options.rounds):
-        slow, fast = milliseconds(plain.step, 3), milliseconds(engine.step, 60)
-        rounds.append((slow / fast, slow, fast))
-        sys.stdout.write(f"round {number + 1}: plain {slow:.1f} ms, engine {fast:.2f} ms, {slow / fast:.1f} times\n")
-    ratio, slow, fast = (statistics.median(column) for column in zip(*rounds, strict=True))
-    sys.stdout.write(f"median: plain {slow:.1f} ms, engine {fast:.2f} ms, {ratio:.1f} times\n")
+    unknown = set(options.topics) - set(TOPICS)
+    if unknown:
+        parser.error(f"no such topic: {', '.join(sorted(unknown))}; there are {', '.join(TOPICS)}")
+    os.environ.update(ONE_THREAD)  # before any library reads it
+    results = {}
+    for topic in options.topics or TOPICS:
+        say(f"{topic}: {TOPICS[topic]}")
+        results[topic] = importlib.import_module(f"benchmarks.{topic}").run(options.quick)
+    text = json.dumps(results, indent=2)
+    say(text)
+    if options.json:
+        Path(options.json).write_text(text + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

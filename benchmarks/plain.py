@@ -88,8 +88,8 @@ class PlainEngine:
             action = self.table.choose(state)
             result = self.act(ACTIONS[action], sample)
             loss = result.var() + (result.mean() - 0.5).abs()
-            reward = reward_of(float(loss))
-            next_state = state_key(float(result.mean()))
+            reward = reward_of(loss.item())
+            next_state = state_key(result.mean().item())
             self.table.update(state, action, reward, next_state)
             losses.append(loss)
             total += reward
@@ -101,7 +101,7 @@ class PlainEngine:
                 parameter.grad = torch.zeros_like(parameter)
         loss.backward()
         self.adam.step()
-        return float(loss), total
+        return loss.item(), total
 
     def move(self, x: Tensor) -> None:
         g = 0.9 * self.field + 0.1 * x

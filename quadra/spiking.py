@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from quadra.config import TrainingConfig
+from quadra.tensors import Place, places
 
 LAYERS = ("fc1", "fc2", "fc3")
 
@@ -154,7 +155,7 @@ class SpikingNetworks:
     def _linear_backward(self, name: str, layer: str, current: Tensor, below: Tensor) -> Tensor:
         """Gradients of one Linear layer; returns dL/ds of the spikes below, shape (T, k, neurons below)."""
         rows, spikes = current.flatten(0, 1), below.flatten(0, 1)
-        torch.mm(rows.t(), spikes, out=self._gradients[f"{name}.{layer}.weight"])
+        torch.mm(spikes.t(), rows, out=self._gradients[f"{name}.{layer}.weight"].t())
         torch.sum(rows, 0, out=self._gradients[f"{name}.{layer}.bias"])
         return torch.mm(rows, self._parameters[f"{name}.{layer}.weight"]).view_as(below)
 
@@ -181,6 +182,11 @@ def parameter_shapes(config: TrainingConfig) -> dict[str, tuple[int, ...]]:
             shapes[f"{name}.{layer}.weight"] = (outputs, inputs)
             shapes[f"{name}.{layer}.bias"] = (outputs,)
     return shapes
+
+
+def parameter_places(config: TrainingConfig) -> dict[str, Place]:
+    """Where the parameters lie in a flat buffer: the weights of a hidden neuron to all above it lie together."""
+    return places(parameter_shapes(config), transposed=("fc2.weight", "fc3.weight"))
 
 
 def draw_parameters(parameters: Mapping[str, Tensor], config: TrainingConfig, generator: torch.Generator) -> None:

@@ -34,9 +34,9 @@ from quadra.disk import (
     write_at,
     write_file,
 )
-from quadra.engine import Snapshot
 from quadra.errors import BadFileError, FolderChangedError, SaveError
 from quadra.folder import FILES, HISTORY, METRICS, RING, SAVES, SYSTEM, WEIGHTS, StateFolder
+from quadra.memory import Snapshot
 from quadra.metrics import MetricsLog
 from quadra.persistence import NotSealedError, SavedState, are_whole, read_save, system_file
 from quadra.records import Record, peek, seal, verify

@@ -1,9 +1,10 @@
-"""FlatTensors: named float32 tensors in one aligned buffer, so that one copy, sum or Adam step takes them all."""
+"""FlatTensors: named float32 tensors in one aligned buffer, so that one copy or sum takes them all."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -23,27 +24,58 @@ def require_device(name: str) -> None:
         raise ConfigurationError("device", f"{name!r} cannot be used: {reason}") from error
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where a tensor lies in a flat buffer; offset and strides count floats."""
+
+    offset: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+
+    @property
+    def size(self) -> int:
+        """Floats of the tensor."""
+        return math.prod(self.shape)
+
+    @property
+    def is_transposed(self) -> bool:
+        """Whether its columns, not its rows, lie together."""
+        return len(self.shape) == 2 and self.strides[0] == 1 and self.strides[1] == self.shape[0]
+
+    def of(self, flat: Tensor) -> Tensor:
+        """The tensor as a view of a buffer."""
+        return flat.as_strided(self.shape, self.strides, flat.storage_offset() + self.offset)
+
+
+def places(shapes: Mapping[str, tuple[int, ...]], transposed: tuple[str, ...] = ()) -> dict[str, Place]:
+    """One tensor behind the other, each aligned; matrices whose name ends as in `transposed` lie column by column."""
+    found, start = {}, 0
+    for name, shape in shapes.items():
+        strides = [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
+        if name.endswith(transposed) and transposed:
+            strides = [1, shape[0]]
+        found[name] = Place(start, shape, tuple(strides))
+        start += _padded(math.prod(shape))
+    return found
+
+
+def flat_size(table: Mapping[str, Place]) -> int:
+    """Floats that a buffer for these tensors needs, padding included."""
+    return max((place.offset + _padded(place.size) for place in table.values()), default=0)
+
+
 class FlatTensors(Mapping[str, Tensor]):
-    """Views by name into `flat`, a vector of `flat_size(shapes)` floats; the padding between them stays zero."""
+    """Views by name into `flat`, a vector of `flat_size(table)` floats; the padding between them stays zero."""
 
-    def __init__(self, shapes: Mapping[str, tuple[int, ...]], flat: Tensor) -> None:
+    def __init__(self, table: Mapping[str, Place], flat: Tensor) -> None:
         self.flat = flat
-        self._views: dict[str, Tensor] = {}
-        start = 0
-        for name, shape in shapes.items():
-            size = math.prod(shape)
-            self._views[name] = flat[start : start + size].view(shape)
-            start += _padded(size)
-
-    @staticmethod
-    def flat_size(shapes: Mapping[str, tuple[int, ...]]) -> int:
-        """Floats that a buffer for these shapes needs, padding included."""
-        return sum(_padded(math.prod(shape)) for shape in shapes.values())
+        self.table = table
+        self._views = {name: place.of(flat) for name, place in table.items()}
 
     @classmethod
-    def zeros(cls, shapes: Mapping[str, tuple[int, ...]], device: str) -> FlatTensors:
+    def zeros(cls, table: Mapping[str, Place], device: str) -> FlatTensors:
         """A buffer of its own, all zero."""
-        return cls(shapes, torch.zeros(cls.flat_size(shapes), device=device))
+        return cls(table, torch.zeros(flat_size(table), device=device))
 
     def __getitem__(self, name: str) -> Tensor:
         return self._views[name]

@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from quadra.archive import lay_out
 from quadra.config import TrainingConfig
 from quadra.disk import Piece
-from quadra.engine import Snapshot
 from quadra.errors import DamagedFileError
 from quadra.folder import WEIGHTS
+from quadra.memory import Snapshot
 from quadra.records import FORMAT_VERSION
 
 TAIL = "history_tail"  # entry for the history's rows that the metrics file does not hold yet
@@ -38,7 +38,9 @@ class WeightsEncoder:
 
     def __init__(self, config: TrainingConfig, snapshot: Snapshot) -> None:
         floats, wins = len(snapshot.flat), config.patterns
-        tensors = _nested({name: _View("0", floats, *place) for name, place in snapshot.places.items()})
+        tensors = _nested(
+            {name: _View("0", floats, p.offset, p.shape, p.strides) for name, p in snapshot.table.items()}
+        )
         tensors["optimizer"]["step"] = _View("1", wins + 1, wins, (), ())
         tensors["wins"] = _View("1", wins + 1, 0, (wins,), (1,))
         constants = {"configuration": config.as_dict(), "format_version": FORMAT_VERSION}
@@ -47,9 +49,9 @@ class WeightsEncoder:
     def encode(self, snapshot: Snapshot, tail: NDArray[np.float32]) -> list[Piece]:
         """The pieces of the archive, not sealed yet. `tail`: shape (rows, 4)."""
         rest = dict(snapshot.rest)
-        numbers = np.array([*rest.pop("wins"), rest.pop("step")], np.int64)
+        numbers = np.array([*rest.pop("wins").tolist(), rest.pop("optimizer_step")], np.int64)
         generators = dict(rest.pop("generators"))
-        samples: NDArray[np.uint8] = generators["samples"]
+        samples: NDArray[np.uint8] = generators["samples"].numpy()
         generators["samples"] = _View("2", len(samples), 0, samples.shape, (1,))
         rows = _View("3", tail.size, 0, tail.shape, (tail.shape[1], 1))
         described = _entries({"generators": generators, TAIL: rows}) + _plain_entries(rest)

@@ -12,12 +12,16 @@ import torch
 from snntorch import surrogate
 from torch import Tensor
 
+from quadra.compiled_trainer import CompiledTrainer
 from quadra.config import TrainingConfig
 from quadra.engine import Engine
 from quadra.spiking import LAYERS
 from quadra.text import Corpus
+from quadra.torch_trainer import TorchTrainer
 
 torch.set_num_threads(1)
+
+TRAINERS = (CompiledTrainer, TorchTrainer)  # two ways of computing the same
 
 
 def text_file(folder: Path, content: bytes | str, name: str = "text.txt") -> Path:

@@ -16,9 +16,13 @@ from tests.state_helpers import REPOSITORY
 # From the ground up; a room imports from its own layer and those below. `__init__` is the package's public face.
 LAYERS = (
     ("errors", "config"),
-    ("text", "tensors", "qlearning", "plasticity", "pickles", "disk", "lock", "history"),
-    ("archive", "records", "metrics", "folder"),
-    ("spiking", "actions", "field"),
+    (
+        *("text", "tensors", "adam", "compiling", "qlearning", "plasticity"),
+        *("pickles", "disk", "lock", "history"),
+    ),
+    ("archive", "records", "metrics", "folder", "spiking", "actions", "field", "forward", "fieldstep"),
+    ("memory", "backward"),
+    ("torch_trainer", "compiled_trainer"),
     ("engine",),
     ("weights",),
     ("persistence", "catalog", "earlier", "continuation", "loads", "check", "store"),
@@ -31,7 +35,10 @@ LAYERS = (
 LAYER = {room: number for number, layer in enumerate(LAYERS) for room in layer}
 STRANGERS = ("spiking", "qlearning", "field", "plasticity", "text")  # know nothing of each other
 GROUND = {"errors", "config", "tensors"}  # all that those may know
-TORCH = {"spiking", "actions", "field", "tensors", "engine", "weights", "persistence"}
+TENSORS = {"spiking", "actions", "field", "tensors", "memory", "torch_trainer", "compiled_trainer", "engine"}
+TORCH = TENSORS | {"weights", "persistence"}
+NUMBA = {"compiling"}  # the kernels ask that room to compile them
+KERNELS = ("forward", "backward", "fieldstep")  # arrays and numbers only: they work on the run's own memory
 WEB = {"web", "app"}
 SERVERS = {"serving"}
 WORLDLY = {"time", "threading", "random"}
@@ -94,6 +101,17 @@ def test_the_parts_of_the_model_know_nothing_of_each_other(room: str) -> None:
 @pytest.mark.parametrize("room", sorted(set(LAYER) - TORCH))
 def test_a_room_without_tensors_imports_no_torch(room: str) -> None:
     assert "torch" not in packages_imported(room)
+
+
+@pytest.mark.parametrize("room", sorted(set(LAYER) - NUMBA))
+def test_one_room_alone_knows_the_compiler(room: str) -> None:
+    assert "numba" not in packages_imported(room)
+
+
+@pytest.mark.parametrize("room", KERNELS)
+def test_kernels_know_arrays_only(room: str) -> None:
+    assert rooms_imported(room) <= {"compiling", "forward"}
+    assert packages_imported(room) <= {"__future__", "typing", "numpy", "quadra"}
 
 
 @pytest.mark.parametrize("room", sorted(set(LAYER) - WEB))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from quadra.config import NETWORKS, TrainingConfig
-from quadra.spiking import Neuron, SpikingNetworks, draw_parameters, layer_sizes, parameter_shapes
+from quadra.spiking import Neuron, SpikingNetworks, draw_parameters, layer_sizes, parameter_places, parameter_shapes
 from quadra.tensors import FlatTensors
 from tests.model_helpers import OracleNetwork
 
@@ -73,8 +73,8 @@ class Networks:
     ) -> None:
         self.config = TrainingConfig(field_size=field_size)
         self.generator = torch.Generator().manual_seed(seed)
-        self.parameters = FlatTensors.zeros(parameter_shapes(self.config), "cpu")
-        self.gradients = FlatTensors.zeros(parameter_shapes(self.config), "cpu")
+        self.parameters = FlatTensors.zeros(parameter_places(self.config), "cpu")
+        self.gradients = FlatTensors.zeros(parameter_places(self.config), "cpu")
         self.gradients.flat.fill_(float("nan"))  # what is not written is seen
         draw_parameters(self.parameters, self.config, self.generator)
         self.parameters.flat.mul_(scale)

@@ -1,0 +1,67 @@
+"""A server in a process and folder of its own, with a port of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from types import TracebackType
+from typing import Any
+
+from benchmarks.measuring import ONE_THREAD, REPOSITORY
+
+
+class Server:
+    """`python app.py` with some options, from entering to leaving the block."""
+
+    def __init__(self, *options: str) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self._options = options
+
+    def __enter__(self) -> Server:
+        self._folder = tempfile.TemporaryDirectory()
+        environment = {name: value for name, value in os.environ.items() if name not in ONE_THREAD}
+        command = [sys.executable, "app.py", "--port", str(self.port), "--state-dir", self._folder.name, *self._options]
+        self._started = time.perf_counter()
+        self._process = subprocess.Popen(command, cwd=REPOSITORY, env=environment, stdout=subprocess.DEVNULL)
+        return self
+
+    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        self._process.terminate()
+        self._process.wait(60)
+        self._folder.cleanup()
+
+    @property
+    def address(self) -> str:
+        """Where it listens."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def seconds_to_page(self) -> float:
+        """Wait until the page is served."""
+        while True:
+            try:
+                with urllib.request.urlopen(self.address, timeout=30) as answer:
+                    answer.read()
+                return time.perf_counter() - self._started
+            except (urllib.error.URLError, OSError):
+                time.sleep(0.01)
+
+    def status(self) -> dict[str, Any]:
+        """What it says of itself."""
+        with urllib.request.urlopen(f"{self.address}/api/status", timeout=30) as answer:
+            found: dict[str, Any] = json.load(answer)
+        return found
+
+    def seconds_to_iteration(self, number: int) -> float:
+        """Wait until so many iterations are done."""
+        while self.status()["iteration_count"] < number:
+            time.sleep(0.01)
+        return time.perf_counter() - self._started

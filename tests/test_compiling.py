@@ -1,0 +1,41 @@
+"""How kernels are compiled: kept on disk where that can be, and never at the price of running at all."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from quadra import compiling
+
+
+def twice(number: float) -> float:
+    return 2.0 * number
+
+
+def test_a_folder_that_cannot_be_written_does_not_hinder(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bool] = []
+
+    def without_a_folder(*arguments: Any, cache: bool = False, **options: Any) -> Any:
+        asked.append(cache)
+        if cache:
+            raise RuntimeError("cannot cache function: no locator available")
+        return compiling.njit(*arguments, **options)
+
+    monkeypatch.setattr(compiling, "_jit", without_a_folder)
+    assert compiling.compiled("f8(f8)")(twice)(4.0) == 8.0
+    assert asked == [True, False]
+
+
+def test_another_error_is_no_reason_to_compile_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiling, "_jit", lambda *_, **__: lambda _function: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        compiling.compiled()(twice)
+
+
+def test_a_kernel_is_kept_under_a_name_that_changes_with_the_kernels() -> None:
+    def kernel(number: float) -> float:
+        return number
+
+    compiling.compiled()(kernel)
+    assert kernel.__qualname__.endswith(f"_{compiling._FINGERPRINT}")
