@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from quadra.catalog import Catalog, SavedSummary
 from quadra.errors import BadFileError
+from quadra.metrics import MetricsLog
 from quadra.records import Record
 
 
@@ -45,6 +46,11 @@ def attempts(catalog: Catalog, first: SavedSummary | None) -> Iterator[tuple[Sav
     candidates = catalog.candidates(first) if first else ()
     yield from ((candidate, False) for candidate in candidates)
     yield from ((candidate, True) for candidate in candidates)
+
+
+def reached(asked: SavedSummary, loaded: SavedSummary, logs: Mapping[str, MetricsLog]) -> int:
+    """Iterations that a loaded run is known to have reached: its metrics may be newer than the save that was whole."""
+    return max(asked.iteration_count if asked.id == loaded.id else 0, *(log.rows for log in logs.values()), 0)
 
 
 def reason_of(file: Path, error: BadFileError) -> str:

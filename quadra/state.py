@@ -33,7 +33,7 @@ from quadra.errors import (
 )
 from quadra.folder import SAVES, WEIGHTS, StateFolder
 from quadra.history import History
-from quadra.loads import LoadReport, attempts, reason_of
+from quadra.loads import LoadReport, attempts, reached, reason_of
 from quadra.persistence import NotSealedError, SavedState, read_save, require_finite
 from quadra.records import Ended, Record
 from quadra.saver import Saver
@@ -279,12 +279,10 @@ class TrainingState:
             gave_up = tuple(self._give_up(file, error, candidate) for file, error in dict(failures).items())
             warnings += self._keep_as_loaded(candidate, state)
             newer = catalog.without([file for file, _ in failures]).newer_than(candidate)
-            unlisted = source is None and any(file == self.folder.path / WEIGHTS for file, _ in catalog.unreadable)
+            unlisted = source is None and self.folder.path / WEIGHTS in dict(catalog.unreadable)
             fell_back = candidate is not first or candidate.is_earlier_save or unlisted
-            reached = max(
-                asked.iteration_count if asked.id == candidate.id else 0, *(log.rows for log in state.logs.values()), 0
-            )
-            return LoadReport(state.record, warnings, gave_up, newer, asked, fell_back, reached, saved_first)
+            most = reached(asked, candidate, state.logs)
+            return LoadReport(state.record, warnings, gave_up, newer, asked, fell_back, most, saved_first)
         self._store.forget()
         raise LoadError(" ".join(reason_of(file, error) for file, error in dict(failures).items()))
 
@@ -378,7 +376,7 @@ class TrainingState:
             target = self.folder.set_aside(error.path for error in state.damaged)
             told = () if target is None else (f"The damaged files were set aside in {target}.",)
             own = source.folder == self.folder.path and source.id == state.record.run  # not of the earlier generation
-            if own and (source.file.name == WEIGHTS or not self._has_weights()):
+            if own and (source.file.name == WEIGHTS or not os.path.lexists(self.folder.path / WEIGHTS)):
                 self._store.adopt(state)
             self._chosen = self._next_choice()
             self.save()
@@ -390,9 +388,6 @@ class TrainingState:
             except OSError as error:
                 return (*told, f"An older copy of this run in {source.folder} could not be removed: {error}")
         return told
-
-    def _has_weights(self) -> bool:
-        return os.path.lexists(self.folder.path / WEIGHTS)
 
     def _snapshot(self, ended: Ended, chosen: int, full: bool) -> Save:
         engine = self.engine

@@ -9,7 +9,8 @@ from typing import Any
 from quadra.catalog import Catalog, SavedSummary, summary_of
 from quadra.errors import DamagedFileError
 from quadra.folder import RUNS, SAVES, WEIGHTS
-from quadra.loads import LoadReport, attempts, reason_of
+from quadra.loads import LoadReport, attempts, reached, reason_of
+from quadra.metrics import MetricsLog
 from tests.state_helpers import RUN_A, RUN_B, record
 
 FOLDER = Path("state")
@@ -45,8 +46,8 @@ def test_of_nothing_there_is_nothing_to_try() -> None:
 
 def report(loaded: SavedSummary, **changes: Any) -> LoadReport:
     kept = record(loaded.id, sequence=loaded.sequence, iteration_count=loaded.iteration_count)
-    reached = PRESENT.iteration_count if loaded.id == PRESENT.id else 0
-    plain = LoadReport(kept, (), (), None, PRESENT, fell_back=loaded is not PRESENT, reached=reached, saved_first=None)
+    most = reached(PRESENT, loaded, {})
+    plain = LoadReport(kept, (), (), None, PRESENT, fell_back=loaded is not PRESENT, reached=most, saved_first=None)
     return replace(plain, **changes)
 
 
@@ -83,3 +84,11 @@ def test_a_reason_names_the_folder_the_file_and_what_is_wrong_with_it() -> None:
     error = DamagedFileError(OTHER.file, "is cut short")
     told = reason_of(OTHER.file, error)
     assert told == f"The saved state in {OTHER.file.parent} cannot be loaded: {WEIGHTS}: is cut short."
+
+
+def test_a_run_has_reached_what_its_newest_save_says_or_its_metrics_hold() -> None:
+    logs = {name: MetricsLog(RUN_A, rows, 300, 400) for name, rows in (("one", 95), ("other", 70))}
+    assert reached(PRESENT, EARLIER[0], {}) == 90
+    assert reached(PRESENT, EARLIER[0], logs) == 95
+    assert reached(OTHER, EARLIER[0], logs) == 95
+    assert reached(PRESENT, OTHER, {}) == 0
