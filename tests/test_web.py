@@ -16,6 +16,7 @@ from quadra.config import TrainingConfig
 from quadra.folder import StateFolder
 from quadra.lifecycle import SystemState
 from quadra.state import TrainingState
+from quadra.store import Store
 from quadra.view import Settings
 from quadra.web import create_app
 from quadra.worker import Worker
@@ -103,7 +104,7 @@ def test_health_says_degraded_while_saves_fail(site: Site, monkeypatch: pytest.M
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("quadra.persistence.replace_file", full)
+        patch.setattr(Store, "commit", full)
         site.worker.start_training(7).result(30)
         while site.worker.view().status.state is SystemState.TRAINING:
             site.worker.set_pace(None).result(30)

@@ -18,6 +18,7 @@ from quadra.errors import ConfigurationError, QuadraError, RefusedError, SaveErr
 from quadra.folder import StateFolder
 from quadra.lifecycle import SystemState
 from quadra.state import TrainingState
+from quadra.store import Save, Store
 from quadra.view import Event, Settings
 from quadra.worker import Worker
 
@@ -140,14 +141,14 @@ def test_a_failed_save_is_told_and_stops_nothing(bench: Bench, monkeypatch: pyte
     bench.worker.initialize().result(PATIENCE)
     full = threading.Event()
     full.set()
-    real = TrainingState.save
+    real = Store.commit
 
-    def save(self: TrainingState, *arguments: Any) -> Any:
+    def commit(self: Store, save: Save) -> Any:
         if full.is_set():
             raise SaveError("No space left on device")
-        return real(self, *arguments)
+        return real(self, save)
 
-    monkeypatch.setattr(TrainingState, "save", save)
+    monkeypatch.setattr(Store, "commit", commit)
     bench.worker.start_training().result(PATIENCE)
     bench.until(lambda: bench.kinds().count("save_failed") >= 2)
     trouble = bench.worker.view().status.trouble
@@ -166,7 +167,7 @@ def test_a_save_that_fails_in_an_unforeseen_way_stops_nothing(bench: Bench, monk
         raise MemoryError("too large")
 
     with monkeypatch.context() as patch:
-        patch.setattr("quadra.persistence.write", explode)
+        patch.setattr(Store, "commit", explode)
         bench.worker.start_training().result(PATIENCE)
         bench.until(lambda: bench.kinds().count("save_failed") >= 2)
         assert bench.worker.view().status.state is SystemState.TRAINING
@@ -235,7 +236,9 @@ def test_three_strikes_stop_training_and_the_last_good_state_is_on_disk(
     assert view.unsaved_iterations == 0
     assert bench.state is not None
     assert bench.state.engine.neuroplasticity.integrity_strikes == 3
-    assert bench.events[-1].kind == "training"
+    bench.until(lambda: bench.kinds()[-1] == "message")
+    assert bench.kinds()[-3:] == ["saved", "training", "message"]
+    assert "not finite" in bench.events[-1].details["text"]
 
 
 def test_a_step_that_fails_in_any_way_ends_training_and_the_worker_lives_on(
