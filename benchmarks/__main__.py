@@ -16,6 +16,7 @@ TOPICS = {  # name: what it measures; each is a module of this package with run(
     "memory": "peak memory at 100,000 cells, in parameters' bytes",
     "product": "the whole server with a client watching, against the bare step",
     "tricks": "what each trick of the compiled step saves",
+    "saves": "what saves cost training, whether that stays flat, and how long a load takes",
     "start": "from the command to the page",
 }
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.measuring import say
 from quadra import TrainingConfig, TrainingState
 from quadra.folder import METRICS, StateFolder
 from quadra.history import History
@@ -23,13 +24,12 @@ LONG, SHORT = 1_000_000, 1_000  # iterations of history
 _PATIENCE = 60.0
 
 
-def measure(quick: bool, say: Callable[[str], None]) -> dict[str, Any]:
-    """All figures of this topic."""
+def run(quick: bool) -> dict[str, Any]:
+    """Medians and ratios of interleaved rounds."""
     figures: dict[str, Any] = {}
     for name, part in (("stall", _stall), ("flat cost", _flat_cost), ("load", _load)):
-        say(f"saves: {name} ...")
         figures[name] = part(quick)
-        say(f"saves: {name}: {figures[name]}")
+        say(f" {name}: {figures[name]}")
     return figures
 
 
@@ -37,9 +37,7 @@ def _stall(quick: bool) -> dict[str, float]:
     """Rate of training with a save every 10 iterations over that without any, in interleaved rounds."""
     rounds, seconds = (5, 1.0) if quick else (15, 2.0)
     with _training(10) as saving, _training(0) as plain:
-        rates = []
-        for _ in range(rounds):
-            rates.append((_rate(saving, seconds), _rate(plain, seconds)))
+        rates = [(_rate(saving, seconds), _rate(plain, seconds)) for _ in range(rounds)]
         health = saving.view().status.saves
     with_saves, without = zip(*rates, strict=True)
     return {

@@ -75,16 +75,15 @@ class AutoSave:
     def before_step(self, state: TrainingState) -> float | None:
         """Take outcomes, begin what is due; returns for how many seconds training must wait, None: it may go on."""
         self.collect(state)
-        if self._due_at is None:
-            return None
-        if not state.is_saving:
+        if self._due_at is not None and not state.is_saving:
             self._begin(state)
+        if self._due_at is None and not state.is_held_up:
             return None
         waited = time.perf_counter() - self._began_at
         if waited >= saver.TIMEOUT:
             self._due_at = None
             self._fail(state, SaveTimeoutError(f"The disk has not answered for {waited:.0f} seconds."))
-            return None
+            return RETRY if state.is_held_up else None
         if waited >= NOTICEABLE and not self._health.waiting:
             self._health = replace(self._health, waiting=True)
             self._publish(saves=self._health)
@@ -123,10 +122,9 @@ class AutoSave:
         if self._owes and state.is_unsaved and not state.is_saving:
             self.save(state, self._owed_end)
 
-    @property
-    def is_due(self) -> bool:
-        """Whether training waits until a save can begin."""
-        return self._due_at is not None
+    def holds_up(self, state: TrainingState) -> bool:
+        """Whether training waits until a save can begin, or has been written."""
+        return self._due_at is not None or state.is_held_up
 
     @property
     def trouble(self) -> str:

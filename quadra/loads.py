@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from quadra.catalog import Catalog, SavedSummary
-from quadra.errors import BadFileError
+from quadra.errors import BadFileError, LoadError, NoSavedStateError, UnknownSourceError
 from quadra.metrics import MetricsLog
 from quadra.records import Record
 
@@ -55,3 +55,18 @@ def reached(asked: SavedSummary, loaded: SavedSummary, logs: Mapping[str, Metric
 
 def reason_of(file: Path, error: BadFileError) -> str:
     return f"The saved state in {file.parent} cannot be loaded: {error}."
+
+
+def asked_for(catalog: Catalog, source: str | None, newest: bool) -> SavedSummary:
+    """The state that a load is about. Raises UnknownSourceError, NoSavedStateError, or LoadError where none can be read."""
+    if source is not None:
+        for listed in catalog.states:
+            if listed.id == source:
+                return listed
+        raise UnknownSourceError(f"There is no saved state {source!r} in the state directory.")
+    state = catalog.newest if newest else catalog.default
+    if state is not None:
+        return state
+    if catalog.unreadable:
+        raise LoadError(" ".join(reason_of(file, error) for file, error in catalog.unreadable))
+    raise NoSavedStateError("No saved state found")

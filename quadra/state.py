@@ -26,14 +26,12 @@ from quadra.errors import (
     InaccessibleFileError,
     LoadError,
     NewerFormatError,
-    NoSavedStateError,
     RefusedError,
     SaveError,
-    UnknownSourceError,
 )
 from quadra.folder import SAVES, WEIGHTS, StateFolder
 from quadra.history import History
-from quadra.loads import LoadReport, attempts, reached, reason_of
+from quadra.loads import LoadReport, asked_for, attempts, reached, reason_of
 from quadra.persistence import NotSealedError, SavedState, read_save, require_finite
 from quadra.records import Ended, Record
 from quadra.saver import Saver
@@ -124,6 +122,11 @@ class TrainingState:
         return self._engine is not None and (self.unsaved_iterations > 0 or not self._files_agree)
 
     @property
+    def is_held_up(self) -> bool:
+        """Whether the next step needs the memory from which a save is being written."""
+        return self._engine is not None and self._engine.is_lent_out and self._saver.is_busy
+
+    @property
     def save_seconds(self) -> float:
         """How long the newest save took."""
         return self._saver.seconds
@@ -179,7 +182,12 @@ class TrainingState:
         return saved_first
 
     def step(self) -> dict[str, Any]:
-        """Train one iteration; returns its metrics. Raises IntegrityError after three void ones, CorpusError."""
+        """Train one iteration; returns its metrics. Raises IntegrityError after three void ones, CorpusError.
+
+        On a field so large that one copy of it must serve both, a save that is under way is waited for (SaveTimeoutError).
+        """
+        if self.is_held_up:
+            self._saver.wait()
         result = self.engine.step()
         self.history.append(result.loss, result.reward, result.variance, result.mean)
         self.last_result = result
@@ -263,7 +271,7 @@ class TrainingState:
         if discard_unsaved or not self.is_unsaved:
             self._settle()
             self.folder.take_anew()  # where another one was put in its place, and nothing of ours would be lost
-        asked = self._asked_for(self.catalog(), source, newest)
+        asked = asked_for(self.catalog(), source, newest)
         saved_first = None if discard_unsaved else self._save_what_is_unsaved()
         catalog = self.catalog()  # anew: that save may have moved files to another place
         first = next((state for state in catalog.states if state.id == asked.id), catalog.default)
@@ -313,19 +321,6 @@ class TrainingState:
             self.collect_save()
         except SaveError as error:
             log.warning("The last save failed: %s", error)
-
-    def _asked_for(self, catalog: Catalog, source: str | None, newest: bool) -> SavedSummary:
-        if source is not None:
-            for listed in catalog.states:
-                if listed.id == source:
-                    return listed
-            raise UnknownSourceError(f"There is no saved state {source!r} in {self.folder.path}.")
-        state = catalog.newest if newest else catalog.default
-        if state is not None:
-            return state
-        if catalog.unreadable:
-            raise LoadError(" ".join(reason_of(file, error) for file, error in catalog.unreadable))
-        raise NoSavedStateError("No saved state found")
 
     def _save_what_is_unsaved(self) -> Record | None:
         return self.save().record if self.is_unsaved else None

@@ -154,7 +154,7 @@ class Worker:
                     self._answer(request)
                 elif self._view.status.state is not SystemState.TRAINING:
                     self._saves.try_again(self._state)
-                elif not self._saves.is_due:
+                elif not self._saves.holds_up(self._state):
                     self._advance()
         except Exception as error:
             log.exception("The training thread ended unexpectedly")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import itertools
 import os
 import pickle
@@ -60,7 +61,8 @@ def stretched(state: SavedState, sequence: int, count: int, full: bool = False) 
     save = save_of(state, full)
     rows = np.random.default_rng(1).normal(size=(count, 4)).astype(np.float32)
     kept = replace(save.record, sequence=sequence, iteration_count=count, history_sha256=checksum_of(rows))
-    snapshot = replace(save.snapshot, rest={**save.snapshot.rest, "iteration_count": count})
+    snapshot = copy.copy(save.snapshot)
+    snapshot.rest = {**save.snapshot.rest, "iteration_count": count}
     return replace(save, record=kept, snapshot=snapshot, rows=rows)
 
 
@@ -452,10 +454,10 @@ def test_a_crash_anywhere_in_a_new_runs_first_save_leaves_the_other_run_whole(
         with StateFolder(folder):
             pass
         found: dict[tuple[str, int], SavedState] = {}
-        for copy in read_catalog(Places(folder)).copies:
+        for saved in read_catalog(Places(folder)).copies:
             with contextlib.suppress(BadFileError):
-                state = read_save(copy.file, copy.folder)
-                found.setdefault((copy.id, copy.sequence), state)
+                state = read_save(saved.file, saved.folder)
+                found.setdefault((saved.id, saved.sequence), state)
         assert_same_state(found[RUN_A, 3], saves[2])
         if (RUN_B, 1) in found:
             assert_same_state(found[RUN_B, 1], other)

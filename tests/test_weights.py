@@ -40,7 +40,9 @@ def trained(count: int, **settings: Any) -> Engine:
 
 def encoded(engine: Engine, tail: NDArray[np.float32] = NO_ROWS) -> bytes:
     snapshot = engine.snapshot()
-    return b"".join(WeightsEncoder(engine.config, snapshot).encode(snapshot, tail))
+    content = b"".join(WeightsEncoder(engine.config, snapshot).encode(snapshot, tail))
+    snapshot.release()
+    return content
 
 
 def stock(content: bytes, **options: Any) -> dict[str, Any]:
@@ -104,11 +106,14 @@ def test_it_is_as_small_as_what_torch_would_write() -> None:
 
 def test_one_encoder_encodes_every_save_of_a_run() -> None:
     engine = trained(0)
-    encoder = WeightsEncoder(engine.config, engine.snapshot())
+    snapshot = engine.snapshot()
+    encoder = WeightsEncoder(engine.config, snapshot)
+    snapshot.release()
     for _ in range(5):
         steps(engine, 2)
         snapshot = engine.snapshot()
         content = b"".join(encoder.encode(snapshot, NO_ROWS))
+        snapshot.release()
         assert content == encoded(engine)
         assert differences(as_engine(stock(content), engine), engine.state_dict()) == []
 
