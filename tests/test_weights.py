@@ -211,7 +211,7 @@ def test_a_file_of_something_else_than_a_dictionary_is_damaged(held: object) -> 
         decode(buffer.getvalue())
 
 
-@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol", "ignore:TypedStorage is deprecated")
 @settings(max_examples=200, deadline=None)
 @given(place=st.integers(0, 10**9), change=st.integers(1, 255))
 def test_a_changed_byte_gives_other_numbers_or_our_error_and_nothing_else(place: int, change: int) -> None:
@@ -223,7 +223,7 @@ def test_a_changed_byte_gives_other_numbers_or_our_error_and_nothing_else(place:
         assert error.file == WEIGHTS
 
 
-@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol", "ignore:TypedStorage is deprecated")
 @settings(max_examples=100, deadline=None)
 @given(place=st.integers(0, 10**9), change=st.integers(1, 255))
 def test_a_changed_byte_of_the_description_gives_other_data_or_our_error_and_nothing_else(
