@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from quadra.disk import Piece, is_plain_file, remove, sync_folder, temporary_of, write_file
+from quadra.disk import Piece, is_plain_file, link_or_copy, remove, sync_folder, temporary_of, write_file
 from quadra.errors import FolderChangedError, FolderUnusableError
 from quadra.lock import LOCK, FolderLock
 
@@ -57,17 +57,14 @@ class StateFolder(Places):
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         super().__init__(path)
-        existed = self.path.exists()
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
+            _make_folder(self.path)
         except OSError as error:
             raise FolderUnusableError(
                 f"The state directory {self.path} cannot be used: {error.strerror}. "
                 "Check its permissions, or choose another one with --state-dir."
             ) from error
         self._lock = FolderLock(self.path)
-        if not existed:
-            sync_folder(self.path.absolute().parent)
         self._clear_leftovers()
 
     def close(self) -> None:
@@ -116,12 +113,12 @@ class StateFolder(Places):
         """Write three files into `runs/<run>/`, complete or not at all; an older copy there is replaced."""
         self._require_no_link(RUNS)
         temporary, target = self.path / RUNS / f".{run}.tmp", self.path / RUNS / run
+        self.remove_run(run)
         _remove_folder(temporary)
         temporary.mkdir(parents=True, exist_ok=True)
         for name, pieces in files.items():
             write_file(temporary / name, pieces)
         sync_folder(temporary)
-        _remove_folder(target)
         if target.exists():  # something of the user's is in it: it stays, and the weights come last
             for name in (METRICS, SYSTEM, WEIGHTS):
                 if name in files:
@@ -134,22 +131,41 @@ class StateFolder(Places):
         sync_folder(self.path)
 
     def remove_run(self, run: str) -> None:
-        """Delete the copy of a run that the present files have superseded."""
-        _remove_folder(self.path / RUNS / run)
+        """Delete the copy of a run that the present files have superseded; whatever happens, all three files or none."""
+        target, temporary = self.path / RUNS / run, self.path / RUNS / f".{run}.old.tmp"
+        if target not in self.run_folders():
+            return
+        _remove_folder(temporary)
+        if any(entry.name not in FILES for entry in target.iterdir()) or temporary.exists():
+            remove(target / WEIGHTS)  # something of the user's is in there: it stays where it is
+            sync_folder(target)
+            _remove_folder(target)
+            return
+        target.rename(temporary)
+        sync_folder(self.path / RUNS)
+        _remove_folder(temporary)
 
-    def set_aside(self, files: Iterable[Path]) -> Path | None:
-        """Move damaged files of ours to `set-aside/<time>/`; returns that folder, or None where none of them is there."""
-        present = [file for file in files if file.is_relative_to(self.path) and os.path.lexists(file)]
+    def set_aside(self, files: Iterable[Path], leave: bool = False) -> Path | None:
+        """Move damaged files of ours to `set-aside/<time>/`; returns that folder, or None where none of them is there.
+
+        `leave`: they get a second name there instead, and stand where they are until the save that follows replaces
+        them: what is intact in them is then not out of reach should that save be cut off.
+        """
+        present = [file for file in files if self._is_within(file) and os.path.lexists(file)]
         if not present:
             return None
         self._require_no_link(SET_ASIDE)
-        target = self._new_set_aside_folder()
+        targets = [self._new_set_aside_folder()]
         for file in present:
-            file.rename(target / file.name)
-        sync_folder(target)
-        for folder in {file.parent for file in present}:
+            if os.path.lexists(targets[-1] / file.name):  # one of the same name, from another place
+                targets.append(self._new_set_aside_folder())
+            if leave and is_plain_file(file):
+                link_or_copy(file, targets[-1] / file.name)
+            else:
+                file.rename(targets[-1] / file.name)
+        for folder in dict.fromkeys((*targets, *(file.parent for file in present))):
             sync_folder(folder)
-        return target
+        return targets[0]
 
     def set_aside_run(self, folder: Path) -> Path | None:
         """Move the files of a state that could not be read, the present one or a run's, to `set-aside/<time>/`."""
@@ -194,9 +210,21 @@ class StateFolder(Places):
             remove(self.path / RESET_MARKER)  # the caller is told; a later start must not delete what comes next
             raise
 
+    def call_off_reset(self) -> None:
+        """A reset that failed, and was told so, must not be finished at the next start, over what is saved from now on."""
+        if os.path.lexists(self.path / RESET_MARKER):
+            remove(self.path / RESET_MARKER)
+            sync_folder(self.path)
+
     def free_bytes(self) -> int:
         """Room on the disk. Raises OSError."""
         return shutil.disk_usage(self.path).free
+
+    def _is_within(self, file: Path) -> bool:
+        """Whether a file stands in the folder, and no link leads there."""
+        if not file.is_relative_to(self.path):
+            return False
+        return not any((self.path / part).is_symlink() for part in file.relative_to(self.path).parents if part.name)
 
     def _require_no_link(self, name: str) -> None:
         if (self.path / name).is_symlink():
@@ -211,9 +239,11 @@ class StateFolder(Places):
         for parent, pattern in ((RUNS, _RUN_ID), (SET_ASIDE, _SET_ASIDE_ID)):
             for folder in _own_folders(self.path / parent, pattern):
                 _remove_folder(folder)
+                _sync_what_stays(folder)
         for parent in (RUNS, SET_ASIDE, SAVES):
             with contextlib.suppress(OSError):  # not there, or something of the user's is in it
                 (self.path / parent).rmdir()
+            _sync_what_stays(self.path / parent)
         sync_folder(self.path)
         remove(self.path / RESET_MARKER)
         sync_folder(self.path)
@@ -224,7 +254,8 @@ class StateFolder(Places):
             if os.path.lexists(self.path / RESET_MARKER):
                 self._delete_states()
             self._remove_temporaries()
-            (self.path / WRITE_TEST).touch()
+            remove(self.path / WRITE_TEST)  # whatever stands there: a link would be followed
+            write_file(self.path / WRITE_TEST, [])
             remove(self.path / WRITE_TEST)
         except OSError as error:
             self.close()
@@ -238,7 +269,7 @@ class StateFolder(Places):
         if not (self.path / SAVES).is_symlink():
             for name in _KEPT:
                 remove(temporary_of(self.path / SAVES / name))
-        for folder in _own_folders(self.path / RUNS, re.compile(rf"\.{_RUN_ID.pattern}\.tmp")):
+        for folder in _own_folders(self.path / RUNS, re.compile(rf"\.{_RUN_ID.pattern}(\.old)?\.tmp")):
             _remove_folder(folder)
 
     def _new_set_aside_folder(self) -> Path:
@@ -251,6 +282,20 @@ class StateFolder(Places):
                 sync_folder(self.path)
                 return target
         raise FolderUnusableError(f"No free name is left in {self.path / SET_ASIDE}.")
+
+
+def _make_folder(path: Path) -> None:
+    """Make a folder and what leads to it, durably."""
+    made = [folder for folder in (path.absolute(), *path.absolute().parents) if not folder.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for folder in made:
+        sync_folder(folder.parent)
+
+
+def _sync_what_stays(folder: Path) -> None:
+    """Make deletions in a folder durable that could not go as a whole."""
+    if folder.is_dir() and not folder.is_symlink():
+        sync_folder(folder)
 
 
 def _is_file_or_link(path: Path) -> bool:

@@ -22,14 +22,16 @@ class FolderLock:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._descriptor = -1
         try:
             self._descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o644)
+            self._take()
         except OSError as error:
+            self.release()
             raise FolderUnusableError(
                 f"The state directory {folder} cannot be used: {error.strerror}. "
                 "Check its permissions, or choose another one with --state-dir."
             ) from error
-        self._take()
 
     @property
     def is_held(self) -> bool:

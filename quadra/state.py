@@ -29,7 +29,7 @@ from quadra.errors import (
     RefusedError,
     SaveError,
 )
-from quadra.folder import SAVES, WEIGHTS, StateFolder
+from quadra.folder import RUNS, SAVES, WEIGHTS, StateFolder
 from quadra.history import History
 from quadra.loads import LoadReport, asked_for, attempts, reached, reason_of
 from quadra.persistence import NotSealedError, SavedState, read_save, require_finite
@@ -284,7 +284,7 @@ class TrainingState:
                 failures.append((candidate.file, error))
                 continue
             self._adopt(state, engine)
-            gave_up = tuple(self._give_up(file, error, candidate) for file, error in dict(failures).items())
+            gave_up = tuple(self._give_up(file, error) for file, error in dict(failures).items())
             warnings += self._keep_as_loaded(candidate, state)
             newer = catalog.without([file for file, _ in failures]).newer_than(candidate)
             unlisted = source is None and self.folder.path / WEIGHTS in dict(catalog.unreadable)
@@ -349,7 +349,7 @@ class TrainingState:
         self._sequence, self._chosen, self._ended = state.record.sequence, state.record.chosen, state.record.ended
         self._saved_iteration = state.record.iteration_count
 
-    def _give_up(self, file: Path, error: BadFileError, loaded: SavedSummary) -> str:
+    def _give_up(self, file: Path, error: BadFileError) -> str:
         """Set a damaged state aside, now that another one is loaded; returns what a person should know."""
         if isinstance(error, (NewerFormatError, InaccessibleFileError)):
             return reason_of(file, error)
@@ -357,10 +357,8 @@ class TrainingState:
         if own and error.path not in (file, Path(WEIGHTS)):
             return reason_of(file, error)  # the weights are whole; a damaged history is set aside where it is replaced
         try:
-            if not own or (file.name == WEIGHTS and loaded.folder != self.folder.path):
-                target = self.folder.set_aside_run(file.parent)
-            else:
-                target = self.folder.set_aside([file])
+            # Of the present run the bad file alone: its earlier saves count on the others.
+            target = self.folder.set_aside([file]) if own else self.folder.set_aside_run(file.parent)
         except (OSError, FolderError) as failure:
             return f"{reason_of(file, error)} Its files could not be set aside: {failure}"
         return reason_of(file, error) + (f" Its files were set aside in {target}." if target else "")
@@ -368,7 +366,7 @@ class TrainingState:
     def _keep_as_loaded(self, source: SavedSummary, state: SavedState) -> tuple[str, ...]:
         """Make the loaded run the present one on disk, as the one chosen last; a failure is a warning only."""
         try:
-            target = self.folder.set_aside(error.path for error in state.damaged)
+            target = self.folder.set_aside((error.path for error in state.damaged), leave=True)
             told = () if target is None else (f"The damaged files were set aside in {target}.",)
             own = source.folder == self.folder.path and source.id == state.record.run  # not of the earlier generation
             if own and (source.file.name == WEIGHTS or not os.path.lexists(self.folder.path / WEIGHTS)):
@@ -377,11 +375,10 @@ class TrainingState:
             self.save()
         except (SaveError, FolderError, OSError) as error:
             return (f"The state was loaded, but could not be made the present one on disk: {error}",)
-        if source.folder != self.folder.path and source.id == self.run:
-            try:
-                self.folder.remove_run(source.id)
-            except OSError as error:
-                return (*told, f"An older copy of this run in {source.folder} could not be removed: {error}")
+        try:
+            self.folder.remove_run(state.record.run)
+        except OSError as error:
+            return (*told, f"An older copy of this run in {RUNS}/ could not be removed: {error}")
         return told
 
     def _snapshot(self, ended: Ended, chosen: int, full: bool) -> Save:

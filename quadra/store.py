@@ -1,8 +1,8 @@
 """Store: the present run's files in a held folder, saved as one commit. `docs/reliability.md` tells the protocol.
 
 The weights file is the commit. A save writes it beside the present one, gives the present one a second name among the
-earlier saves, and renames the new one over it. A full save first extends the metrics file and its copy and replaces the
-system state; in between, the weights file itself carries the history's newest rows.
+earlier saves, and renames the new one over it. A full save first extends the metrics file and its copy, and afterwards
+replaces the system state; in between, the weights file itself carries the history's newest rows.
 """
 
 from __future__ import annotations
@@ -97,7 +97,10 @@ class Store:
         """The folder's own files are those of this state, as `read_save` found them."""
         self.forget()
         self._run = state.record.run
-        self._logs = {Path(path): log for path, log in state.logs.items() if log.rows <= len(state.rows)}
+        damaged = {str(error.path) for error in state.damaged}
+        self._logs = {
+            Path(path): log for path, log in state.logs.items() if log.rows <= len(state.rows) and path not in damaged
+        }
         self._identities = {path: _identity_of(path) for path in (*self._files.values(), *self._logs)}
         self._counted_on = min(state.record.metrics_rows, self._rows_in_metrics() or 0)
 
@@ -109,15 +112,18 @@ class Store:
         run, is_first = save.record.run, self._run != save.record.run
         if is_first and self._room_for != run:
             self.forget()
+            self._folder.call_off_reset()
             self._make_room(run)
             self._room_for, self._identities = run, {self._files[WEIGHTS]: _identity_of(self._files[WEIGHTS])}
         self._require_own_save()
         saves = self._folder.saves_folder()
         full = save.full or is_first or self._tail_of(save) >= MOST_TAIL
-        written = self._write_plain_files(save) if full else 0
+        written = self._extend_metrics(save) if full else 0
         record = replace(save.record, metrics_rows=self._counted_on)
         size = self._write_weights(record, save, None if is_first else saves)
         self._run = self._room_for = run
+        if full:
+            written += self._write_system(save)
         if is_first:
             self._drop_other_saves(run)
         verified = full or record.sequence % _VERIFY_EVERY == 0
@@ -137,16 +143,20 @@ class Store:
     def _metrics_paths(self) -> tuple[Path, Path]:
         return self._files[METRICS], self._folder.path / SAVES / HISTORY
 
-    def _write_plain_files(self, save: Save) -> int:
-        """Bring metrics, their copy and the system state up to date, one after the other; returns the bytes written."""
+    def _extend_metrics(self, save: Save) -> int:
+        """Bring the metrics and their copy up to date, one after the other; returns the bytes written."""
         held = self._rows_in_metrics()
         written = sum(self._extend(path, save) for path in self._metrics_paths())
         self._counted_on = len(save.rows) if held is None else held
+        return written
+
+    def _write_system(self, save: Save) -> int:
+        """Replace the system state, after the commit: where it stands, there was a weights file. Returns the bytes."""
         system, content = self._files[SYSTEM], system_file(save.record, save.config, save.snapshot.rest)
         self._keep_foreign(system)
         replace_file(system, content)
         self._identities[system] = _identity_of(system)
-        return written + _size(content)
+        return _size(content)
 
     def _extend(self, path: Path, save: Save) -> int:
         """Bring one metrics file to all rows; returns the bytes written.
@@ -223,8 +233,8 @@ class Store:
             except BadFileError as error:
                 failed.append(error.path if error.path.is_relative_to(self._folder.path) else copy.file)
         else:
-            bad += failed
-        target = self._folder.set_aside(dict.fromkeys(bad))
+            bad += [*failed, *self._folder.kept_saves()]
+        target = self._folder.set_aside(dict.fromkeys(bad), leave=True)
         if target is not None:
             log.warning("Files that could not be used were set aside in %s: %s", target, ", ".join(map(str, bad)))
 

@@ -406,7 +406,7 @@ def test_an_auto_save_syncs_the_weights_keeps_the_last_one_renames_and_syncs_bot
         assert calls_of_a_save(tmp_path, saves[number], full=False) == [line.format(slot=slot) for line in KEEPING]
 
 
-def test_a_full_save_finishes_one_copy_of_the_metrics_before_it_touches_the_other_and_commits_last(
+def test_a_full_save_finishes_one_copy_of_the_metrics_before_it_touches_the_other_then_commits(
     tmp_path: Path, saves: list[SavedState]
 ) -> None:
     commit(tmp_path, saves[0])
@@ -415,10 +415,10 @@ def test_a_full_save_finishes_one_copy_of_the_metrics_before_it_touches_the_othe
         "sync metrics_history.pkl",  # the one byte
         "sync history.pkl",
         "sync history.pkl",
+        *(line.format(slot="0.pth") for line in KEEPING),
         "sync .system_state.pkl.tmp",
         "replace .system_state.pkl.tmp system_state.pkl",
         "sync folder",
-        *(line.format(slot="0.pth") for line in KEEPING),
     ]
 
 
