@@ -403,7 +403,7 @@ def test_a_new_runs_first_save_finds_the_earlier_run_complete_in_its_own_folder(
         new_run(state, 1, seed=2)
         patch.setattr(os, "replace", watched)
         assert state.save_state()
-    assert kept == [METRICS, SYSTEM, WEIGHTS]
+    assert kept == [METRICS, WEIGHTS, SYSTEM]
 
 
 def test_initialize_saves_what_is_unsaved_first(folder: Path) -> None:
