@@ -106,7 +106,7 @@ class Store:
 
     def commit(self, save: Save) -> Receipt:
         """Save; durable on return. Raises FolderError, SaveError or OSError: the previous save is then intact, or this one is."""
-        self._folder.require_own()
+        self._folder.require_own()  # first of all: what is not there any more has no free space
         free = self._folder.free_bytes()
         _require_finite(save, self._tail_of(save))
         run, is_first = save.record.run, self._run != save.record.run
@@ -179,7 +179,8 @@ class Store:
         return written
 
     def _keep_foreign(self, path: Path) -> bool:
-        """Set a file aside that is not as this object left it; whether it was not."""
+        """Set a file aside that is not as this object left it; whether it was not. Raises FolderChangedError."""
+        self._folder.require_own()
         known = self._identities.pop(path, _NOT_KNOWN)  # until it is written: what a failed write leaves is our own
         if known is _NOT_KNOWN or _identity_of(path) == known:
             return False
@@ -196,6 +197,7 @@ class Store:
         temporary = temporary_of(target)
         try:
             write_file(temporary, pieces)
+            self._require_own_save()  # once more: a folder exchanged during the long write must not be touched
             if saves is not None and is_plain_file(target):
                 link_or_copy(target, saves / RING[_slot(record.sequence - 1, size)])
             temporary.replace(target)
@@ -210,7 +212,8 @@ class Store:
         return size
 
     def _require_own_save(self) -> None:
-        """Raise FolderChangedError where the newest save in the folder is not the one that this object knows."""
+        """Raise FolderChangedError unless the folder, and the newest save in it, are those that this object knows."""
+        self._folder.require_own()
         path = self._files[WEIGHTS]
         if _identity_of(path) != self._identities.get(path):
             raise FolderChangedError(

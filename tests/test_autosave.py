@@ -265,7 +265,7 @@ def exchanged(bench: Bench, tmp_path: Path) -> dict[str, bytes]:
     shutil.copytree(bench.folder.path, tmp_path / "backup")
     bench.worker.start_training().result(PATIENCE)
     bench.until(lambda: bench.worker.view().iteration_count > 40)
-    shutil.rmtree(bench.folder.path)
+    bench.folder.path.rename(tmp_path / "gone")
     shutil.copytree(tmp_path / "backup", bench.folder.path)
     bench.until(lambda: bench.worker.view().status.trouble is not None)
     return files_of(tmp_path / "backup")
@@ -320,10 +320,10 @@ def test_a_folder_that_is_still_ours_has_nothing_to_resolve(bench: Bench) -> Non
         bench.worker.save_as_new_run().result(PATIENCE)
 
 
-def test_a_removed_folder_is_not_made_again_by_itself(bench: Bench) -> None:
+def test_a_removed_folder_is_not_made_again_by_itself(bench: Bench, tmp_path: Path) -> None:
     bench.worker.start_training().result(PATIENCE)
     bench.until(lambda: bench.worker.view().iteration_count > 20)
-    shutil.rmtree(bench.folder.path)
+    bench.folder.path.rename(tmp_path / "gone")
     bench.until(lambda: bench.worker.view().status.trouble is not None)
     count = bench.worker.view().iteration_count
     bench.until(lambda: bench.worker.view().iteration_count > count + 30)
@@ -354,7 +354,7 @@ def test_a_backup_put_in_place_of_the_folder_while_training_rests_is_simply_load
     shutil.copytree(bench.folder.path, tmp_path / "backup")
     bench.worker.start_training(25).result(PATIENCE)
     bench.until(lambda: bench.worker.view().status.state is SystemState.READY)
-    shutil.rmtree(bench.folder.path)
+    bench.folder.path.rename(tmp_path / "gone")
     shutil.copytree(tmp_path / "backup", bench.folder.path)
     answer: dict[str, Any] = bench.worker.load().result(PATIENCE)
     assert answer["iteration_count"] == 15
