@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -59,9 +59,9 @@ class Catalog:
 
     @property
     def states(self) -> tuple[SavedSummary, ...]:
-        """One per run, at its newest save; newest first. An earlier save stands for its run where nothing else does."""
+        """One per run, at its newest save; newest first. At the same save what is complete goes before an earlier save."""
         newest: dict[str, SavedSummary] = {}
-        for copy in sorted(self.copies, key=lambda copy: (not copy.is_earlier_save, copy.sequence), reverse=True):
+        for copy in sorted(self.copies, key=lambda copy: (copy.sequence, not copy.is_earlier_save), reverse=True):
             newest.setdefault(copy.id, copy)
         return tuple(sorted(newest.values(), key=_age, reverse=True))
 
@@ -117,7 +117,23 @@ def read_catalog(folder: Places) -> Catalog:
                 copies.append(summarize(file, place))
         except BadFileError as error:
             unreadable.append((file, error))
-    return Catalog(tuple(copies), tuple(unreadable))
+    return Catalog(tuple(_with_choice(copies, folder.path)), tuple(unreadable))
+
+
+def _with_choice(copies: Sequence[SavedSummary], folder: Path) -> Sequence[SavedSummary]:
+    """The system state says too whether the present run was stopped or loaded: where the weights file is lost, the
+    earlier saves, from before that, do not, and Load would turn to another run."""
+    try:
+        system = loads(read_file(folder / SYSTEM), folder / SYSTEM, arrays=False)
+    except BadFileError:  # told by the load, where it is looked at
+        return copies
+    run, chosen = system.get("run"), system.get("chosen")
+    if not isinstance(chosen, int):
+        return copies
+    return [
+        replace(copy, chosen=max(chosen, copy.chosen)) if copy.folder == folder and copy.id == run else copy
+        for copy in copies
+    ]
 
 
 def _is_started(place: Path) -> bool:

@@ -101,13 +101,18 @@ def link_or_copy(source: Path, target: Path) -> None:
 def read_file(path: Path) -> bytes:
     """The content of a plain file; links are not followed. Raises a BadFileError."""
     try:
-        if path.is_symlink() or (path.exists() and not path.is_file()):
-            raise DamagedFileError(path, "is a link or a folder, not a file; links are not followed")
+        require_plain(path)
         return path.read_bytes()
     except FileNotFoundError as error:
         raise MissingFileError(path, "is not there") from error
     except OSError as error:
         raise InaccessibleFileError(path, f"cannot be read: {error.strerror}") from error
+
+
+def require_plain(path: Path) -> None:
+    """Raise DamagedFileError for what is neither a file nor nothing: a link would lead out, a pipe would not end."""
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        raise DamagedFileError(path, "is a link or a folder, not a file; links are not followed")
 
 
 def sync(descriptor: int) -> None:
@@ -135,6 +140,11 @@ def remove(path: Path) -> None:
 def is_plain_file(path: Path) -> bool:
     """Whether this is a file and no link."""
     return path.is_file() and not path.is_symlink()
+
+
+def is_plain_folder(path: Path) -> bool:
+    """Whether this is a folder and no link."""
+    return path.is_dir() and not path.is_symlink()
 
 
 def _write(descriptor: int, content: Piece) -> None:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from quadra.catalog import Catalog, SavedSummary
+from quadra.disk import read_file
 from quadra.errors import BadFileError, LoadError, NoSavedStateError, UnknownSourceError
 from quadra.metrics import MetricsLog
-from quadra.records import Record
+from quadra.records import Record, verify
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,16 @@ def attempts(catalog: Catalog, first: SavedSummary | None) -> Iterator[tuple[Sav
 def reached(asked: SavedSummary, loaded: SavedSummary, logs: Mapping[str, MetricsLog]) -> int:
     """Iterations that a loaded run is known to have reached: its metrics may be newer than the save that was whole."""
     return max(asked.iteration_count if asked.id == loaded.id else 0, *(log.rows for log in logs.values()), 0)
+
+
+def damaged_saves(catalog: Catalog) -> Iterator[tuple[Path, BadFileError]]:
+    """The earlier saves whose seal is broken: found while the next ones are intact, not when they are needed."""
+    for copy in catalog.copies:
+        if copy.is_earlier_save:
+            try:
+                verify(read_file(copy.file), copy.file)
+            except BadFileError as error:
+                yield copy.file, error
 
 
 def reason_of(file: Path, error: BadFileError) -> str:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from quadra import metrics, pickles
 from quadra.config import NETWORKS, TrainingConfig
-from quadra.disk import Piece, read_file
+from quadra.disk import Piece, is_plain_file, is_plain_folder, read_file
 from quadra.errors import (
     BadFileError,
     ConfigurationError,
@@ -145,6 +145,7 @@ def system_file(record: Record, config: TrainingConfig, engine: Mapping[str, Any
                 "corpus_fingerprint": engine["corpus"]["fingerprint"],
                 "saved_at": record.saved_at,
                 "ended": record.ended,
+                "chosen": record.chosen,
                 "history_sha256": record.history_sha256,
             }
         )
@@ -224,9 +225,12 @@ class _Metrics:
 
 
 def _metrics_files(folder: Path, run: str) -> Sequence[Path]:
-    """Where a run's history may stand: the metrics file first, its copies only where there are such."""
-    copies = (folder / SAVES / HISTORY, folder / RUNS / run / METRICS)
-    return [folder / METRICS, *(path for path in copies if path.is_file())]
+    """Where a run's history may stand: the metrics file first, its copies only where they belong; no link is followed."""
+    copies = [folder / SAVES / HISTORY] if is_plain_folder(folder / SAVES) else []
+    kept = folder / RUNS / run
+    if is_plain_folder(kept.parent) and is_plain_folder(kept) and is_plain_file(kept / METRICS):
+        copies.append(kept / METRICS)
+    return [folder / METRICS, *copies]
 
 
 def _read_metrics(path: Path, run: str) -> _Metrics:

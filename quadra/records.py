@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from quadra.disk import Piece
+from quadra.disk import Piece, require_plain
 from quadra.errors import DamagedFileError, InaccessibleFileError, MissingFileError, NewerFormatError
 
 FORMAT_VERSION = 2
@@ -68,6 +68,7 @@ def verify(content: bytes, file: str | Path) -> Record | None:
 def peek(path: Path) -> Record | None:
     """The record of a weights file without reading or verifying the rest; None where it was never sealed."""
     try:
+        require_plain(path)
         with path.open("rb") as stream:
             stream.seek(0, 2)
             stream.seek(max(0, stream.tell() - _LONGEST_COMMENT - _END_SIZE))

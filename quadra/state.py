@@ -31,7 +31,7 @@ from quadra.errors import (
 )
 from quadra.folder import RUNS, SAVES, WEIGHTS, StateFolder
 from quadra.history import History
-from quadra.loads import LoadReport, asked_for, attempts, reached, reason_of
+from quadra.loads import LoadReport, asked_for, attempts, damaged_saves, reached, reason_of
 from quadra.persistence import NotSealedError, SavedState, read_save, require_finite
 from quadra.records import Ended, Record
 from quadra.saver import Saver
@@ -284,6 +284,7 @@ class TrainingState:
                 failures.append((candidate.file, error))
                 continue
             self._adopt(state, engine)
+            failures += damaged_saves(catalog)
             gave_up = tuple(self._give_up(file, error) for file, error in dict(failures).items())
             warnings += self._keep_as_loaded(candidate, state)
             newer = catalog.without([file for file, _ in failures]).newer_than(candidate)
@@ -351,7 +352,10 @@ class TrainingState:
 
     def _give_up(self, file: Path, error: BadFileError) -> str:
         """Set a damaged state aside, now that another one is loaded; returns what a person should know."""
-        if isinstance(error, (NewerFormatError, InaccessibleFileError)):
+        is_earlier_save = (
+            file.parent == self.folder.path / SAVES
+        )  # a later one takes its place, whatever is wrong with it
+        if isinstance(error, (NewerFormatError, InaccessibleFileError)) and not is_earlier_save:
             return reason_of(file, error)
         own = file.parent in (self.folder.path, self.folder.path / SAVES)
         if own and error.path not in (file, Path(WEIGHTS)):

@@ -244,7 +244,7 @@ class Store:
     def _present_saves(self, catalog: Catalog) -> Sequence[SavedSummary]:
         """The folder's own saves, newest first."""
         own = [copy for copy in catalog.copies if copy.folder == self._folder.path]
-        return sorted(own, key=lambda copy: (not copy.is_earlier_save, copy.sequence), reverse=True)
+        return sorted(own, key=lambda copy: (copy.sequence, not copy.is_earlier_save), reverse=True)
 
     def _is_kept(self, save: SavedSummary, catalog: Catalog) -> bool:
         """Whether this save stands in `runs/` already: a copy made then is complete, the present files may not be."""

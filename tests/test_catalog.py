@@ -186,14 +186,16 @@ def test_earlier_saves_are_tried_newest_first_when_the_present_one_is_bad(tmp_pa
     assert tried == [(RUN_A, 5), (RUN_A, 4), (RUN_A, 3), (RUN_A, 2), (RUN_B, 1)]
 
 
-def test_an_earlier_save_stands_for_its_run_only_where_nothing_else_does(tmp_path: Path) -> None:
+def test_an_earlier_save_stands_for_its_run_only_where_nothing_newer_does(tmp_path: Path) -> None:
     with_ring(tmp_path, at(4, RUN_A, 4), at(2, RUN_A, 2))
     (tmp_path / WEIGHTS).write_bytes(b"garbage")
     catalog = catalog_of(tmp_path, None)
     assert [(state.id, state.sequence) for state in catalog.states] == [(RUN_A, 4)]
     assert [file for file, _ in catalog.unreadable] == [tmp_path / WEIGHTS]
-    stands = catalog_of(tmp_path, None, at(3, RUN_A, 3))
-    assert [(state.sequence, state.folder) for state in stands.states] == [(3, tmp_path / RUNS / RUN_A)]
+    stands = catalog_of(tmp_path, None, at(4, RUN_A, 4))
+    assert [(state.sequence, state.folder) for state in stands.states] == [(4, tmp_path / RUNS / RUN_A)]
+    older = catalog_of(tmp_path, at(3, RUN_A, 3))  # as where somebody has exchanged two files
+    assert [state.sequence for state in older.states if state.id == RUN_A] == [4]
 
 
 def test_only_the_rings_own_names_are_earlier_saves_and_no_link_is_followed(tmp_path: Path) -> None:
