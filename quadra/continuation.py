@@ -34,9 +34,9 @@ def revive(state: SavedState, defaults: TrainingConfig) -> tuple[Engine, tuple[s
     """
     threads = defaults.threads or state.config.threads
     config = complete(replace(state.config, device=defaults.device, threads=threads))
-    corpus, warnings = text_for(state.engine["corpus"], defaults.corpus)
-    engine = Engine(config, corpus)
     try:
+        corpus, warnings = text_for(state.engine["corpus"], defaults.corpus)
+        engine = Engine(config, corpus)
         engine.load_state_dict(state.engine)
     except (KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
         raise DamagedFileError(WEIGHTS, f"its content does not fit the model: {error!r}") from error

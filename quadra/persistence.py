@@ -33,10 +33,12 @@ from quadra.folder import HISTORY, METRICS, RUNS, SAVES, SYSTEM, WEIGHTS
 from quadra.history import SERIES, checksum_of, rows_of
 from quadra.metrics import HISTORY_KEYS, MetricsLog
 from quadra.records import FORMAT_VERSION, Record, newer_format, verify
+from quadra.spiking import parameter_shapes
 from quadra.weights import TAIL, decode
 
 _LONGEST_PATH = 1000  # characters of a corpus path in the system state
 _ENGINE_KEYS = (*NETWORKS, "optimizer", "field", "syntropy_fields", "centroids", "wins", "q_table", "generators")
+_MOST_MISSING = 1 << 24  # rows that are marked as lost, 270 MB: a few forged bytes shall not claim all memory
 _EMPTY = np.empty((0, len(SERIES)), np.float32)
 
 
@@ -65,15 +67,14 @@ def read_save(file: Path, folder: Path, salvage: bool = False) -> SavedState:
     """
     content = read_file(file)
     record = verify(content, file)
-    weights = decode(content)
+    weights = decode(content, file)
     if record is None:
         raise NotSealedError(weights)
-    require_keys(weights, file, (*_ENGINE_KEYS, "neuroplasticity", "corpus", "configuration", "iteration_count"))
-    config = _config(weights["configuration"], file)
-    if weights["iteration_count"] != record.iteration_count or config.field_size != record.field_size:
-        raise MismatchError(file, "its tensors are not those that its record names")
-    weights["optimizer"] = {"step": int(weights["optimizer"].pop("step")), **weights["optimizer"]}
-    history = _read_history(folder, record, _tail(weights, file, record), salvage)
+    try:
+        config, tail = _content(weights, file, record, len(content))
+    except (AttributeError, TypeError, ValueError, RuntimeError, OverflowError, KeyError) as error:
+        raise DamagedFileError(file, f"does not hold what belongs there: {error}") from error
+    history = _read_history(folder, record, tail, salvage)
     damaged = _system_findings(folder, record, config)
     told = tuple(f"{error}. Nothing was lost: the weights file holds the same." for error in damaged)
     state = SavedState(
@@ -81,6 +82,31 @@ def read_save(file: Path, folder: Path, salvage: bool = False) -> SavedState:
     )
     require_finite(state, file)
     return state
+
+
+def _content(
+    weights: dict[str, Any], file: Path, record: Record, size: int
+) -> tuple[TrainingConfig, NDArray[np.float32]]:
+    """The configuration and the history's newest rows; the other entries are left as the engine takes them.
+
+    Raises a BadFileError, or what Python raises where an entry is of the wrong kind: a seal can be forged.
+    """
+    require_keys(weights, file, (*_ENGINE_KEYS, "neuroplasticity", "corpus", "configuration", "iteration_count"))
+    config = _config(weights["configuration"], file)
+    if weights["iteration_count"] != record.iteration_count or config.field_size != record.field_size:
+        raise MismatchError(file, "its tensors are not those that its record names")
+    if _floats_of(config) * 4 > size:
+        raise MismatchError(file, "is smaller than the run that its configuration names")
+    if not isinstance(weights["corpus"]["path"], str | None):
+        raise TypeError("its corpus is no path")
+    weights["optimizer"] = {"step": int(weights["optimizer"].pop("step")), **weights["optimizer"]}
+    return config, _tail(weights, file, record)
+
+
+def _floats_of(config: TrainingConfig) -> int:
+    """Numbers that an engine of this configuration holds and a save of it therefore has."""
+    learned = sum(math.prod(shape) for shape in parameter_shapes(config).values())
+    return 3 * learned + config.field_size * (1 + len(config.syntropy_decays) + config.patterns)
 
 
 class NotSealedError(Exception):
@@ -268,6 +294,8 @@ def _put_together(
     parts: Sequence[NDArray[np.float32]], tail: NDArray[np.float32], record: Record
 ) -> NDArray[np.float32]:
     """All rows that any of the files has; those that none has are not-a-number in all series."""
+    if record.metrics_rows > _MOST_MISSING + max(map(len, parts), default=0):
+        raise MismatchError(METRICS, f"lacks most of the {record.metrics_rows} iterations that the weights count on")
     rows = np.full((record.iteration_count, len(SERIES)), np.nan, np.float32)
     for part in reversed(parts):
         target = rows[: len(part)]
@@ -291,7 +319,7 @@ def _system_findings(folder: Path, record: Record, config: TrainingConfig) -> tu
     try:
         system = read_plain(path, arrays=False)
         require_keys(system, path, ("format_version", "field_size", "run"))
-    except (DamagedFileError, MissingFileError, MissingKeyError) as error:
+    except BadFileError as error:
         return (error,)
     if isinstance(system["format_version"], int) and system["format_version"] > FORMAT_VERSION:
         return (NewerFormatError(path, newer_format(system["format_version"])),)

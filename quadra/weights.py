@@ -12,6 +12,7 @@ import sys
 import zipfile
 from collections import OrderedDict
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -68,10 +69,10 @@ class WeightsEncoder:
         )
 
 
-def decode(content: bytes) -> dict[str, Any]:
+def decode(content: bytes, file: str | Path = WEIGHTS) -> dict[str, Any]:
     """The dictionary in a weights file of this or the earlier generation; no code in it is run.
 
-    Raises DamagedFileError.
+    Raises DamagedFileError, naming the file.
     """
     try:
         _require_unpacked(content)
@@ -80,9 +81,9 @@ def decode(content: bytes) -> dict[str, Any]:
         _require_plain(weights, len(content))
     except Exception as error:  # a forged or damaged file can raise anything at all
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DamagedFileError(WEIGHTS, f"cannot be read as weights: {reason}") from error
+        raise DamagedFileError(file, f"cannot be read as weights: {reason}") from error
     if not isinstance(weights, dict):
-        raise DamagedFileError(WEIGHTS, f"holds a {type(weights).__name__}, not the dictionary that belongs there")
+        raise DamagedFileError(file, f"holds a {type(weights).__name__}, not the dictionary that belongs there")
     return weights
 
 

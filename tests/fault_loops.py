@@ -120,10 +120,10 @@ def decoding_remembered() -> Iterator[None]:
     """
     known: dict[bytes, dict[str, Any]] = {}
 
-    def decode(content: bytes) -> dict[str, Any]:
+    def decode(content: bytes, file: str | Path) -> dict[str, Any]:
         archive = content[: content.rfind(b"PK\x05\x06")]
         if archive not in known:
-            known[archive] = weights.decode(content)
+            known[archive] = weights.decode(content, file)
         copied = _copied(known[archive])
         assert isinstance(copied, dict)
         return copied
@@ -336,7 +336,7 @@ def _images(
             cuts.advance(operation)
         images = [("nothing unsynced survives", cuts.nothing_unsynced()), ("everything survives", cuts.everything())]
         images += [(f"random part {part}", cuts.something(chance)) for part in range(subsets)]
-        yield (operation.name if operation else "nothing yet"), images
+        yield (operation.name if operation else "before any"), images
 
 
 def _key_of(image: Image) -> int:

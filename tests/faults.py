@@ -362,6 +362,7 @@ def image_of(root: Path) -> dict[str, bytes | None]:
     return {
         path.relative_to(root).as_posix(): None if path.is_dir() else path.read_bytes()
         for path in sorted(root.rglob("*"))
+        if path.exists()  # not so where a link leads to nothing
     }
 
 
