@@ -7,6 +7,7 @@ and where a recovery was under way, once more in that. Ends with code 1 where an
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 import tempfile
 from pathlib import Path
@@ -43,6 +44,7 @@ def main() -> int:
     """Run and print; the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tests.reliability_matrix", description=__doc__.splitlines()[0])
     parser.add_argument("--only", help="a part of the names of scenarios")
+    logging.disable()  # every fault is logged, thousands of times
     only = parser.parse_args().only or ""
     whole, by_scenario, failures = Tally(), dict[str, dict[str, int]](), 0
     for scenario in (scenario for scenario in SCENARIOS if only in scenario.name):

@@ -1,0 +1,1 @@
+"""Long tests, run by hand: see each module's docstring for its command."""
