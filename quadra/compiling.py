@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,6 +20,8 @@ Integers = NDArray[np.int64]
 Rows = NDArray[np.int32]  # numbers of neurons, or of rows
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 
+_ROOT = Path(__file__).resolve().parent.parent
+_ONLY_COMPILE = "QUADRA_ONLY_COMPILE"  # set where a process is there to fill the cache
 REGROUP = {"reassoc", "contract"}  # sums may be regrouped into vectors; NaN and infinity stay what they are
 # numba keeps what it compiled by a kernel's name and file; a change of another file whose kernels it calls must count too.
 _FINGERPRINT = crc32(
@@ -33,8 +38,25 @@ def compiled(*signature: str) -> Callable[[Kernel], Kernel]:
         function.__qualname__ += f"_{_FINGERPRINT}"
         options: dict[str, Any] = {"nogil": True, "fastmath": REGROUP, "error_model": "numpy"}
         try:
-            return _jit(*signature, cache=True, **options)(function)  # type: ignore[no-any-return]
+            kernel = _jit(cache=True, **options)(function)
+            if signature:
+                _fill_cache(kernel)
+                kernel.compile(*signature)
         except (RuntimeError, OSError):  # no folder that can be written: compile anew in every process
             return _jit(*signature, **options)(function)  # type: ignore[no-any-return]
+        return kernel  # type: ignore[no-any-return]
 
     return compile_it
+
+
+def _fill_cache(kernel: Any) -> None:
+    """Where a kernel is not kept on disk yet, have another process compile and keep them all; this one then loads them.
+
+    The code that numba runs in the process that compiled it is not the code that it keeps: sums are grouped otherwise, and
+    a run would not have the same bits in its first process and in all later ones.
+    """
+    if _ONLY_COMPILE in os.environ or kernel._cache._cache_file._load_index():
+        return
+    command = "import quadra.compiled_trainer"
+    environment = {**os.environ, _ONLY_COMPILE: "1", "PYTHONPATH": os.pathsep.join(map(str, (_ROOT, *sys.path)))}
+    subprocess.run([sys.executable, "-c", command], env=environment, check=False, stdin=subprocess.DEVNULL)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -39,3 +41,18 @@ def test_a_kernel_is_kept_under_a_name_that_changes_with_the_kernels() -> None:
 
     compiling.compiled()(kernel)
     assert kernel.__qualname__.endswith(f"_{compiling._FINGERPRINT}")
+
+
+def test_what_is_not_kept_yet_is_compiled_by_another_process_and_what_is_kept_is_loaded(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    calls: list[Any] = []
+    monkeypatch.setattr(compiling.subprocess, "run", lambda *given, **_: calls.append(given))
+    module = tmp_path / "kernels_of_a_test.py"
+    module.write_text("def twice(x):\n    return 2.0 * x\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for expected in (1, 1):
+        importlib.invalidate_caches()
+        kernels = importlib.reload(importlib.import_module("kernels_of_a_test"))
+        assert compiling.compiled("f8(f8)")(kernels.twice)(4.0) == 8.0
+        assert len(calls) == expected
