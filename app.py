@@ -13,7 +13,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -21,8 +21,12 @@ from quadra.config import TrainingConfig
 from quadra.errors import ConfigurationError, QuadraError
 
 if TYPE_CHECKING:
+    from quadra.console import Console
+    from quadra.feed import Feed
     from quadra.folder import StateFolder
+    from quadra.scribe import Scribe
     from quadra.state import TrainingState
+    from quadra.view import Event
     from quadra.worker import Worker
 
 HOST = "127.0.0.1"  # address that is listened on; this one is reached from this machine only
@@ -101,37 +105,30 @@ def run(options: argparse.Namespace, config: TrainingConfig, listener: socket.so
     """Compose the parts and serve. torch is imported on the training thread, behind the page."""
     from quadra.console import Console
     from quadra.folder import StateFolder
+    from quadra.scribe import IS_POSSIBLE, Scribe
     from quadra.serving import serve
     from quadra.view import Event, Settings
     from quadra.web import create_app
     from quadra.worker import Worker
 
     folder = StateFolder(options.state_dir)
+    scribe = Scribe() if IS_POSSIBLE else None
+    console = Console(sys.stdout)
+    settings = Settings(options.save_every, options.pace)
+    worker = Worker(folder, config, settings, lambda: _open_state(folder, config, scribe))
+    worker.listen(console.take)
+    app, _, feed = create_app(worker, _secret_key())
+    ending = _Ending(worker, (feed, console))
+    worker.listen(ending.with_training)
+    _handle_signals(ending.now)
+    if scribe is not None:
+        threading.Thread(target=ending.with_scribe, args=(scribe,), name="scribe", daemon=True).start()
+    for part in (console, worker, feed):
+        part.start()
 
     def say(text: str) -> None:
         console.take(Event("message", {"text": text, "type": "info"}))
 
-    def shut_down(code_if_saved: int = 0) -> None:
-        code = 1
-        try:
-            code = max(code_if_saved, _close(worker))
-            feed.close()
-            console.close()
-        finally:
-            os._exit(code)  # threads that hold a browser's connection would keep the process alive
-
-    def end_with_training(event: Event) -> None:
-        if event.kind == "died":  # a page without training behind it would be a lie
-            threading.Thread(target=shut_down, args=(1,), name="shutdown").start()
-
-    console = Console(sys.stdout)
-    worker = Worker(folder, config, Settings(options.save_every, options.pace), lambda: _open_state(folder, config))
-    worker.listen(console.take)
-    worker.listen(end_with_training)
-    app, _, feed = create_app(worker, _secret_key())
-    _handle_signals(shut_down)
-    for part in (console, worker, feed):
-        part.start()
     say(f"QuadraMatrix is on http://{_address(listener)}  (Ctrl-C saves and ends)")
     if options.resume:
         worker.resume()
@@ -139,11 +136,40 @@ def run(options: argparse.Namespace, config: TrainingConfig, listener: socket.so
     raise SystemExit
 
 
-def _open_state(folder: StateFolder, config: TrainingConfig) -> TrainingState:
+class _Ending:
+    """Saves and ends the process, for whatever reason it must end."""
+
+    def __init__(self, worker: Worker, parts: Sequence[Feed | Console]) -> None:
+        self._worker = worker
+        self._parts = parts
+
+    def now(self, code_if_saved: int = 0) -> None:
+        """Does not return."""
+        code = 1
+        try:
+            code = max(code_if_saved, _close(self._worker))
+            for part in self._parts:
+                part.close()
+        finally:
+            os._exit(code)  # threads that hold a browser's connection would keep the process alive
+
+    def with_training(self, event: Event) -> None:
+        """A page without training behind it would be a lie."""
+        if event.kind == "died":
+            threading.Thread(target=self.now, args=(1,), name="shutdown").start()
+
+    def with_scribe(self, scribe: Scribe) -> None:
+        """It ends by itself only with this process: somebody has killed it, and this one saves and ends too."""
+        scribe.wait()
+        _complain("The process that writes saves was killed; this one saves and ends too.")
+        self.now(1)
+
+
+def _open_state(folder: StateFolder, config: TrainingConfig, scribe: Scribe | None) -> TrainingState:
     """Called on the training thread: this import brings torch."""
     from quadra.state import TrainingState
 
-    return TrainingState(folder, config)
+    return TrainingState(folder, config, scribe)
 
 
 def _check(config: TrainingConfig) -> None:

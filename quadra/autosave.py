@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("quadra.worker")
 
 NOTICEABLE = 0.1  # seconds that training may wait for the disk before the page says so
+LOOK_OFTEN = 0.001  # seconds between two looks at a save that training waits for
+LOOK = 0.05  # seconds between two looks at any other that is under way
 RETRY = 5.0  # seconds between two attempts while training rests
 _STALLS = 101  # that the median is taken over
 _SAVES_WORTH = 20  # of free space, below which a warning comes while there is still room
@@ -87,7 +89,7 @@ class AutoSave:
         if waited >= NOTICEABLE and not self._health.waiting:
             self._health = replace(self._health, waiting=True)
             self._publish(saves=self._health)
-        return (NOTICEABLE if waited < NOTICEABLE else saver.TIMEOUT) - waited
+        return LOOK_OFTEN
 
     def collect(self, state: TrainingState) -> None:
         """Take the outcome of a save that has ended."""
@@ -122,10 +124,6 @@ class AutoSave:
         if self._owes and state.is_unsaved and not state.is_saving:
             self.save(state, self._owed_end)
 
-    def holds_up(self, state: TrainingState) -> bool:
-        """Whether training waits until a save can begin, or has been written."""
-        return self._due_at is not None or state.is_held_up
-
     @property
     def trouble(self) -> str:
         """Why the newest save failed."""
@@ -145,7 +143,7 @@ class AutoSave:
         assert self._due_at is not None, "a save is due"
         self._began_at = time.perf_counter()
         try:
-            state.begin_save().add_done_callback(lambda _: self._wake())
+            state.begin_save(wake=self._wake)
         except SaveError as error:
             self._fail(state, error)
         stall = (time.perf_counter() - self._due_at) * 1000.0

@@ -14,6 +14,7 @@ from pathlib import Path
 from quadra.errors import DamagedFileError, InaccessibleFileError, MissingFileError
 
 Piece = bytes | bytearray | memoryview
+Identity = tuple[int, ...]  # tells a file from one that was put in its place, or written into
 
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
 _BINARY = getattr(os, "O_BINARY", 0)  # Windows translates line ends without it
@@ -151,3 +152,12 @@ def _write(descriptor: int, content: Piece) -> None:
     rest = memoryview(content).cast("B")
     while len(rest):
         rest = rest[os.write(descriptor, rest[:_LARGEST_WRITE]) :]
+
+
+def identity_of(path: Path) -> Identity | None:
+    """What tells this file from any other, and from itself once it is written to; None where it is not there."""
+    try:
+        found = path.stat(follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns

@@ -13,9 +13,9 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from quadra.disk import Piece, is_plain_file, link_or_copy, remove, sync_folder, temporary_of, write_file
+from quadra.disk import Identity, Piece, is_plain_file, link_or_copy, remove, sync_folder, temporary_of, write_file
 from quadra.errors import FolderChangedError, FolderUnusableError
-from quadra.lock import LOCK, FolderLock
+from quadra.lock import LOCK, FolderLock, stands
 
 WEIGHTS = "oscillator_weights.pth"
 METRICS = "metrics_history.pkl"
@@ -82,15 +82,14 @@ class StateFolder(Places):
         """Whether this object still holds the folder."""
         return self._lock.is_held
 
+    @property
+    def lock(self) -> Identity:
+        """What tells this folder from one that is put in its place."""
+        return self._lock.identity
+
     def require_own(self) -> None:
         """Raise FolderChangedError unless the folder at the path is still the one that is held."""
-        if self._lock.still_stands():
-            return
-        what = "was exchanged for another one" if self.path.exists() else "is not there any more"
-        raise FolderChangedError(
-            f"The state directory {self.path} {what}. Nothing is saved, so that nothing there is overwritten. "
-            "Load what is there, or go on as a new saved run."
-        )
+        require_lock(self.path, self.lock)
 
     def take_anew(self) -> None:
         """Hold the folder that now stands at the path. Raises FolderUnusableError or FolderLockedError."""
@@ -296,6 +295,17 @@ def _sync_what_stays(folder: Path) -> None:
     """Make deletions in a folder durable that could not go as a whole."""
     if folder.is_dir() and not folder.is_symlink():
         sync_folder(folder)
+
+
+def require_lock(folder: Path, lock: Identity) -> None:
+    """Raise FolderChangedError unless this lock file still stands in the folder."""
+    if stands(folder, lock):
+        return
+    what = "was exchanged for another one" if folder.exists() else "is not there any more"
+    raise FolderChangedError(
+        f"The state directory {folder} {what}. Nothing is saved, so that nothing there is overwritten. "
+        "Load what is there, or go on as a new saved run."
+    )
 
 
 def _is_file_or_link(path: Path) -> bool:

@@ -8,7 +8,16 @@ from pathlib import Path
 
 from quadra.catalog import Catalog, SavedSummary
 from quadra.disk import read_file
-from quadra.errors import BadFileError, LoadError, NoSavedStateError, UnknownSourceError
+from quadra.errors import (
+    BadFileError,
+    FolderError,
+    InaccessibleFileError,
+    LoadError,
+    NewerFormatError,
+    NoSavedStateError,
+    UnknownSourceError,
+)
+from quadra.folder import SAVES, WEIGHTS, StateFolder
 from quadra.metrics import MetricsLog
 from quadra.records import Record, verify
 
@@ -62,6 +71,22 @@ def damaged_saves(catalog: Catalog) -> Iterator[tuple[Path, BadFileError]]:
                 verify(read_file(copy.file), copy.file)
             except BadFileError as error:
                 yield copy.file, error
+
+
+def give_up(folder: StateFolder, file: Path, error: BadFileError) -> str:
+    """Set a damaged state aside, now that another one is loaded; returns what a person should know."""
+    is_earlier_save = file.parent == folder.path / SAVES  # a later one takes its place, whatever is wrong with it
+    if isinstance(error, (NewerFormatError, InaccessibleFileError)) and not is_earlier_save:
+        return reason_of(file, error)
+    own = file.parent in (folder.path, folder.path / SAVES)
+    if own and error.path not in (file, Path(WEIGHTS)):
+        return reason_of(file, error)  # the weights are whole; a damaged history is set aside where it is replaced
+    try:
+        # Of the present run the bad file alone: its earlier saves count on the others.
+        target = folder.set_aside([file]) if own else folder.set_aside_run(file.parent)
+    except (OSError, FolderError) as failure:
+        return f"{reason_of(file, error)} Its files could not be set aside: {failure}"
+    return reason_of(file, error) + (f" Its files were set aside in {target}." if target else "")
 
 
 def reason_of(file: Path, error: BadFileError) -> str:

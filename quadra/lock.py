@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from quadra.disk import Identity
 from quadra.errors import FolderLockedError, FolderUnusableError
 
 try:
@@ -15,6 +16,15 @@ except ImportError:  # Windows
 
 LOCK = ".lock"
 _LOCK_OFFSET = 1 << 30  # msvcrt locks bytes; far behind the process number, so that others can read that
+
+
+def stands(folder: Path, identity: Identity) -> bool:
+    """Whether the lock file in a folder is this one."""
+    try:
+        found = (folder / LOCK).stat()
+    except OSError:
+        return False
+    return (found.st_dev, found.st_ino) == identity
 
 
 class FolderLock:
@@ -44,12 +54,17 @@ class FolderLock:
             os.close(self._descriptor)
             self._descriptor = -1
 
+    @property
+    def identity(self) -> Identity:
+        """Device and number of the lock file that is held; empty where none is."""
+        if not self.is_held:
+            return ()
+        held = os.fstat(self._descriptor)
+        return held.st_dev, held.st_ino
+
     def still_stands(self) -> bool:
         """Whether the lock file in the folder is the one that is held: not so once the folder was exchanged."""
-        try:
-            return os.path.samestat(os.fstat(self._descriptor), (self._folder / LOCK).stat())
-        except OSError:
-            return False
+        return stands(self._folder, self.identity)
 
     def _take(self) -> None:
         try:

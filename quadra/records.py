@@ -11,7 +11,7 @@ import json
 import re
 import struct
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -49,7 +49,7 @@ class Record:
 
 def seal(archive: Sequence[Piece], record: Record) -> list[Piece]:
     """The pieces of the archive with the record and its checksum as the comment; it must have no comment yet."""
-    text = json.dumps(asdict(record), sort_keys=True).encode("ascii")
+    text = json.dumps(vars(record), sort_keys=True).encode("ascii")
     pieces = [*archive[:-1], bytes(archive[-1])[:-2] + struct.pack("<H", len(text) + _SEAL_SIZE) + text]
     digest = hashlib.sha256()
     for piece in pieces:

@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from quadra.errors import BadFileError, FolderError, SaveError, SaveTimeoutError
 
@@ -18,12 +18,26 @@ log = logging.getLogger("quadra")
 TIMEOUT = 10.0  # seconds that a disk may take for one save before it counts as failing
 
 
+class Writing(Protocol):
+    """A save that is being written."""
+
+    def done(self) -> bool:
+        """Whether it has ended."""
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """Wait; what went wrong. Raises TimeoutError."""
+
+    def result(self, timeout: float | None = None) -> Receipt:
+        """Wait; what it proved. Raises what went wrong."""
+
+
 class Saver:
     """At most one save is under way; used by one thread, which begins saves and takes their outcomes."""
 
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1, "saver")
-        self._save: Future[Receipt] | None = None
+        self._save: Writing | None = None
+        self._began: float | None = None  # when a save that is written elsewhere began
         self.seconds = 0.0  # that the newest save took
 
     @property
@@ -41,11 +55,17 @@ class Saver:
         if self.is_busy:
             raise SaveTimeoutError("The disk has not finished the last save yet. It is tried again at the next turn.")
 
+    def take(self, writing: Writing) -> None:
+        """A save that is being written elsewhere."""
+        self.require_idle()
+        self._save, self._began = writing, time.perf_counter()
+
     def begin(self, commit: Callable[[], Receipt]) -> Future[Receipt]:
         """Have a save written. Raises SaveTimeoutError while the last one is still being written."""
         self.require_idle()
-        self._save = self._thread.submit(self._timed, commit)
-        return self._save
+        future = self._thread.submit(self._timed, commit)
+        self._save, self._began = future, None
+        return future
 
     def _timed(self, commit: Callable[[], Receipt]) -> Receipt:
         started = time.perf_counter()
@@ -68,6 +88,8 @@ class Saver:
         """Take the outcome of the save that has ended. Raises SaveError where it failed."""
         save, self._save = self._save, None
         assert save is not None, "a save has ended"
+        if self._began is not None:
+            self.seconds = time.perf_counter() - self._began
         try:
             return save.result()
         except SaveError:
@@ -83,7 +105,7 @@ class Saver:
     def close(self, then: Callable[[], None]) -> None:
         """Take no more saves; `then` is called once none is being written, at once where none is."""
         self._thread.shutdown(wait=False)
-        if self._save is not None and self.is_busy:
+        if isinstance(self._save, Future) and self.is_busy:
             self._save.add_done_callback(lambda _: then())
-        else:
+        else:  # what the scribe may still be writing ends with the process that holds the folder
             then()

@@ -5,10 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-from concurrent.futures import Future
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,18 +22,17 @@ from quadra.errors import (
     BadFileError,
     FolderChangedError,
     FolderError,
-    InaccessibleFileError,
     LoadError,
-    NewerFormatError,
     RefusedError,
     SaveError,
 )
-from quadra.folder import RUNS, SAVES, WEIGHTS, StateFolder
+from quadra.folder import RUNS, WEIGHTS, StateFolder
 from quadra.history import History
-from quadra.loads import LoadReport, asked_for, attempts, damaged_saves, reached, reason_of
+from quadra.loads import LoadReport, asked_for, attempts, damaged_saves, give_up, reached, reason_of
 from quadra.persistence import NotSealedError, SavedState, read_save, require_finite
 from quadra.records import Ended, Record
-from quadra.saver import Saver
+from quadra.saver import Saver, Writing
+from quadra.scribe import Scribe
 from quadra.store import Receipt, Save, Store
 from quadra.text import Corpus
 
@@ -47,10 +45,15 @@ class TrainingState:
     Raises FolderUnusableError or FolderLockedError when the directory cannot be had.
     """
 
-    def __init__(self, folder: str | os.PathLike[str] | StateFolder, config: TrainingConfig | None = None) -> None:
+    def __init__(
+        self,
+        folder: str | os.PathLike[str] | StateFolder,
+        config: TrainingConfig | None = None,
+        scribe: Scribe | None = None,
+    ) -> None:
         self.folder = folder if isinstance(folder, StateFolder) else StateFolder(folder)
         self._defaults = config or TrainingConfig()
-        self._store = Store(self.folder)
+        self._store = Store(self.folder, scribe)
         self._saver = Saver()
         self._forget()
 
@@ -213,17 +216,27 @@ class TrainingState:
         self._saver.wait()
         return self._finish_save()
 
-    def begin_save(self, ended: Ended | None = None, full: bool = False) -> Future[Receipt]:
+    def begin_save(
+        self, ended: Ended | None = None, full: bool = False, wake: Callable[[], None] | None = None
+    ) -> Writing:
         """Begin to save the state as it is now, beside training; `collect_save` gives the outcome.
 
-        Raises SaveTimeoutError while an earlier save is still being written.
+        `wake` is called from a thread that writes, where one does, when it has ended. Raises SaveTimeoutError while an
+        earlier save is still being written.
         """
         self._saver.require_idle()
         self._sequence += 1
         chosen = self._next_choice() if ended == "stopped" else self._chosen
         save = self._snapshot(ended or self._ended, chosen, full)
+        sent = self._store.send(save)
+        if sent is not None:
+            save.snapshot.release()
+            self._saver.take(sent)
+            return sent
         writing = self._saver.begin(lambda: self._store.commit(save))
         writing.add_done_callback(lambda _: save.snapshot.release())
+        if wake is not None:
+            writing.add_done_callback(lambda _: wake())
         return writing
 
     def collect_save(self) -> Receipt | None:
@@ -285,7 +298,7 @@ class TrainingState:
                 continue
             self._adopt(state, engine)
             failures += damaged_saves(catalog)
-            gave_up = tuple(self._give_up(file, error) for file, error in dict(failures).items())
+            gave_up = tuple(give_up(self.folder, file, error) for file, error in dict(failures).items())
             warnings += self._keep_as_loaded(candidate, state)
             newer = catalog.without([file for file, _ in failures]).newer_than(candidate)
             unlisted = source is None and self.folder.path / WEIGHTS in dict(catalog.unreadable)
@@ -349,23 +362,6 @@ class TrainingState:
         self.run = state.record.run
         self._sequence, self._chosen, self._ended = state.record.sequence, state.record.chosen, state.record.ended
         self._saved_iteration = state.record.iteration_count
-
-    def _give_up(self, file: Path, error: BadFileError) -> str:
-        """Set a damaged state aside, now that another one is loaded; returns what a person should know."""
-        is_earlier_save = (
-            file.parent == self.folder.path / SAVES
-        )  # a later one takes its place, whatever is wrong with it
-        if isinstance(error, (NewerFormatError, InaccessibleFileError)) and not is_earlier_save:
-            return reason_of(file, error)
-        own = file.parent in (self.folder.path, self.folder.path / SAVES)
-        if own and error.path not in (file, Path(WEIGHTS)):
-            return reason_of(file, error)  # the weights are whole; a damaged history is set aside where it is replaced
-        try:
-            # Of the present run the bad file alone: its earlier saves count on the others.
-            target = self.folder.set_aside([file]) if own else self.folder.set_aside_run(file.parent)
-        except (OSError, FolderError) as failure:
-            return f"{reason_of(file, error)} Its files could not be set aside: {failure}"
-        return reason_of(file, error) + (f" Its files were set aside in {target}." if target else "")
 
     def _keep_as_loaded(self, source: SavedSummary, state: SavedState) -> tuple[str, ...]:
         """Make the loaded run the present one on disk, as the one chosen last; a failure is a warning only."""

@@ -11,7 +11,7 @@ import contextlib
 import logging
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,26 +20,26 @@ from numpy.typing import NDArray
 
 from quadra import metrics
 from quadra.catalog import Catalog, SavedSummary, read_catalog
+from quadra.commit import Committed, Order, carry_out, require_own_save
 from quadra.config import TrainingConfig
 from quadra.disk import (
+    Identity,
     Piece,
+    identity_of,
     is_plain_file,
-    link_or_copy,
     overwrite_byte,
     read_file,
     remove,
     replace_file,
-    sync_folder,
-    temporary_of,
     write_at,
-    write_file,
 )
-from quadra.errors import BadFileError, FolderChangedError, SaveError
-from quadra.folder import FILES, HISTORY, METRICS, RING, SAVES, SYSTEM, WEIGHTS, StateFolder
+from quadra.errors import BadFileError, SaveError
+from quadra.folder import FILES, HISTORY, METRICS, SAVES, SYSTEM, WEIGHTS, StateFolder
 from quadra.memory import Snapshot
 from quadra.metrics import MetricsLog
 from quadra.persistence import NotSealedError, SavedState, are_whole, read_save, system_file
-from quadra.records import Record, peek, seal, verify
+from quadra.records import Record, peek, verify
+from quadra.scribe import Reply, Scribe
 from quadra.weights import WeightsEncoder
 
 log = logging.getLogger("quadra")
@@ -47,8 +47,6 @@ log = logging.getLogger("quadra")
 _NOT_KNOWN = (-1,)
 MOST_TAIL = 512  # rows that the metrics file may lack before it is extended
 _VERIFY_EVERY = 32  # saves; one of them is read back
-_RING_BYTES = 1 << 30  # that earlier saves may take together; two are kept whatever their size
-_FEWEST_KEPT = 2
 
 
 @dataclass(frozen=True)
@@ -74,12 +72,36 @@ class Receipt:
     verified: bool = False  # whether the weights file was read back, and its checksum fitted
 
 
+@dataclass(frozen=True)
+class Sent:
+    """A save that the scribe is writing; like a future of its receipt, for one thread."""
+
+    store: Store
+    record: Record
+    reply: Reply
+
+    def done(self) -> bool:
+        """Whether it has ended; does not wait."""
+        return self.reply.done()
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """Wait; what went wrong, or None. Raises TimeoutError."""
+        return self.reply.exception(timeout)
+
+    def result(self, timeout: float | None = None) -> Receipt:
+        """Wait, and take the outcome. Raises what went wrong, or TimeoutError."""
+        self.reply.exception(timeout)
+        return self.store.receive(self.record, self.reply)
+
+
 class Store:
     """Writes the saves of one held folder, one at a time: never use it from two threads at once."""
 
-    def __init__(self, folder: StateFolder) -> None:
+    def __init__(self, folder: StateFolder, scribe: Scribe | None = None) -> None:
         self._folder = folder
+        self._scribe = scribe
         self._files = {name: folder.path / name for name in FILES}
+        self._metrics = self._files[METRICS], folder.path / SAVES / HISTORY
         self.forget()
 
     def forget(self) -> None:
@@ -87,7 +109,7 @@ class Store:
         self._run: str | None = None  # whose newest save in the folder is known
         self._room_for: str | None = None  # the run for which other runs' files have been kept already
         self._logs: dict[Path, MetricsLog] = {}
-        self._identities: dict[Path, tuple[int, ...] | None] = {}  # of the files that this object knows
+        self._identities: dict[Path, Identity | None] = {}  # of the files that this object knows
         self._encoder: WeightsEncoder | None = None
         # Rows that the metrics files held before they were last extended. The weights file carries all later ones, so
         # that it is completed by a metrics file of that time too, as a `cp -r` beside training may have caught it.
@@ -101,7 +123,7 @@ class Store:
         self._logs = {
             Path(path): log for path, log in state.logs.items() if log.rows <= len(state.rows) and path not in damaged
         }
-        self._identities = {path: _identity_of(path) for path in (*self._files.values(), *self._logs)}
+        self._identities = {path: identity_of(path) for path in (*self._files.values(), *self._logs)}
         self._counted_on = min(state.record.metrics_rows, self._rows_in_metrics() or 0)
 
     def commit(self, save: Save) -> Receipt:
@@ -114,22 +136,59 @@ class Store:
             self.forget()
             self._folder.call_off_reset()
             self._make_room(run)
-            self._room_for, self._identities = run, {self._files[WEIGHTS]: _identity_of(self._files[WEIGHTS])}
-        self._require_own_save()
-        saves = self._folder.saves_folder()
+            self._room_for, self._identities = run, {self._files[WEIGHTS]: identity_of(self._files[WEIGHTS])}
+        require_own_save(self._folder.path, self._folder.lock, self._identities.get(self._files[WEIGHTS]))
+        self._folder.saves_folder()
         full = save.full or is_first or self._tail_of(save) >= MOST_TAIL
         written = self._extend_metrics(save) if full else 0
-        record = replace(save.record, metrics_rows=self._counted_on)
-        size = self._write_weights(record, save, None if is_first else saves)
+        order = self._order(save, keep_present=not is_first)
+        committed = self._carry_out(order)
         self._run = self._room_for = run
         if full:
             written += self._write_system(save)
         if is_first:
             self._drop_other_saves(run)
-        verified = full or record.sequence % _VERIFY_EVERY == 0
+        verified = full or save.record.sequence % _VERIFY_EVERY == 0
         if verified:
             verify(read_file(self._files[WEIGHTS]), self._files[WEIGHTS])
-        return Receipt(record, size, size + written, free, full, verified)
+        return Receipt(order.record, committed.size, committed.size + written, free, full, verified)
+
+    def send(self, save: Save) -> Sent | None:
+        """Have the scribe commit a save beside training, from a copy; None where it is not one for the scribe.
+
+        That are saves of the weights alone: whatever else may be due, `commit` sees to it. Each number of a step was found
+        finite by the engine; a full save looks at all of them again.
+        """
+        is_plain = not save.full and self._run == save.record.run and self._tail_of(save) < MOST_TAIL
+        if self._scribe is None or not is_plain or save.record.sequence % _VERIFY_EVERY == 0:
+            return None
+        order = self._order(save, keep_present=True)
+        reply = self._scribe.send(order)
+        return None if reply is None else Sent(self, order.record, reply)
+
+    def receive(self, record: Record, reply: Reply) -> Receipt:
+        """Take the outcome of a save that was sent. Raises what `commit` raises."""
+        committed = self._taken(record, reply.result)
+        return Receipt(record, committed.size, committed.size, self._folder.free_bytes(), full=False)
+
+    def _carry_out(self, order: Order) -> Committed:
+        return self._taken(order.record, lambda: carry_out(order))
+
+    def _taken(self, record: Record, outcome: Callable[[], Committed]) -> Committed:
+        try:
+            committed = outcome()
+        except BaseException:
+            self._recognize(record)
+            raise
+        self._identities[self._files[WEIGHTS]] = committed.identity
+        return committed
+
+    def _recognize(self, record: Record) -> None:
+        """A commit that failed may have failed behind its rename: then what stands there is not somebody else's."""
+        path = self._files[WEIGHTS]
+        with contextlib.suppress(BadFileError):
+            if peek(path) == record:
+                self._identities[path] = identity_of(path)
 
     def _tail_of(self, save: Save) -> int:
         """Rows that are not in both metrics files yet."""
@@ -137,16 +196,13 @@ class Store:
 
     def _rows_in_metrics(self) -> int | None:
         """Rows that both metrics files hold; None where that is not known."""
-        logs = [self._logs.get(path) for path in self._metrics_paths()]
+        logs = [self._logs.get(path) for path in self._metrics]
         return min((log.rows for log in logs if log is not None), default=None) if all(logs) else None
-
-    def _metrics_paths(self) -> tuple[Path, Path]:
-        return self._files[METRICS], self._folder.path / SAVES / HISTORY
 
     def _extend_metrics(self, save: Save) -> int:
         """Bring the metrics and their copy up to date, one after the other; returns the bytes written."""
         held = self._rows_in_metrics()
-        written = sum(self._extend(path, save) for path in self._metrics_paths())
+        written = sum(self._extend(path, save) for path in self._metrics)
         self._counted_on = len(save.rows) if held is None else held
         return written
 
@@ -155,7 +211,7 @@ class Store:
         system, content = self._files[SYSTEM], system_file(save.record, save.config, save.snapshot.rest)
         self._keep_foreign(system)
         replace_file(system, content)
-        self._identities[system] = _identity_of(system)
+        self._identities[system] = identity_of(system)
         return _size(content)
 
     def _extend(self, path: Path, save: Save) -> int:
@@ -175,55 +231,35 @@ class Store:
             log, written = longer, len(content) + 1
         else:
             written = 0
-        self._logs[path], self._identities[path] = log, _identity_of(path)
+        self._logs[path], self._identities[path] = log, identity_of(path)
         return written
 
     def _keep_foreign(self, path: Path) -> bool:
         """Set a file aside that is not as this object left it; whether it was not. Raises FolderChangedError."""
         self._folder.require_own()
         known = self._identities.pop(path, _NOT_KNOWN)  # until it is written: what a failed write leaves is our own
-        if known is _NOT_KNOWN or _identity_of(path) == known:
+        if known is _NOT_KNOWN or identity_of(path) == known:
             return False
         target = self._folder.set_aside([path])
         log.warning("%s was changed or removed by somebody else; what stood there was set aside in %s", path, target)
         return True
 
-    def _write_weights(self, record: Record, save: Save, saves: Path | None) -> int:
-        """The commit; `saves`: where the present weights file gets its second name first. Returns the bytes written."""
+    def _order(self, save: Save, keep_present: bool) -> Order:
+        """The weights file of a save, to be committed."""
         if self._encoder is None:
             self._encoder = WeightsEncoder(save.config, save.snapshot)
-        pieces = seal(self._encoder.encode(save.snapshot, save.rows[record.metrics_rows :]), record)
-        target, size = self._files[WEIGHTS], _size(pieces)
-        temporary = temporary_of(target)
-        try:
-            write_file(temporary, pieces)
-            self._require_own_save()  # once more: a folder exchanged during the long write must not be touched
-            if saves is not None and is_plain_file(target):
-                link_or_copy(target, saves / RING[_slot(record.sequence - 1, size)])
-            temporary.replace(target)
-        except BaseException:
-            with contextlib.suppress(OSError):  # the first failure is the one to report
-                remove(temporary)
-            raise
-        self._identities[target] = _identity_of(target)
-        if saves is not None:
-            sync_folder(saves)
-        sync_folder(self._folder.path)
-        return size
-
-    def _require_own_save(self) -> None:
-        """Raise FolderChangedError unless the folder, and the newest save in it, are those that this object knows."""
-        self._folder.require_own()
-        path = self._files[WEIGHTS]
-        if _identity_of(path) != self._identities.get(path):
-            raise FolderChangedError(
-                f"{path} was changed or removed by somebody else. Nothing is saved, so that nothing "
-                "there is overwritten. Load what is there, or go on as a new saved run."
-            )
+        return Order(
+            folder=self._folder.path,
+            lock=self._folder.lock,
+            present=self._identities.get(self._files[WEIGHTS]),
+            keep_present=keep_present,
+            record=replace(save.record, metrics_rows=self._counted_on),
+            members=self._encoder.members(save.snapshot, save.rows[self._counted_on :]),
+        )
 
     def _make_room(self, run: str) -> None:
         """Before a run's first save here: another run's newest intact save becomes a run of its own, bad files go aside."""
-        bad = [path for path in (*self._files.values(), self._metrics_paths()[1]) if os.path.lexists(path)]
+        bad = [path for path in (*self._files.values(), self._metrics[1]) if os.path.lexists(path)]
         catalog = read_catalog(self._folder)
         failed = [file for file, _ in catalog.unreadable if file == self._files[WEIGHTS]]
         for copy in self._present_saves(catalog):
@@ -279,18 +315,11 @@ class Store:
                 log.info("An earlier save of another run stays: %s", error)
 
 
-def _slot(sequence: int, size: int) -> int:
-    """Where a save is kept when the next one follows: the trailing zero bits of its number, so that they thin by age."""
-    slots = max(_FEWEST_KEPT, min(len(RING), _RING_BYTES // max(1, size)))
-    zeros = (sequence & -sequence).bit_length() - 1 if sequence > 0 else 0
-    return min(zeros, slots - 1)
-
-
 def _require_finite(save: Save, tail: int) -> None:
     """Raise SaveError for a number that is not finite, in what has changed since the last save."""
     rest = save.snapshot.rest
     values = [number for number in rest["neuroplasticity"].values() if number is not None]
-    total = sum(values) + sum(sum(row.values()) for row in rest["q_table"].values())
+    total = sum(values) + sum(map(sum, map(dict.values, rest["q_table"].values())))
     rows = save.rows[len(save.rows) - tail :]
     if not (math.isfinite(total) and np.isfinite(save.snapshot.flat).all() and are_whole(rows)):
         raise SaveError("The state holds numbers that are not finite. The last good state on disk was kept.")
@@ -303,11 +332,3 @@ def _size(pieces: Sequence[Piece]) -> int:
 def _length_of(path: Path) -> int | None:
     """Bytes of a plain file; None where there is none."""
     return path.stat().st_size if is_plain_file(path) else None
-
-
-def _identity_of(path: Path) -> tuple[int, ...] | None:
-    try:
-        found = path.stat(follow_symlinks=False)
-    except FileNotFoundError:
-        return None
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns

@@ -12,6 +12,7 @@ import sys
 import zipfile
 from collections import OrderedDict
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,6 +32,7 @@ TAIL = "history_tail"  # entry for the history's rows that the metrics file does
 _DEEPEST = 20  # entries within entries; ours are five deep
 _PROTOCOL = 2  # of the pickle: the one that torch.load reads with weights only
 _OPENING = pickle.PROTO + b"\x02" + pickle.EMPTY_DICT + pickle.BINPUT + b"\x00"  # how a dictionary's pickle begins
+_GENERATORS = pickle.BINUNICODE + b"\x0a\0\0\0generators" + pickle.EMPTY_DICT  # its entries and SETITEM follow
 _STORAGES = {"0": torch.FloatStorage, "1": torch.LongStorage, "2": torch.ByteStorage, "3": torch.FloatStorage}
 
 
@@ -49,24 +51,29 @@ class WeightsEncoder:
 
     def encode(self, snapshot: Snapshot, tail: NDArray[np.float32]) -> list[Piece]:
         """The pieces of the archive, not sealed yet. `tail`: shape (rows, 4)."""
+        return lay_out(self.members(snapshot, tail))
+
+    def members(self, snapshot: Snapshot, tail: NDArray[np.float32]) -> list[tuple[str, Piece]]:
+        """The members of the archive, the snapshot's own memory first."""
         rest = dict(snapshot.rest)
         numbers = np.array([*rest.pop("wins").tolist(), rest.pop("optimizer_step")], np.int64)
         generators = dict(rest.pop("generators"))
-        samples: NDArray[np.uint8] = generators["samples"].numpy()
-        generators["samples"] = _View("2", len(samples), 0, samples.shape, (1,))
-        rows = _View("3", tail.size, 0, tail.shape, (tail.shape[1], 1))
-        described = _entries({"generators": generators, TAIL: rows}) + _plain_entries(rest)
-        return lay_out(
+        samples: NDArray[np.uint8] = generators.pop("samples").numpy()
+        described = b"".join(
             [
-                ("archive/data/0", _bytes_of(snapshot.flat)),
-                ("archive/data/1", _bytes_of(numbers)),
-                ("archive/data/2", _bytes_of(samples)),
-                ("archive/data/3", _bytes_of(np.ascontiguousarray(tail))),
-                ("archive/byteorder", sys.byteorder.encode()),
-                ("archive/version", b"3\n"),
-                ("archive/data.pkl", _OPENING + self._fixed + described + pickle.STOP),
+                *(_GENERATORS, _samples_entry(len(samples)), _plain_entries(generators), pickle.SETITEM),
+                *(_tail_entry(*tail.shape), _plain_entries(rest)),
             ]
         )
+        return [
+            ("archive/data/0", _bytes_of(snapshot.flat)),
+            ("archive/data/1", _bytes_of(numbers)),
+            ("archive/data/2", _bytes_of(samples)),
+            ("archive/data/3", _bytes_of(np.ascontiguousarray(tail))),
+            ("archive/byteorder", sys.byteorder.encode()),
+            ("archive/version", b"3\n"),
+            ("archive/data.pkl", _OPENING + self._fixed + described + pickle.STOP),
+        ]
 
 
 def decode(content: bytes, file: str | Path = WEIGHTS) -> dict[str, Any]:
@@ -150,6 +157,16 @@ def _entries(values: Mapping[str, Any]) -> bytes:
     buffer = io.BytesIO()
     _Pickler(buffer, _PROTOCOL).dump(values)
     return _without_frame(buffer.getvalue())
+
+
+@lru_cache(maxsize=16)
+def _samples_entry(length: int) -> bytes:
+    return _entries({"samples": _View("2", length, 0, (length,), (1,))})
+
+
+@lru_cache(maxsize=4096)
+def _tail_entry(rows: int, columns: int) -> bytes:
+    return _entries({TAIL: _View("3", rows * columns, 0, (rows, columns), (columns, 1))})
 
 
 def _plain_entries(values: Mapping[str, Any]) -> bytes:

@@ -16,7 +16,7 @@ from concurrent.futures import Future
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from quadra.autosave import AutoSave
+from quadra.autosave import LOOK, AutoSave
 from quadra.catalog import read_catalog
 from quadra.config import TrainingConfig
 from quadra.errors import (
@@ -71,6 +71,7 @@ class Worker:
         self._submitting = threading.Lock()
         self._rate = Rate()
         self._next_step_at = 0.0
+        self._is_step_due = False
         self._saves = AutoSave(folder, settings.save_every, self._publish, self._tell, self._wake)
         status = Status(
             state=SystemState.UNINITIALIZED,
@@ -154,7 +155,7 @@ class Worker:
                     self._answer(request)
                 elif self._view.status.state is not SystemState.TRAINING:
                     self._saves.try_again(self._state)
-                elif not self._saves.holds_up(self._state):
+                elif self._is_step_due:
                     self._advance()
         except Exception as error:
             log.exception("The training thread ended unexpectedly")
@@ -167,7 +168,10 @@ class Worker:
         wait: float | None
         if self._view.status.state is SystemState.TRAINING:
             held_up = self._saves.before_step(self._state)
-            wait = self._next_step_at - time.monotonic() if held_up is None else held_up
+            due_in = self._next_step_at - time.monotonic()
+            look_in = LOOK if self._state.is_saving else due_in
+            self._is_step_due = held_up is None and due_in <= look_in
+            wait = min(due_in, look_in) if held_up is None else held_up
         else:
             wait = self._saves.patience(self._state)
         try:

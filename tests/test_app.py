@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -136,6 +137,33 @@ def test_a_signal_finishes_saves_and_exits_zero(tmp_path: Path, number: int) -> 
     with TrainingState(tmp_path / "state") as state:
         assert state.load_state()
         assert f"✓ State saved: {state.iteration_count} iterations" in saved
+        assert state.iteration_count >= shown
+
+
+def scribe_of(server: Server) -> int:
+    """The process that writes saves for a server."""
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            fields = stat.read_text().rpartition(")")[2].split()
+            if int(fields[1]) == server.process.pid:
+                return int(stat.parent.name)
+    raise AssertionError("the server has no process beside it")
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are told apart by /proc")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 0), (signal.SIGKILL, 1)])
+def test_a_signal_to_the_process_that_writes_saves_ends_the_server_saved_and_the_folder_free(
+    tmp_path: Path, number: int, code: int
+) -> None:
+    with Server(tmp_path / "state", "--pace", "max", "--field-size", "8") as server:
+        with Client(server.url) as client:
+            client.ask("initialize_system")
+            client.ask("start_training")
+            shown = client.wait_for("metrics_update", lambda payload: payload["iteration"] >= 50)["iteration"]
+        os.kill(scribe_of(server), number)
+        assert server.process.wait(PATIENCE) == code
+    with TrainingState(tmp_path / "state") as state:
+        assert state.load_state()
         assert state.iteration_count >= shown
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from quadra import store
+from quadra import commit
 from quadra.errors import SaveTimeoutError
 from quadra.persistence import read
 from tests.fault_loops import FIRST, assert_true_to_its_run, expected, fingerprint, opened
@@ -20,14 +20,14 @@ from tests.state_helpers import train
 @contextmanager
 def writing_held_back() -> Iterator[threading.Event]:
     """Every write to the disk waits for the event."""
-    go_on, write_file = threading.Event(), store.write_file
+    go_on, write_file = threading.Event(), commit.write_file
 
     def held(*arguments: Any) -> None:
         assert go_on.wait(60)
         write_file(*arguments)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(store, "write_file", held)
+        patch.setattr(commit, "write_file", held)
         try:
             yield go_on
         finally:

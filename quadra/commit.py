@@ -1,0 +1,92 @@
+"""The commit of one weights file: written beside the present one, which is kept, and renamed over it.
+
+An order says all that it needs, so that another process can carry it out; this room imports neither torch nor numpy.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from quadra.archive import lay_out
+from quadra.disk import (
+    Identity,
+    Piece,
+    identity_of,
+    is_plain_file,
+    link_or_copy,
+    remove,
+    sync_folder,
+    temporary_of,
+    write_file,
+)
+from quadra.errors import FolderChangedError
+from quadra.folder import RING, SAVES, WEIGHTS, require_lock
+from quadra.records import Record, seal
+
+FEWEST_KEPT = 2
+RING_BYTES = 1 << 30  # that earlier saves may take together; two are kept whatever their size
+
+
+@dataclass(frozen=True)
+class Order:
+    """One weights file that is to become the newest save of a folder."""
+
+    folder: Path
+    lock: Identity  # of the lock file that stands in the folder as long as it is ours
+    present: Identity | None  # of the weights file that stands there as long as nobody else has put another one
+    keep_present: bool  # whether that one is an earlier save of the same run
+    record: Record
+    members: Sequence[tuple[str, Piece]]  # of the archive
+
+
+@dataclass(frozen=True)
+class Committed:
+    """A weights file that is durable."""
+
+    identity: Identity
+    size: int
+
+
+def carry_out(order: Order) -> Committed:
+    """Commit; durable on return. Raises FolderChangedError or OSError: the present file is then intact, or the new one is."""
+    folder, target = order.folder, order.folder / WEIGHTS
+    temporary = temporary_of(target)
+    pieces = seal(lay_out(order.members), order.record)
+    size = sum(memoryview(piece).nbytes for piece in pieces)
+    require_own_save(folder, order.lock, order.present)
+    try:
+        write_file(temporary, pieces)
+        require_own_save(folder, order.lock, order.present)  # a folder exchanged during the write must not be touched
+        if order.keep_present and is_plain_file(target):
+            link_or_copy(target, folder / SAVES / RING[slot(order.record.sequence - 1, size)])
+        temporary.replace(target)
+    except BaseException:
+        with contextlib.suppress(OSError):  # the first failure is the one to report
+            remove(temporary)
+        raise
+    identity = identity_of(target)
+    assert identity is not None, "it has just been put there"
+    if order.keep_present:
+        sync_folder(folder / SAVES)
+    sync_folder(folder)
+    return Committed(identity, size)
+
+
+def require_own_save(folder: Path, lock: Identity, present: Identity | None) -> None:
+    """Raise FolderChangedError unless the folder, and the newest save in it, are those that are known."""
+    require_lock(folder, lock)
+    if identity_of(folder / WEIGHTS) != present:
+        raise FolderChangedError(
+            f"{folder / WEIGHTS} was changed or removed by somebody else. Nothing is saved, so that nothing "
+            "there is overwritten. Load what is there, or go on as a new saved run."
+        )
+
+
+def slot(sequence: int, size: int) -> int:
+    """Where a save is kept when the next one follows: the trailing zero bits of its number, so that they thin by age."""
+    slots = max(FEWEST_KEPT, min(len(RING), RING_BYTES // max(1, size)))
+    zeros = (sequence & -sequence).bit_length() - 1 if sequence > 0 else 0
+    return min(zeros, slots - 1)
