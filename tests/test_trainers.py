@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from quadra.torch_trainer import TorchTrainer
 from tests.model_helpers import TRAINERS
 
 CHOICES = ([0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1, 2], [1, 1, 0, 0, 2, 2, 2, 0, 1, 0, 2, 1], [0] * 6 + [2] * 6, [1] * 12)
-SEEDS_100, SEEDS_10_000 = (1, 4, 5, 6, 7, 8), (2, 3, 4, 5, 6)
+SEEDS_100, SEEDS_10_000 = range(1, 13), range(2, 7)
 cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
 
 
@@ -105,17 +106,26 @@ def vectors_of(field_size: int, seed: int) -> Tensor:
     return vectors
 
 
-def assert_near(found: Tensor, expected: Tensor, tolerance: float, name: str, share: float = 1.0) -> None:
-    """Within a share of the tensor's own maximum; all of it, or this share of its elements."""
-    most = expected.abs().max().item()
-    distance = (found.double().cpu() - expected.detach().double().cpu()).abs()
-    near = (distance <= tolerance * max(most, 1e-30)).double().mean().item()
-    assert near >= share, f"{name}: {distance.max().item() / most:.2e} of the maximum, {near:.6f} near"
+@dataclass(frozen=True)
+class Nearness:
+    """How near to double precision a tensor must be, as shares of its own maximum."""
+
+    tolerance: float
+    share: float = 1.0  # of the elements that must be within the tolerance
+    ceiling: float = math.inf  # for all elements
+
+    def require(self, found: Tensor, expected: Tensor, name: str) -> None:
+        expected = expected.detach().double().cpu()
+        distance = (found.double().cpu() - expected).abs() / max(expected.abs().max().item(), 1e-30)
+        farthest, near = distance.max().item(), (distance <= self.tolerance).double().mean().item()
+        assert near >= self.share, f"{name}: {farthest:.2e} of the maximum, {near:.6f} near"
+        assert farthest <= self.ceiling, f"{name}: {farthest:.2e} of the maximum"
 
 
 def check_against_double_precision(
-    trainer: TrainerClass, field_size: int, seed: int, tolerance: float, share: float = 1.0, device: str = "cpu"
-) -> None:
+    trainer: TrainerClass, field_size: int, seed: int, means: Nearness, gradients: Nearness, weights: Nearness,
+    device: str = "cpu",
+) -> None:  # fmt: skip
     """Means and losses before each of four Adam steps, the gradients of the first, the weights after the last."""
     config = TrainingConfig(field_size=field_size, seed=1, threads=1, device=device)
     run, vectors = run_of(config, seed), vectors_of(field_size, seed)
@@ -124,40 +134,43 @@ def check_against_double_precision(
         ours.vectors.copy_(vectors)
         ours.show()
         for number, chosen in enumerate(CHOICES, start=1):
-            means, losses = oracle.step(chosen)
+            expected = oracle.step(chosen)
             found = ours.evaluate()
-            assert_near(torch.tensor(found[0]), means, tolerance, "means")
-            assert_near(torch.tensor(found[1]), losses, tolerance, "losses")
+            means.require(torch.tensor(found[0]), expected[0], "means")
+            means.require(torch.tensor(found[1]), expected[1], "losses")
             assert ours.learn(chosen, AdamRule.at(number, config, 1.0))
             for name, network in oracle.networks.items() if number == 1 else ():
                 for part, value in network.values.items():
                     gradient = of_network(run, "exp_avg", name)[part] / 0.1
-                    assert_near(gradient, value.grad, tolerance, f"gradient of {name}.{part}")
+                    gradients.require(gradient, value.grad, f"gradient of {name}.{part}")
     for name, network in oracle.networks.items():
         for part, value in network.values.items():
-            assert_near(of_network(run, "parameters", name)[part], value, tolerance, f"{name}.{part}", share)
+            weights.require(of_network(run, "parameters", name)[part], value, f"{name}.{part}")
 
 
-# A membrane within rounding of the threshold may spike in single and not in double precision, and the surrogate is steep
-# there. Of the first twelve seeds torch meets these tolerances in seven and the kernels in eleven; these are of both.
+# The surrogate gradient is steep at the threshold: a membrane there passes its own rounding on, enlarged fifty times, to
+# the one neuron's row of weights. So a twentieth of a tensor may be farther off, and none of it ten times as far.
+ON_100 = Nearness(3e-5), Nearness(3e-5, 0.95, 3e-4), Nearness(3e-5, 0.95, 3e-4)
+
+
 @pytest.mark.parametrize("trainer", TRAINERS)
 @pytest.mark.parametrize("seed", SEEDS_100)
 def test_four_adam_steps_are_those_of_snntorch_in_double_precision(trainer: TrainerClass, seed: int) -> None:
-    check_against_double_precision(trainer, 100, seed, 3e-5)
+    check_against_double_precision(trainer, 100, seed, *ON_100)
 
 
 # Adam divides by the gradient's own size: an element whose gradient is nearly zero moves by its rounding. At this size a
 # step is a tenth of the largest weight, so weights are compared in all but a twentieth of the elements.
-# Left out is seed 1, with which the kernels have a tenth of one tensor's elements off.
+# Left out is seed 1: a membrane comes as near to the threshold as single precision can tell, and spikes on one side only.
 @pytest.mark.parametrize("trainer", TRAINERS)
 @pytest.mark.parametrize("seed", SEEDS_10_000)
 def test_so_they_are_on_a_field_of_ten_thousand_cells(trainer: TrainerClass, seed: int) -> None:
-    check_against_double_precision(trainer, 10_000, seed, 2e-4, share=0.95)
+    check_against_double_precision(trainer, 10_000, seed, Nearness(2e-4), Nearness(2e-4), Nearness(2e-4, 0.95))
 
 
 @cuda
 def test_four_adam_steps_on_a_gpu_are_those_of_snntorch_in_double_precision() -> None:
-    check_against_double_precision(TorchTrainer, 100, SEEDS_100[0], 3e-5, device="cuda")
+    check_against_double_precision(TorchTrainer, 100, SEEDS_100[0], *ON_100, device="cuda")
 
 
 def trained_alike(field_size: int, steps: int) -> tuple[RunTensors, RunTensors]:
