@@ -18,6 +18,8 @@ from typing import Any
 
 import socketio
 
+from tests.warm import IS_POSSIBLE, WarmProcess
+
 ROOT = Path(__file__).resolve().parent.parent
 PATIENCE = 60.0  # seconds that anything here may take on a slow machine
 
@@ -25,17 +27,23 @@ PATIENCE = 60.0  # seconds that anything here may take on a slow machine
 class Server:
     """`python app.py` on a state folder; `lines` are what its terminal showed."""
 
-    def __init__(self, state_dir: Path, *options: str, environment: dict[str, str] | None = None) -> None:
-        command = [sys.executable, str(ROOT / "app.py"), "--port", "0", "--state-dir", str(state_dir), *options]
-        self.process = subprocess.Popen(
-            command,
-            cwd=state_dir.parent,
-            env={**os.environ, "PYTHONIOENCODING": "utf-8", **(environment or {})},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            encoding="utf-8",
-        )
+    def __init__(
+        self, state_dir: Path, *options: str, environment: dict[str, str] | None = None, is_warm: bool = False
+    ) -> None:
+        arguments = ["--port", "0", "--state-dir", str(state_dir), *options]
+        self.process: Any
+        if is_warm and IS_POSSIBLE:
+            self.process = WarmProcess(arguments, state_dir.parent)
+        else:
+            self.process = subprocess.Popen(
+                [sys.executable, str(ROOT / "app.py"), *arguments],
+                cwd=state_dir.parent,
+                env={**os.environ, "PYTHONIOENCODING": "utf-8", **(environment or {})},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                encoding="utf-8",
+            )
         self.lines: list[str] = []
         self._new: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -83,6 +91,11 @@ class Server:
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait(PATIENCE)
+
+
+def warm_server(state_dir: Path, *options: str) -> Server:
+    """One for a test of the page; see `tests.warm`."""
+    return Server(state_dir, *options, is_warm=True)
 
 
 class Client:

@@ -15,7 +15,7 @@ import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.browser import executable, running_browser
-from tests.server import ROOT, Server
+from tests.server import ROOT, Server, warm_server
 
 pytestmark = pytest.mark.skipif(
     executable() is None and not os.environ.get("CI"), reason="no Chromium is installed on this machine"
@@ -73,7 +73,7 @@ def assert_whole_history(page: Page, server: Server, iterations: int) -> None:
 
 def test_day_one_two_and_three_of_the_brief(browser: Browser, tmp_path: Path) -> None:
     folder = tmp_path / "dashboard_state"
-    with Server(folder, *FAST) as server:  # day 1: initialize, train to 200
+    with warm_server(folder, *FAST) as server:  # day 1: initialize, train to 200
         page = opened(browser, server.url)
         expect(page.locator("#start-button")).to_be_disabled()
         page.click("#initialize-button")
@@ -83,7 +83,7 @@ def test_day_one_two_and_three_of_the_brief(browser: Browser, tmp_path: Path) ->
         assert server.end() == 0
     first_day = hashlib.sha256((folder / "metrics_history.pkl").read_bytes()).hexdigest()
 
-    with Server(folder, *FAST) as server:  # day 2: load, go on to 500
+    with warm_server(folder, *FAST) as server:  # day 2: load, go on to 500
         page = opened(browser, server.url)
         expect(page.locator("#saved-notice")).to_contain_text("Saved state: 200 iterations")
         page.click("#load-button")
@@ -96,7 +96,7 @@ def test_day_one_two_and_three_of_the_brief(browser: Browser, tmp_path: Path) ->
         assert server.end() == 0
     assert hashlib.sha256((folder / "metrics_history.pkl").read_bytes()).hexdigest() != first_day
 
-    with Server(folder, *FAST) as server:  # day 3: a fresh start, not happy, closed without Stop
+    with warm_server(folder, *FAST) as server:  # day 3: a fresh start, not happy, closed without Stop
         page = opened(browser, server.url)
         page.click("#initialize-button")
         page.click("#start-button")
@@ -104,7 +104,7 @@ def test_day_one_two_and_three_of_the_brief(browser: Browser, tmp_path: Path) ->
         page.context.close()
         assert server.end(signal.SIGTERM) == 0
 
-    with Server(folder, *FAST) as server:  # Load gives back the 500, and points out the newer run
+    with warm_server(folder, *FAST) as server:  # Load gives back the 500, and points out the newer run
         page = opened(browser, server.url)
         page.click("#load-button")
         dialog = page.locator("#load-dialog")
@@ -122,7 +122,7 @@ def test_day_one_two_and_three_of_the_brief(browser: Browser, tmp_path: Path) ->
 
 
 def test_stop_saves_and_says_so(browser: Browser, tmp_path: Path) -> None:
-    with Server(tmp_path / "state", "--pace", "100", "--field-size", "8") as server:
+    with warm_server(tmp_path / "state", "--pace", "100", "--field-size", "8") as server:
         page = opened(browser, server.url)
         page.click("#initialize-button")
         page.click("#start-button")
@@ -140,7 +140,7 @@ def test_stop_saves_and_says_so(browser: Browser, tmp_path: Path) -> None:
 
 
 def test_the_whole_history_is_back_after_a_reload(browser: Browser, tmp_path: Path) -> None:
-    with Server(tmp_path / "state", *FAST) as server:
+    with warm_server(tmp_path / "state", *FAST) as server:
         page = opened(browser, server.url)
         page.click("#initialize-button")
         train_until(page, 150)
@@ -151,7 +151,7 @@ def test_the_whole_history_is_back_after_a_reload(browser: Browser, tmp_path: Pa
 
 
 def test_a_restarted_server_is_found_again_without_a_reload(browser: Browser, tmp_path: Path) -> None:
-    with Server(tmp_path / "state", *FAST) as server:
+    with warm_server(tmp_path / "state", *FAST) as server:
         page = opened(browser, server.url)
         page.click("#initialize-button")
         train_until(page, 60)
@@ -159,7 +159,7 @@ def test_a_restarted_server_is_found_again_without_a_reload(browser: Browser, tm
         assert server.end() == 0
         expect(page.locator("#connection-banner")).to_be_visible()
         expect(page.locator("#start-button")).to_be_disabled()
-        with Server(tmp_path / "state", *FAST, "--port", port) as again:
+        with warm_server(tmp_path / "state", *FAST, "--port", port) as again:
             expect(page.locator("#saved-notice")).to_contain_text("60 iterations", timeout=PATIENCE)
             page.click("#load-button")
             train_until(page, 90)
@@ -168,7 +168,7 @@ def test_a_restarted_server_is_found_again_without_a_reload(browser: Browser, tm
 
 
 def test_two_browsers_stay_in_step(browser: Browser, tmp_path: Path) -> None:
-    with Server(tmp_path / "state", *FAST) as server:
+    with warm_server(tmp_path / "state", *FAST) as server:
         one, two = opened(browser, server.url), opened(browser, server.url)
         one.click("#initialize-button")
         train_until(one, 40)
@@ -184,7 +184,7 @@ def test_two_browsers_stay_in_step(browser: Browser, tmp_path: Path) -> None:
 
 def test_reset_asks_says_what_it_deletes_and_deletes_only_that(browser: Browser, tmp_path: Path) -> None:
     folder = tmp_path / "state"
-    with Server(folder, *FAST) as server:
+    with warm_server(folder, *FAST) as server:
         page = opened(browser, server.url)
         page.click("#initialize-button")
         train_until(page, 20)
@@ -204,7 +204,7 @@ def test_reset_asks_says_what_it_deletes_and_deletes_only_that(browser: Browser,
 
 
 def test_pace_and_new_run_settings_reach_the_server(browser: Browser, tmp_path: Path) -> None:
-    with Server(tmp_path / "state", "--field-size", "8") as server:
+    with warm_server(tmp_path / "state", "--field-size", "8") as server:
         page = opened(browser, server.url)
         expect(page.locator("#pace-value")).to_contain_text("10")
         page.locator("#pace-input").focus()
@@ -222,7 +222,7 @@ def test_pace_and_new_run_settings_reach_the_server(browser: Browser, tmp_path: 
 
 
 def test_a_run_without_auto_save_says_so(browser: Browser, tmp_path: Path) -> None:
-    with Server(tmp_path / "state", *FAST, "--save-every", "0") as server:
+    with warm_server(tmp_path / "state", *FAST, "--save-every", "0") as server:
         page = opened(browser, server.url)
         expect(page.locator("#autosave-notice")).to_be_visible()
         expect(page.locator("#autosave-notice")).to_contain_text("only Stop saves")
@@ -231,7 +231,7 @@ def test_a_run_without_auto_save_says_so(browser: Browser, tmp_path: Path) -> No
 
 def test_failing_saves_raise_a_banner_that_goes_by_itself(browser: Browser, tmp_path: Path) -> None:
     folder = tmp_path / "state"
-    with Server(folder, *FAST) as server:
+    with warm_server(folder, *FAST) as server:
         page = opened(browser, server.url)
         page.click("#initialize-button")
         train_until(page, 20)
@@ -257,7 +257,7 @@ def test_the_page_works_without_the_cdn(browser: Browser, tmp_path: Path, networ
         elif network == "forges":
             route.fulfill(body="window.forged = true", headers={"Access-Control-Allow-Origin": "*"})
 
-    with Server(tmp_path / "state", *FAST) as server:
+    with warm_server(tmp_path / "state", *FAST) as server:
         page = browser.new_context().new_page()
         page.route("https://cdn.jsdelivr.net/**", answer)
         page.goto(server.url)
@@ -287,7 +287,7 @@ def test_the_pinned_copies_are_what_the_cdn_must_deliver() -> None:
 
 @pytest.mark.parametrize(("width", "height"), [(1440, 900), (390, 844), (360, 740)])
 def test_nothing_runs_off_the_screen(browser: Browser, tmp_path: Path, width: int, height: int) -> None:
-    with Server(tmp_path / "state", *FAST) as server:
+    with warm_server(tmp_path / "state", *FAST) as server:
         page = opened(browser, server.url, width, height)
         page.click("#initialize-button")
         train_until(page, 30)

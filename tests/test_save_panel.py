@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser import executable, running_browser
-from tests.server import Server
+from tests.server import Server, warm_server
 from tests.test_browser import FAST, PATIENCE, opened, train_until, wait_for_iteration
 
 pytestmark = pytest.mark.skipif(
@@ -98,7 +98,7 @@ def train_and_exchange(page: Page, folder: Path) -> Path:
 
 
 def test_before_the_first_save_the_panel_says_so(browser: Browser, tmp_path: Path) -> None:
-    with Server(tmp_path / "state", *FAST) as server:
+    with warm_server(tmp_path / "state", *FAST) as server:
         page = opened(browser, server.url)
         expect(page.locator("#saving-iteration-value")).to_have_text("none yet")
         expect(page.locator("#saving-verified-value")).to_have_text("none yet")
@@ -108,7 +108,7 @@ def test_before_the_first_save_the_panel_says_so(browser: Browser, tmp_path: Pat
 
 
 def test_the_panel_shows_what_the_server_says_of_its_saves(browser: Browser, tmp_path: Path) -> None:
-    with Server(tmp_path / "state", *FAST) as server:
+    with warm_server(tmp_path / "state", *FAST) as server:
         page = opened(browser, server.url)
         page.click("#initialize-button")
         train_until(page, 90)
@@ -136,7 +136,7 @@ def test_the_panel_shows_what_the_server_says_of_its_saves(browser: Browser, tmp
 
 
 def test_the_wear_is_that_of_the_present_pace_and_names_what_lowers_it(browser: Browser, tmp_path: Path) -> None:
-    with Server(tmp_path / "state", *PACED) as server:
+    with warm_server(tmp_path / "state", *PACED) as server:
         page = opened(browser, server.url)
         page.click("#initialize-button")
         page.click("#start-button")
@@ -159,7 +159,7 @@ def test_the_wear_is_that_of_the_present_pace_and_names_what_lowers_it(browser: 
 def test_without_auto_save_the_panel_says_that_only_stop_saves_and_how_much_is_at_risk(
     browser: Browser, tmp_path: Path
 ) -> None:
-    with Server(tmp_path / "state", *PACED, "--save-every", "0") as server:
+    with warm_server(tmp_path / "state", *PACED, "--save-every", "0") as server:
         page = opened(browser, server.url)
         expect(page.locator("#saving-wear-value")).to_have_text("Auto-save is off: only Stop saves.")
         page.click("#initialize-button")
@@ -176,7 +176,7 @@ def test_without_auto_save_the_panel_says_that_only_stop_saves_and_how_much_is_a
 
 def test_an_exchanged_folder_is_told_and_nothing_in_it_is_touched(browser: Browser, tmp_path: Path) -> None:
     folder = tmp_path / "state"
-    with Server(folder, *PACED) as server:
+    with warm_server(folder, *PACED) as server:
         page = opened(browser, server.url)
         backup = train_and_exchange(page, folder)
         since = server.get("/api/status")["save_error"]["since"]
@@ -195,7 +195,7 @@ def test_an_exchanged_folder_is_told_and_nothing_in_it_is_touched(browser: Brows
 
 def test_what_is_there_is_loaded_only_after_a_question_and_saving_works_again(browser: Browser, tmp_path: Path) -> None:
     folder = tmp_path / "state"
-    with Server(folder, *PACED) as server:
+    with warm_server(folder, *PACED) as server:
         page = opened(browser, server.url)
         backup = train_and_exchange(page, folder)
         page.click("#takeover-button")
@@ -226,7 +226,7 @@ def test_what_is_there_is_loaded_only_after_a_question_and_saving_works_again(br
 
 def test_the_run_in_memory_goes_on_as_a_new_saved_run_beside_what_is_there(browser: Browser, tmp_path: Path) -> None:
     folder = tmp_path / "state"
-    with Server(folder, *PACED) as server:
+    with warm_server(folder, *PACED) as server:
         page = opened(browser, server.url)
         train_and_exchange(page, folder)
         before = server.get("/api/status")
@@ -250,7 +250,7 @@ def test_the_run_in_memory_goes_on_as_a_new_saved_run_beside_what_is_there(brows
 
 def test_where_nothing_is_there_loading_says_so_and_the_run_stays(browser: Browser, tmp_path: Path) -> None:
     folder = tmp_path / "state"
-    with Server(folder, *PACED) as server:
+    with warm_server(folder, *PACED) as server:
         page = opened(browser, server.url)
         page.click("#initialize-button")
         train_until(page, 20)
@@ -321,7 +321,7 @@ def test_little_space_on_the_disk_is_told_with_the_figure(browser: Browser, tmp_
 @pytest.mark.parametrize(("width", "height"), [(1440, 900), (390, 844), (360, 740)])
 def test_panel_and_banner_fit_the_screen(browser: Browser, tmp_path: Path, width: int, height: int) -> None:
     folder = tmp_path / "state"
-    with Server(folder, *PACED) as server:
+    with warm_server(folder, *PACED) as server:
         page = opened(browser, server.url, width, height)
         train_and_exchange(page, folder)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
