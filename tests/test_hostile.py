@@ -27,7 +27,7 @@ from tests.faults import image_of
 from tests.scenarios import two_runs
 from tests.state_helpers import run_python, train
 
-_MEGABYTES = 150  # that a load of forged files may take more than one of honest files
+_MEGABYTES = 150  # that loads of forged files may take more than one of honest files
 _RING = f"{SAVES}/0.pth"
 
 
@@ -143,29 +143,31 @@ def _forged_metrics(path: Path) -> None:
         file.write_bytes(forged)
 
 
-_MEASURED_LOAD = """
+_MEASURED_LOADS = """
 import resource, sys
+from pathlib import Path
 from tests.fault_loops import opened
-with opened(__import__("pathlib").Path(sys.argv[1])) as state:
-    print(state.load_state())
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+for folder in sys.argv[1:]:
+    with opened(Path(folder)) as state:
+        print(state.load_state(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 """
 
 
-@pytest.fixture(scope="module")
-def honest_load(tmp_path_factory: pytest.TempPathFactory) -> int:
-    """Megabytes of a process that loads honest files."""
-    root = tmp_path_factory.mktemp("honest")
-    two_runs(root)
-    return int(run_python(_MEASURED_LOAD, root / "state").split()[1])
-
-
-@pytest.mark.parametrize("forge", [_bomb, _endless_history, _huge_run, _wide_tensor, _nested, _forged_metrics])
-def test_forged_sizes_claim_no_memory(folder: Path, honest_load: int, forge: Callable[[Path], None]) -> None:
-    forge(folder / WEIGHTS)
-    loaded, megabytes = run_python(_MEASURED_LOAD, folder).split()
-    assert loaded == "True"
-    assert int(megabytes) - honest_load < _MEGABYTES
+def test_forged_sizes_claim_no_memory(tmp_path: Path) -> None:
+    forgeries = (_bomb, _endless_history, _huge_run, _wide_tensor, _nested, _forged_metrics)
+    folders = []
+    for number in range(len(forgeries) + 1):  # the first stays honest
+        (tmp_path / str(number)).mkdir()
+        two_runs(tmp_path / str(number))
+        folders.append(tmp_path / str(number) / "state")
+    for forge, folder in zip(forgeries, folders[1:], strict=True):
+        forge(folder / WEIGHTS)
+    lines = run_python(_MEASURED_LOADS, *folders).splitlines()
+    honest = int(lines[0].split()[1])
+    for name, line in zip(("honest", *(forge.__name__ for forge in forgeries)), lines, strict=True):
+        loaded, megabytes = line.split()
+        assert loaded == "True", name
+        assert int(megabytes) - honest < _MEGABYTES, name
 
 
 _JUNK: tuple[Any, ...] = (None, "text", -1, 1e400, [], {}, [[1]], b"bytes", torch.zeros(3, 3), torch.zeros(()), True)
