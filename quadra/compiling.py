@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 from zlib import crc32
@@ -13,6 +14,11 @@ from zlib import crc32
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
+
+try:
+    import fcntl
+except ImportError:  # Windows: there each compiles for itself
+    fcntl = None  # type: ignore[assignment]  # looked at before every use
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
@@ -59,4 +65,15 @@ def _fill_cache(kernel: Any) -> None:
         return
     command = "import quadra.compiled_trainer"
     environment = {**os.environ, _ONLY_COMPILE: "1", "PYTHONPATH": os.pathsep.join(map(str, (_ROOT, *sys.path)))}
-    subprocess.run([sys.executable, "-c", command], env=environment, check=False, stdin=subprocess.DEVNULL)
+    with _alone(Path(kernel._cache._cache_path)):
+        if not kernel._cache._cache_file._load_index():
+            subprocess.run([sys.executable, "-c", command], env=environment, check=False, stdin=subprocess.DEVNULL)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Processes that find the cache empty at the same time fill it one after another: the first one for all."""
+    with (folder / ".filling").open("w") as file:
+        if fcntl is not None:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
