@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import gc
 import os
 import secrets
 import signal
@@ -169,6 +170,7 @@ def _open_state(folder: StateFolder, config: TrainingConfig, scribe: Scribe | No
     """Called on the training thread: this import brings torch."""
     from quadra.state import TrainingState
 
+    gc.freeze()  # what was imported stays for ever; to look at all of it again holds training up for a tenth of a second
     return TrainingState(folder, config, scribe)
 
 

@@ -16,6 +16,7 @@ from benchmarks.measuring import say
 from quadra import TrainingConfig, TrainingState
 from quadra.folder import METRICS, StateFolder
 from quadra.history import History
+from quadra.scribe import Scribe
 from quadra.view import Settings
 from quadra.worker import Worker
 
@@ -53,13 +54,14 @@ def _stall(quick: bool) -> dict[str, float]:
 def _training(save_every: int) -> Iterator[Worker]:
     """A worker with a run that has passed its first thousand iterations; it rests."""
     with tempfile.TemporaryDirectory() as place:
-        folder = StateFolder(Path(place) / "state")
-        worker = Worker(folder, CONFIG, Settings(save_every, None), lambda: TrainingState(folder, CONFIG))
+        folder, scribe = StateFolder(Path(place) / "state"), Scribe()
+        worker = Worker(folder, CONFIG, Settings(save_every, None), lambda: TrainingState(folder, CONFIG, scribe))
         worker.start()
         worker.initialize().result(_PATIENCE)
         _rate(worker, 2.0)
         yield worker
         worker.close().result(_PATIENCE)
+        scribe.close()
 
 
 def _rate(worker: Worker, seconds: float) -> float:

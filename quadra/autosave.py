@@ -29,6 +29,7 @@ log = logging.getLogger("quadra.worker")
 NOTICEABLE = 0.1  # seconds that training may wait for the disk before the page says so
 LOOK_OFTEN = 0.001  # seconds between two looks at a save that training waits for
 LOOK = 0.05  # seconds between two looks at any other that is under way
+SHOWN_EVERY = 0.05  # seconds between two auto-saves that are shown; of more, the newest is enough
 RETRY = 5.0  # seconds between two attempts while training rests
 _STALLS = 101  # that the median is taken over
 _SAVES_WORTH = 20  # of free space, below which a warning comes while there is still room
@@ -63,6 +64,8 @@ class AutoSave:
         self._stalls: deque[float] = deque(maxlen=_STALLS)
         self._worst = 0.0
         self._health = SaveHealth()
+        self._unshown: Receipt | None = None  # of the newest auto-save, where it came too soon after another
+        self._shown_at = 0.0
         self._listed_run: str | None = None  # the run whose place in the folder the catalog knows
 
     def after_step(self, count: int) -> None:
@@ -77,6 +80,8 @@ class AutoSave:
     def before_step(self, state: TrainingState) -> float | None:
         """Take outcomes, begin what is due; returns for how many seconds training must wait, None: it may go on."""
         self.collect(state)
+        if self._unshown is not None and time.perf_counter() >= self._shown_at + SHOWN_EVERY:
+            self._show(state, self._unshown)
         if self._due_at is not None and not state.is_saving:
             self._begin(state)
         if self._due_at is None and not state.is_held_up:
@@ -159,14 +164,16 @@ class AutoSave:
 
     def _succeeded(self, state: TrainingState, receipt: Receipt) -> SaveOutcome:
         self._durable = receipt.record.iteration_count
-        outcome = self._show(state, receipt)
+        outcome = _outcome(state, receipt)
         self._tell("saved", **vars(outcome))
+        self._unshown = receipt
+        if receipt.verified or self._trouble is not None:
+            self._show(state, receipt)
         return outcome
 
-    def _show(self, state: TrainingState, receipt: Receipt) -> SaveOutcome:
+    def _show(self, state: TrainingState, receipt: Receipt) -> None:
+        self._unshown, self._shown_at = None, time.perf_counter()
         record = receipt.record
-        took = round(state.save_seconds * 1000.0, 3)
-        outcome = SaveOutcome(record.iteration_count, record.saved_at, took, receipt.size, receipt.written)
         low = receipt.free < max(_LITTLE_SPACE, _SAVES_WORTH * receipt.written)
         if low and self._health.free_bytes is None:
             self._tell("message", text=f"Only {receipt.free / 1e6:.0f} MB are free on the disk.", type="warning")
@@ -179,8 +186,8 @@ class AutoSave:
             verified_at=verified.saved_at if verified else self._health.verified_at,
             free_bytes=receipt.free if low else None,
         )
-        self._publish(last_save=outcome, trouble=None, saves=self._health, **self._listed(state, record))
-        return outcome
+        shown = {"last_save": _outcome(state, receipt), "trouble": None, "saves": self._health}
+        self._publish(**shown, **self._listed(state, record))
 
     def _fail(self, state: TrainingState, error: SaveError) -> None:
         since = self._trouble.since if self._trouble else self._durable
@@ -201,3 +208,8 @@ class AutoSave:
         except OSError:
             log.exception("The saved states could not be listed")
             return {}
+
+
+def _outcome(state: TrainingState, receipt: Receipt) -> SaveOutcome:
+    record, took = receipt.record, round(state.save_seconds * 1000.0, 3)
+    return SaveOutcome(record.iteration_count, record.saved_at, took, receipt.size, receipt.written)

@@ -69,8 +69,6 @@ def carry_out(order: Order) -> Committed:
         raise
     identity = identity_of(target)
     assert identity is not None, "it has just been put there"
-    if order.keep_present:
-        sync_folder(folder / SAVES)
     sync_folder(folder)
     return Committed(identity, size)
 

@@ -31,6 +31,7 @@ from quadra.disk import (
     read_file,
     remove,
     replace_file,
+    sync_folder,
     write_at,
 )
 from quadra.errors import BadFileError, SaveError
@@ -149,7 +150,8 @@ class Store:
         if is_first:
             self._drop_other_saves(run)
         verified = full or save.record.sequence % _VERIFY_EVERY == 0
-        if verified:
+        if verified:  # an earlier save's second name need not be durable at once: it is there for a damaged newest one
+            sync_folder(self._folder.path / SAVES)
             verify(read_file(self._files[WEIGHTS]), self._files[WEIGHTS])
         return Receipt(order.record, committed.size, committed.size + written, free, full, verified)
 

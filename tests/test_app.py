@@ -161,7 +161,7 @@ def test_a_signal_to_the_process_that_writes_saves_ends_the_server_saved_and_the
             client.ask("start_training")
             shown = client.wait_for("metrics_update", lambda payload: payload["iteration"] >= 50)["iteration"]
         os.kill(scribe_of(server), number)
-        assert server.process.wait(PATIENCE) == code
+        assert server.process.wait(PATIENCE) == code, server.lines
     with TrainingState(tmp_path / "state") as state:
         assert state.load_state()
         assert state.iteration_count >= shown
