@@ -23,6 +23,7 @@ from quadra.worker import Worker
 CONFIG = TrainingConfig(seed=1, threads=1)
 LONG, SHORT = 1_000_000, 1_000  # iterations of history
 _PATIENCE = 60.0
+_BLOCK = 0.25  # seconds
 
 
 def run(quick: bool) -> dict[str, Any]:
@@ -35,11 +36,12 @@ def run(quick: bool) -> dict[str, Any]:
 
 
 def _stall(quick: bool) -> dict[str, float]:
-    """Rate of training with a save every 10 iterations over that without any, in interleaved rounds."""
-    rounds, seconds = (5, 1.0) if quick else (15, 2.0)
-    with _training(10) as saving, _training(0) as plain:
-        rates = [(_rate(saving, seconds), _rate(plain, seconds)) for _ in range(rounds)]
-        health = saving.view().status.saves
+    """Rate of training with a save every 10 iterations over that without any, in short blocks that take turns in one run."""
+    pairs = 20 if quick else 200
+    with _training(10) as worker:
+        worker.start_training().result(_PATIENCE)
+        rates = [_rates(worker, pair) for pair in range(pairs)]
+        health = worker.view().status.saves
     with_saves, without = zip(*rates, strict=True)
     return {
         "rate with saves": round(statistics.median(with_saves), 1),
@@ -50,29 +52,32 @@ def _stall(quick: bool) -> dict[str, float]:
     }
 
 
+def _rates(worker: Worker, pair: int) -> tuple[float, float]:
+    """Iterations a second with saves and without; the one that comes first changes from pair to pair."""
+    found = {every: _rate(worker, every) for every in ((10, 0) if pair % 2 else (0, 10))}
+    return found[10], found[0]
+
+
 @contextmanager
 def _training(save_every: int) -> Iterator[Worker]:
-    """A worker with a run that has passed its first thousand iterations; it rests."""
+    """A worker with a new run, and a scribe as the server has it; it rests."""
     with tempfile.TemporaryDirectory() as place:
         folder, scribe = StateFolder(Path(place) / "state"), Scribe()
         worker = Worker(folder, CONFIG, Settings(save_every, None), lambda: TrainingState(folder, CONFIG, scribe))
         worker.start()
         worker.initialize().result(_PATIENCE)
-        _rate(worker, 2.0)
         yield worker
         worker.close().result(_PATIENCE)
         scribe.close()
 
 
-def _rate(worker: Worker, seconds: float) -> float:
-    """Iterations a second over a stretch of training, after a moment to get going."""
-    worker.start_training().result(_PATIENCE)
-    time.sleep(0.2)
+def _rate(worker: Worker, every: int) -> float:
+    """Iterations a second over a block, after a moment to get going."""
+    worker._saves._every = every
+    time.sleep(0.05)
     before, started = worker.view().iteration_count, time.perf_counter()
-    time.sleep(seconds)
-    count, took = worker.view().iteration_count - before, time.perf_counter() - started
-    worker.stop_training().result(_PATIENCE)
-    return count / took
+    time.sleep(_BLOCK)
+    return (worker.view().iteration_count - before) / (time.perf_counter() - started)
 
 
 def _flat_cost(quick: bool) -> dict[str, float]:

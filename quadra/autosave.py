@@ -174,9 +174,10 @@ class AutoSave:
     def _show(self, state: TrainingState, receipt: Receipt) -> None:
         self._unshown, self._shown_at = None, time.perf_counter()
         record = receipt.record
-        low = receipt.free < max(_LITTLE_SPACE, _SAVES_WORTH * receipt.written)
-        if low and self._health.free_bytes is None:
-            self._tell("message", text=f"Only {receipt.free / 1e6:.0f} MB are free on the disk.", type="warning")
+        free = self._free_bytes()
+        low = free is not None and free < max(_LITTLE_SPACE, _SAVES_WORTH * receipt.written)
+        if free is not None and low and self._health.free_bytes is None:
+            self._tell("message", text=f"Only {free / 1e6:.0f} MB are free on the disk.", type="warning")
         verified = record if receipt.verified else None
         self._trouble = None
         self._health = SaveHealth(
@@ -184,10 +185,17 @@ class AutoSave:
             stall_worst_ms=round(self._worst, 3),
             verified_iteration=verified.iteration_count if verified else self._health.verified_iteration,
             verified_at=verified.saved_at if verified else self._health.verified_at,
-            free_bytes=receipt.free if low else None,
+            free_bytes=free if low else None,
         )
         shown = {"last_save": _outcome(state, receipt), "trouble": None, "saves": self._health}
         self._publish(**shown, **self._listed(state, record))
+
+    def _free_bytes(self) -> int | None:
+        """Room on the disk; None where the folder is gone, which the next save tells."""
+        try:
+            return self._folder.free_bytes()
+        except OSError:
+            return None
 
     def _fail(self, state: TrainingState, error: SaveError) -> None:
         since = self._trouble.since if self._trouble else self._durable

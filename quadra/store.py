@@ -68,7 +68,6 @@ class Receipt:
     record: Record
     size: int  # bytes of the weights file
     written: int  # bytes in all
-    free: int  # bytes on the disk before the save
     full: bool  # whether all three files agree
     verified: bool = False  # whether the weights file was read back, and its checksum fitted
 
@@ -129,8 +128,7 @@ class Store:
 
     def commit(self, save: Save) -> Receipt:
         """Save; durable on return. Raises FolderError, SaveError or OSError: the previous save is then intact, or this one is."""
-        self._folder.require_own()  # first of all: what is not there any more has no free space
-        free = self._folder.free_bytes()
+        self._folder.require_own()
         _require_finite(save, self._tail_of(save))
         run, is_first = save.record.run, self._run != save.record.run
         if is_first and self._room_for != run:
@@ -153,7 +151,7 @@ class Store:
         if verified:  # an earlier save's second name need not be durable at once: it is there for a damaged newest one
             sync_folder(self._folder.path / SAVES)
             verify(read_file(self._files[WEIGHTS]), self._files[WEIGHTS])
-        return Receipt(order.record, committed.size, committed.size + written, free, full, verified)
+        return Receipt(order.record, committed.size, committed.size + written, full, verified)
 
     def send(self, save: Save) -> Sent | None:
         """Have the scribe commit a save beside training, from a copy; None where it is not one for the scribe.
@@ -171,7 +169,7 @@ class Store:
     def receive(self, record: Record, reply: Reply) -> Receipt:
         """Take the outcome of a save that was sent. Raises what `commit` raises."""
         committed = self._taken(record, reply.result)
-        return Receipt(record, committed.size, committed.size, self._folder.free_bytes(), full=False)
+        return Receipt(record, committed.size, committed.size, full=False)
 
     def _carry_out(self, order: Order) -> Committed:
         return self._taken(order.record, lambda: carry_out(order))

@@ -59,12 +59,10 @@ class WeightsEncoder:
         numbers = np.array([*rest.pop("wins").tolist(), rest.pop("optimizer_step")], np.int64)
         generators = dict(rest.pop("generators"))
         samples: NDArray[np.uint8] = generators.pop("samples").numpy()
-        described = b"".join(
-            [
-                *(_GENERATORS, _samples_entry(len(samples)), _plain_entries(generators), pickle.SETITEM),
-                *(_tail_entry(*tail.shape), _plain_entries(rest)),
-            ]
-        )
+        described = [
+            *(_GENERATORS, _samples_entry(len(samples)), _plain_entries(generators), pickle.SETITEM),
+            *(_tail_entry(*tail.shape), _plain_entries(rest)),
+        ]
         return [
             ("archive/data/0", _bytes_of(snapshot.flat)),
             ("archive/data/1", _bytes_of(numbers)),
@@ -72,7 +70,7 @@ class WeightsEncoder:
             ("archive/data/3", _bytes_of(np.ascontiguousarray(tail))),
             ("archive/byteorder", sys.byteorder.encode()),
             ("archive/version", b"3\n"),
-            ("archive/data.pkl", _OPENING + self._fixed + described + pickle.STOP),
+            ("archive/data.pkl", b"".join([_OPENING, self._fixed, *described, pickle.STOP])),
         ]
 
 

@@ -169,7 +169,7 @@ class Worker:
         if self._view.status.state is SystemState.TRAINING:
             held_up = self._saves.before_step(self._state)
             due_in = self._next_step_at - time.monotonic()
-            look_in = LOOK if self._state.is_saving else due_in
+            look_in = LOOK if due_in > LOOK and self._state.is_saving else due_in
             self._is_step_due = held_up is None and due_in <= look_in
             wait = min(due_in, look_in) if held_up is None else held_up
         else:

@@ -267,7 +267,7 @@ def exchanged(bench: Bench, tmp_path: Path) -> dict[str, bytes]:
     bench.until(lambda: bench.worker.view().iteration_count > 40)
     bench.folder.path.rename(tmp_path / "gone")
     shutil.copytree(tmp_path / "backup", bench.folder.path)
-    bench.until(lambda: bench.worker.view().status.trouble is not None)
+    bench.until(lambda: getattr(bench.worker.view().status.trouble, "code", None) == "folder_changed")
     return files_of(tmp_path / "backup")
 
 

@@ -25,7 +25,7 @@ PATIENCE = 30.0
 
 
 def receipt(count: int = 3) -> Receipt:
-    return Receipt(record(iteration_count=count), size=400, written=500, free=10**9, full=True)
+    return Receipt(record(iteration_count=count), size=400, written=500, full=True)
 
 
 class Disk:
