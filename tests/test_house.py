@@ -30,7 +30,7 @@ LAYERS = (
     ("state", "saver"),
     ("__init__",),
     ("lifecycle", "view", "autosave", "worker"),
-    ("feed", "web", "console", "serving"),
+    ("feed", "web", "console", "serving", "prove"),
     ("app",),
 )
 LAYER = {room: number for number, layer in enumerate(LAYERS) for room in layer}
