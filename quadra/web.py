@@ -6,21 +6,25 @@ import hashlib
 import json
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from flask import Flask, Response, jsonify, render_template, request, send_from_directory
 from flask_socketio import SocketIO
+from numpy.typing import NDArray
 from werkzeug.exceptions import HTTPException
 
 from quadra import __version__
 from quadra.config import LARGEST_FIELD, LARGEST_SEED, SMALLEST_FIELD
 from quadra.errors import ConfigurationError, QuadraError
+from quadra.export import csv_pieces, json_pieces
 from quadra.feed import MOST_POINTS, Feed, describe
 from quadra.history import SERIES
 from quadra.lifecycle import SystemState
+from quadra.view import View
 from quadra.worker import Worker
 
 log = logging.getLogger("quadra.web")
@@ -132,6 +136,29 @@ def _add_interface(app: Flask, worker: Worker) -> None:
         end = min(_argument("end", view.iteration_count, 0, LARGEST_ITERATION), view.iteration_count)
         points = view.history.slice(start, end, _argument("points", MOST_POINTS, 1, LARGEST_ANSWER))
         return {**points.as_lists(), "total": points.total, "thinned": points.thinned, "run": view.status.run}
+
+    @app.get("/api/history.csv")
+    def api_history_csv() -> Response:
+        view = worker.view()
+        return _file(csv_pieces(_shown_rows(view)), "text/csv", _name_of(view, "csv"))
+
+    @app.get("/api/history.json")
+    def api_history_json() -> Response:
+        view = worker.view()
+        facts = {"run": view.status.run, "seed": view.status.seed, "iterations": view.iteration_count}
+        return _file(json_pieces(_shown_rows(view), facts), "application/json", _name_of(view, "json"))
+
+
+def _shown_rows(view: View) -> NDArray[np.float32]:
+    return view.history.rows()[: view.iteration_count]
+
+
+def _name_of(view: View, ending: str) -> str:
+    return f"quadramatrix-{(view.status.run or 'no-run')[:8]}-{view.iteration_count}.{ending}"
+
+
+def _file(pieces: Iterator[str], kind: str, name: str) -> Response:
+    return Response(pieces, mimetype=kind, headers={"Content-Disposition": f'attachment; filename="{name}"'})
 
 
 def _add_errors(app: Flask) -> None:

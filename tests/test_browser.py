@@ -139,6 +139,18 @@ def test_stop_saves_and_says_so(browser: Browser, tmp_path: Path) -> None:
         page.context.close()
 
 
+def test_every_iteration_can_be_downloaded(browser: Browser, tmp_path: Path) -> None:
+    with warm_server(tmp_path / "state", *FAST) as server:
+        page = opened(browser, server.url)
+        page.click("#initialize-button")
+        expect(page.locator("#run-downloads")).to_be_hidden()
+        train_until(page, 30)
+        with page.expect_download() as download:
+            page.click("#run-downloads a:has-text('CSV')")
+        assert download.value.suggested_filename.endswith("-30.csv")
+        assert len(Path(download.value.path()).read_text().splitlines()) == 31
+
+
 def test_the_whole_history_is_back_after_a_reload(browser: Browser, tmp_path: Path) -> None:
     with warm_server(tmp_path / "state", *FAST) as server:
         page = opened(browser, server.url)

@@ -20,7 +20,7 @@ LAYERS = (
         *("text", "tensors", "adam", "compiling", "qlearning", "plasticity"),
         *("pickles", "disk", "lock", "history"),
     ),
-    ("archive", "records", "metrics", "folder", "spiking", "actions", "field", "forward", "fieldstep"),
+    ("archive", "records", "metrics", "folder", "export", "spiking", "actions", "field", "forward", "fieldstep"),
     ("memory", "backward", "commit"),
     ("scribe",),
     ("torch_trainer", "compiled_trainer"),

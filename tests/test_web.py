@@ -68,6 +68,19 @@ def site(tmp_path: Path) -> Iterator[Site]:
     site.close()
 
 
+def test_the_whole_history_is_a_file_of_csv_or_json(site: Site) -> None:
+    assert site.http.get("/api/history.csv").text.splitlines() == ["iteration,loss,reward,variance,mean"]
+    site.train(30)
+    csv, found = site.http.get("/api/history.csv"), site.http.get("/api/history.json")
+    run = site.worker.view().status.run or ""
+    assert csv.headers["Content-Disposition"] == f'attachment; filename="quadramatrix-{run[:8]}-30.csv"'
+    assert csv.mimetype == "text/csv"
+    assert len(csv.text.splitlines()) == 31
+    assert found.json == {"run": run, "seed": 1, "iterations": 30} | {
+        name: pytest.approx(site.http.get("/api/history").json[name]) for name in ("loss", "reward", "variance", "mean")
+    }
+
+
 def test_the_page_is_served_with_versioned_files(site: Site) -> None:
     page = site.http.get("/").text
     for name in ("Initialize System", "Start Training", "Stop Training", "Load Saved State", "Reset System"):

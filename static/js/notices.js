@@ -86,6 +86,7 @@ function drawRun(status) {
   const saving = status.save_every ? `saved every ${iterations(status.save_every)}` : "saved by Stop only";
   const facts = [...run, status.corpus, status.device, `${saving} in ${status.state_dir}`];
   setText(byId("run-facts"), facts.filter(Boolean).join(" · "));
+  byId("run-downloads").hidden = !status.iteration_count;
 }
 
 function drawTitle({ running, iteration_count: count }) {
