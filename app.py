@@ -113,7 +113,7 @@ def run(options: argparse.Namespace, config: TrainingConfig, listener: socket.so
     from quadra.worker import Worker
 
     folder = StateFolder(options.state_dir)
-    scribe = Scribe() if IS_POSSIBLE else None
+    scribe = Scribe(folder.lock_descriptor) if IS_POSSIBLE else None
     console = Console(sys.stdout)
     settings = Settings(options.save_every, options.pace)
     worker = Worker(folder, config, settings, lambda: _open_state(folder, config, scribe))

@@ -62,7 +62,8 @@ def _rates(worker: Worker, pair: int) -> tuple[float, float]:
 def _training(save_every: int) -> Iterator[Worker]:
     """A worker with a new run, and a scribe as the server has it; it rests."""
     with tempfile.TemporaryDirectory() as place:
-        folder, scribe = StateFolder(Path(place) / "state"), Scribe()
+        folder = StateFolder(Path(place) / "state")
+        scribe = Scribe(folder.lock_descriptor)
         worker = Worker(folder, CONFIG, Settings(save_every, None), lambda: TrainingState(folder, CONFIG, scribe))
         worker.start()
         worker.initialize().result(_PATIENCE)

@@ -83,6 +83,11 @@ class StateFolder(Places):
         return self._lock.is_held
 
     @property
+    def lock_descriptor(self) -> int:
+        """For a process that writes on behalf of this one, and must hold the folder as long as it lives."""
+        return self._lock.descriptor
+
+    @property
     def lock(self) -> Identity:
         """What tells this folder from one that is put in its place."""
         return self._lock.identity

@@ -44,6 +44,11 @@ class FolderLock:
             ) from error
 
     @property
+    def descriptor(self) -> int:
+        """Of the lock file; a process that is handed it holds the lock as well, until both have ended."""
+        return self._descriptor
+
+    @property
     def is_held(self) -> bool:
         """Whether this object still holds the folder."""
         return self._descriptor >= 0
@@ -51,6 +56,8 @@ class FolderLock:
     def release(self) -> None:
         """Free the folder for others."""
         if self._descriptor >= 0:
+            if fcntl is not None:
+                fcntl.flock(self._descriptor, fcntl.LOCK_UN)  # also where another process was handed it
             os.close(self._descriptor)
             self._descriptor = -1
 
@@ -69,7 +76,9 @@ class FolderLock:
     def _take(self) -> None:
         try:
             if fcntl is not None:
-                fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                # Where the owner is dead, only the process that wrote its saves can still hold the lock: in a last call to
+                # the disk, after which it ends. Nobody may touch the folder before that.
+                fcntl.flock(self._descriptor, fcntl.LOCK_EX | (0 if self._owner_has_ended() else fcntl.LOCK_NB))
             else:
                 os.lseek(self._descriptor, _LOCK_OFFSET, os.SEEK_SET)
                 msvcrt.locking(self._descriptor, msvcrt.LK_NBLCK, 1)
@@ -85,6 +94,22 @@ class FolderLock:
         os.write(self._descriptor, f"{os.getpid()}\n".encode())
 
     def _owner(self) -> str:
+        number = self._owner_number()
+        return "another process" if number is None else f"process {number}"
+
+    def _owner_number(self) -> int | None:
         os.lseek(self._descriptor, 0, os.SEEK_SET)
         number = os.read(self._descriptor, 32).decode("ascii", "replace").strip()
-        return f"process {number}" if number.isdigit() else "another process"
+        return int(number) if number.isdigit() else None
+
+    def _owner_has_ended(self) -> bool:
+        number = self._owner_number()
+        if not number:
+            return False
+        try:
+            os.kill(number, 0)
+        except ProcessLookupError:
+            return True
+        except (PermissionError, OverflowError):
+            return False
+        return False

@@ -66,9 +66,13 @@ class Reply:
 
 
 class Scribe:
-    """The process, from the side of training; one order at a time."""
+    """The process, from the side of training; one order at a time.
 
-    def __init__(self) -> None:
+    `lock`: descriptor of the folder's lock. Where the server is killed, the folder is then not free before the scribe,
+    which may be in a last call to a slow disk, has ended as well.
+    """
+
+    def __init__(self, lock: int | None = None) -> None:
         memory = _shared_memory()
         orders, self._orders = os.pipe()
         self._replies, replies = os.pipe()
@@ -76,7 +80,7 @@ class Scribe:
         command = f"import sys; sys.path.insert(0, {str(_ROOT)!r}); from quadra.scribe import serve; serve()"
         self._process = subprocess.Popen(
             [sys.executable, "-c", command, *map(str, handed), str(os.getpid())],
-            pass_fds=handed,
+            pass_fds=handed if lock is None else (*handed, lock),
             stdin=subprocess.DEVNULL,
             start_new_session=True,  # Ctrl-C in the terminal is for the server alone
         )

@@ -17,7 +17,7 @@ import pytest
 from quadra import TrainingState, scribe
 from quadra.commit import Order, carry_out
 from quadra.disk import identity_of
-from quadra.errors import FolderChangedError, SaveError
+from quadra.errors import FolderChangedError, FolderLockedError, SaveError
 from quadra.folder import WEIGHTS, StateFolder
 from quadra.scribe import CAPACITY, IS_POSSIBLE, Scribe
 from quadra.store import Sent
@@ -211,3 +211,32 @@ def test_a_scribe_imports_neither_torch_nor_numpy() -> None:
     done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
     assert scribe.IS_POSSIBLE
+
+
+def test_a_folder_is_not_free_before_what_a_killed_server_left_behind_has_ended(tmp_path: Path) -> None:
+    program = (
+        "import subprocess, sys; from pathlib import Path; from quadra.folder import StateFolder; "
+        "f = StateFolder(Path(sys.argv[1])); p = subprocess.Popen(['sleep', '2'], pass_fds=[f.lock_descriptor]); "
+        "print(p.pid, flush=True); input()"
+    )
+    server = subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path / "state")],
+        cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert server.stdout is not None
+    left_behind = Path(f"/proc/{int(server.stdout.readline())}")
+    with pytest.raises(FolderLockedError, match=str(server.pid)):
+        StateFolder(tmp_path / "state")
+    server.kill()
+    server.wait(PATIENCE)
+    assert left_behind.exists()
+    with StateFolder(tmp_path / "state"):
+        assert not left_behind.exists() or not (left_behind / "cmdline").read_bytes()  # ended, perhaps not reaped yet
+
+
+def test_a_folder_that_is_released_is_free_though_the_scribe_lives(tmp_path: Path) -> None:
+    with StateFolder(tmp_path / "state") as folder:
+        writer = Scribe(folder.lock_descriptor)
+    with StateFolder(tmp_path / "state"):
+        assert writer.is_alive
+    writer.close()

@@ -19,6 +19,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import numpy as np
 
@@ -55,22 +56,23 @@ class Round:
         return self.found >= self.confirmed and self.taken_back <= _SAVE_EVERY
 
 
-def live_and_die(folder: Path, chance: Random) -> tuple[int, int]:
-    """One life: the highest iteration shown, and the highest that was confirmed as saved."""
+def live_and_die(folder: Path, chance: Random) -> tuple[int, int, list[Any]]:
+    """One life: the highest iteration shown, the highest that was confirmed as saved, and what saves failed for."""
     options = ("--pace", "max", "--resume", "--save-every", str(_SAVE_EVERY), "--field-size", "20", "--seed", "1")
     with Server(folder, *options) as server:
-        shown = 0
+        shown, failures = 0, list[Any]()
         if chance.random() < 0.8:
             with Client(server.url) as client:
                 client.wait_for("metrics_update")
                 time.sleep(chance.uniform(0.0, _LONGEST_LIFE))
                 server.end(signal.SIGKILL)
                 shown = max(payload["iteration"] for payload in client.payloads("metrics_update"))
+                failures = client.payloads("save_failed")
         else:  # in the midst of the start
             time.sleep(chance.uniform(0.0, 0.4))
             server.end(signal.SIGKILL)
         lines = [line.removeprefix(_SAVED) for line in server.lines if line.startswith(_SAVED)]
-        return shown, max((int(line.split()[0]) for line in lines), default=0)
+        return shown, max((int(line.split()[0]) for line in lines), default=0), [*failures, *server.lines[-3:]]
 
 
 def look(folder: Path) -> int:
@@ -119,11 +121,11 @@ def main() -> int:
         folder = Path(place, "state")
         least = 0
         for number in range(1, arguments.rounds + 1):
-            shown, confirmed = live_and_die(folder, chance)
+            shown, confirmed, told = live_and_die(folder, chance)
             rounds.append(Round(shown, max(confirmed, least), look(folder)))
             least = rounds[-1].found
             if not rounds[-1].is_kept or number % 20 == 0:
-                sys.stdout.write(f"{number}: {rounds[-1]}\n")
+                sys.stdout.write(f"{number}: {rounds[-1]}{'' if rounds[-1].is_kept else f' {told}'}\n")
                 sys.stdout.flush()
         same = is_uninterrupted(folder)
     broken = sum(not one.is_kept for one in rounds)
