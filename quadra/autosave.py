@@ -79,10 +79,13 @@ class AutoSave:
 
     def before_step(self, state: TrainingState) -> float | None:
         """Take outcomes, begin what is due; returns for how many seconds training must wait, None: it may go on."""
+        has_ended = (
+            not state.is_saving
+        )  # looked at before the outcome is taken: a save that ends in between has not been
         self.collect(state)
         if self._unshown is not None and time.perf_counter() >= self._shown_at + SHOWN_EVERY:
             self._show(state, self._unshown)
-        if self._due_at is not None and not state.is_saving:
+        if self._due_at is not None and has_ended:
             self._begin(state)
         if self._due_at is None and not state.is_held_up:
             return None

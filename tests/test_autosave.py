@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -371,3 +372,34 @@ def test_with_auto_save_switched_off_everything_is_shown_at_once(tmp_path: Path)
     bench.until(lambda: bench.worker.view().iteration_count > 50)
     assert "saved" not in bench.kinds()
     bench.worker.close().result(PATIENCE)
+
+
+class SavingUntilLookedAt:
+    """A training state whose save ends right after the first look at it."""
+
+    iteration_count, is_held_up = 20, False
+
+    def __init__(self) -> None:
+        self.looks, self.was_taken, self.begun = 0, False, 0
+
+    @property
+    def is_saving(self) -> bool:
+        self.looks += 1
+        return self.looks == 1
+
+    def collect_save(self) -> None:
+        self.looks += 1
+        self.was_taken = self.was_taken or self.looks > 1
+
+    def begin_save(self, **_: Any) -> None:
+        assert self.was_taken, "a save was begun before the outcome of the last one was taken"
+        self.begun += 1
+
+
+def test_no_save_begins_before_the_outcome_of_the_last_one_is_taken(bench: Bench) -> None:
+    saves, state = bench.worker._saves, SavingUntilLookedAt()
+    saves.after_step(20)
+    saves._began_at = time.perf_counter()
+    for _ in range(2):
+        saves.before_step(state)
+    assert state.begun == 1
