@@ -79,9 +79,7 @@ class AutoSave:
 
     def before_step(self, state: TrainingState) -> float | None:
         """Take outcomes, begin what is due; returns for how many seconds training must wait, None: it may go on."""
-        has_ended = (
-            not state.is_saving
-        )  # looked at before the outcome is taken: a save that ends in between has not been
+        has_ended = not state.is_saving  # before its outcome is taken: one that ends in between has its taken next time
         self.collect(state)
         if self._unshown is not None and time.perf_counter() >= self._shown_at + SHOWN_EVERY:
             self._show(state, self._unshown)

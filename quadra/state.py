@@ -225,6 +225,7 @@ class TrainingState:
         earlier save is still being written.
         """
         self._saver.require_idle()
+        self._settle()  # what the last save proved must be known before the next one looks at the folder
         self._sequence += 1
         chosen = self._next_choice() if ended == "stopped" else self._chosen
         save = self._snapshot(ended or self._ended, chosen, full)

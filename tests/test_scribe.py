@@ -240,3 +240,14 @@ def test_a_folder_that_is_released_is_free_though_the_scribe_lives(tmp_path: Pat
     with StateFolder(tmp_path / "state"):
         assert writer.is_alive
     writer.close()
+
+
+def test_a_save_whose_outcome_nobody_took_does_not_hinder_the_next_one(writer: Scribe, folder: StateFolder) -> None:
+    with TrainingState(folder, small_config(), writer) as state:
+        state.initialize()
+        state.save()
+        for _ in range(3):
+            train(state, 1)
+            assert state.begin_save().exception(PATIENCE) is None
+        assert state.collect_save() is not None
+        assert state.unsaved_iterations == 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -61,8 +62,6 @@ class WarmProcess:
 
 
 def _is_readable(stream: TextIO, timeout: float) -> bool:
-    import select
-
     return bool(select.select([stream], [], [], timeout)[0])
 
 
