@@ -166,10 +166,10 @@ class AutoSave:
     def _succeeded(self, state: TrainingState, receipt: Receipt) -> SaveOutcome:
         self._durable = receipt.record.iteration_count
         outcome = _outcome(state, receipt)
-        self._tell("saved", **vars(outcome))
         self._unshown = receipt
         if receipt.verified or self._trouble is not None:
             self._show(state, receipt)
+        self._tell("saved", **vars(outcome))  # last: who hears of it may ask at once what is shown
         return outcome
 
     def _show(self, state: TrainingState, receipt: Receipt) -> None:
