@@ -14,8 +14,9 @@ import numpy as np
 
 from benchmarks.measuring import say
 from quadra import TrainingConfig, TrainingState
-from quadra.folder import METRICS, StateFolder
+from quadra.folder import StateFolder
 from quadra.history import History
+from quadra.places import METRICS
 from quadra.scribe import Scribe
 from quadra.view import Settings
 from quadra.worker import Worker

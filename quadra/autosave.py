@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 from quadra import saver
 from quadra.catalog import Catalog, summary_of
 from quadra.errors import SaveError, SaveTimeoutError
-from quadra.folder import WEIGHTS, StateFolder
+from quadra.folder import StateFolder
+from quadra.places import WEIGHTS
 from quadra.view import SaveHealth, SaveOutcome, SaveTrouble
 
 if TYPE_CHECKING:

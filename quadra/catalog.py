@@ -13,8 +13,8 @@ import numpy as np
 
 from quadra.disk import read_file
 from quadra.errors import BadFileError, DamagedFileError, InaccessibleFileError
-from quadra.folder import METRICS, SYSTEM, WEIGHTS, Places
 from quadra.pickles import loads
+from quadra.places import METRICS, SYSTEM, WEIGHTS, Places
 from quadra.records import Record, peek
 
 

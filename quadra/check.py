@@ -14,8 +14,8 @@ from pathlib import Path
 
 from quadra.catalog import SavedSummary, read_catalog
 from quadra.errors import BadFileError
-from quadra.folder import RESET_MARKER, SET_ASIDE, Places
 from quadra.persistence import NotSealedError, SavedState, read_save
+from quadra.places import RESET_MARKER, SET_ASIDE, Places
 
 CANNOT_LOOK = 2
 _LOOKS = 2  # at a file before it counts as bad: a live server may have replaced it between its parts

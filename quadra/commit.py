@@ -23,7 +23,8 @@ from quadra.disk import (
     write_file,
 )
 from quadra.errors import FolderChangedError
-from quadra.folder import RING, SAVES, WEIGHTS, require_lock
+from quadra.folder import require_lock
+from quadra.places import RING, SAVES, WEIGHTS
 from quadra.records import Record, seal
 
 FEWEST_KEPT = 2

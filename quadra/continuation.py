@@ -12,8 +12,8 @@ from typing import Any
 from quadra.config import TrainingConfig
 from quadra.engine import Engine
 from quadra.errors import CorpusError, DamagedFileError
-from quadra.folder import WEIGHTS
 from quadra.persistence import SavedState
+from quadra.places import WEIGHTS
 from quadra.text import BUILT_IN_NAME, Corpus
 
 log = logging.getLogger("quadra")

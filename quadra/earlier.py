@@ -19,10 +19,10 @@ from quadra.catalog import summarize
 from quadra.config import ACTIONS, NETWORKS, SMALLEST_FIELD, TrainingConfig
 from quadra.engine import Engine
 from quadra.errors import DamagedFileError, MismatchError
-from quadra.folder import METRICS, SYSTEM, WEIGHTS
 from quadra.history import checksum_of, rows_of
 from quadra.metrics import HISTORY_KEYS
 from quadra.persistence import SavedState, as_series, read_plain, require_keys
+from quadra.places import METRICS, SYSTEM, WEIGHTS
 from quadra.records import Record
 from quadra.spiking import LAYERS
 from quadra.text import Corpus

@@ -15,38 +15,24 @@ from pathlib import Path
 
 from quadra.disk import Identity, Piece, is_plain_file, link_or_copy, remove, sync_folder, temporary_of, write_file
 from quadra.errors import FolderChangedError, FolderUnusableError
-from quadra.lock import LOCK, FolderLock, stands
-
-WEIGHTS = "oscillator_weights.pth"
-METRICS = "metrics_history.pkl"
-SYSTEM = "system_state.pkl"
-FILES = (METRICS, WEIGHTS, SYSTEM)
-SAVES = "saves"  # earlier saves of the present run, and a second copy of its metrics
-HISTORY = "history.pkl"
-RING = tuple(f"{slot}.pth" for slot in range(12))
-RUNS = "runs"
-SET_ASIDE = "set-aside"
-RESET_MARKER = ".reset"
-WRITE_TEST = ".write-test"
-_KEPT = (*RING, HISTORY)  # every name in `saves`
-_RUN_ID = re.compile(r"[0-9a-f]{16}")
-_SET_ASIDE_ID = re.compile(r"\d{8}T\d{6}Z(-\d+)?")
-
-
-class Places:
-    """The places of a state directory, for looking only: neither held nor changed."""
-
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
-
-    def run_folders(self) -> list[Path]:
-        """The folders of earlier runs, in no promised order."""
-        return _own_folders(self.path / RUNS, _RUN_ID)
-
-    def kept_saves(self) -> list[Path]:
-        """The weights files of earlier saves, in no promised order."""
-        folder = self.path / SAVES
-        return [] if folder.is_symlink() else [folder / name for name in RING if is_plain_file(folder / name)]
+from quadra.lock import FolderLock, stands
+from quadra.places import (
+    FILES,
+    HISTORY,
+    ID,
+    IN_SAVES,
+    METRICS,
+    RESET_MARKER,
+    RUNS,
+    SAVES,
+    SET_ASIDE,
+    SET_ASIDE_ID,
+    SYSTEM,
+    WEIGHTS,
+    WRITE_TEST,
+    Places,
+    own_folders,
+)
 
 
 class StateFolder(Places):
@@ -187,8 +173,8 @@ class StateFolder(Places):
             *((folder, FILES) for folder in self.run_folders()),
         ]
         if not (self.path / SAVES).is_symlink():
-            places.append((self.path / SAVES, _KEPT))
-        places += [(folder, (*FILES, *_KEPT)) for folder in _own_folders(self.path / SET_ASIDE, _SET_ASIDE_ID)]
+            places.append((self.path / SAVES, IN_SAVES))
+        places += [(folder, (*FILES, *IN_SAVES)) for folder in own_folders(self.path / SET_ASIDE, SET_ASIDE_ID)]
         return [
             (folder / name).relative_to(self.path)
             for folder, names in places
@@ -240,8 +226,8 @@ class StateFolder(Places):
         self._remove_temporaries()
         for file in self.deletable():
             remove(self.path / file)
-        for parent, pattern in ((RUNS, _RUN_ID), (SET_ASIDE, _SET_ASIDE_ID)):
-            for folder in _own_folders(self.path / parent, pattern):
+        for parent, pattern in ((RUNS, ID), (SET_ASIDE, SET_ASIDE_ID)):
+            for folder in own_folders(self.path / parent, pattern):
                 _remove_folder(folder)
                 _sync_what_stays(folder)
         for parent in (RUNS, SET_ASIDE, SAVES):
@@ -271,9 +257,9 @@ class StateFolder(Places):
         for name in FILES:
             remove(temporary_of(self.path / name))
         if not (self.path / SAVES).is_symlink():
-            for name in _KEPT:
+            for name in IN_SAVES:
                 remove(temporary_of(self.path / SAVES / name))
-        for folder in _own_folders(self.path / RUNS, re.compile(rf"\.{_RUN_ID.pattern}(\.old)?\.tmp")):
+        for folder in own_folders(self.path / RUNS, re.compile(rf"\.{ID.pattern}(\.old)?\.tmp")):
             _remove_folder(folder)
 
     def _new_set_aside_folder(self) -> Path:
@@ -318,16 +304,6 @@ def _is_file_or_link(path: Path) -> bool:
     return path.is_symlink() or path.is_file()
 
 
-def _own_folders(parent: Path, pattern: re.Pattern[str]) -> list[Path]:
-    if parent.is_symlink() or not parent.is_dir():
-        return []
-    return [
-        entry
-        for entry in parent.iterdir()
-        if pattern.fullmatch(entry.name) and entry.is_dir() and not entry.is_symlink()
-    ]
-
-
 def _remove_folder(folder: Path) -> None:
     """Delete the files of a state and the folder, unless something of the user's is in it."""
     if folder.is_symlink() or not folder.is_dir():
@@ -337,18 +313,3 @@ def _remove_folder(folder: Path) -> None:
         remove(temporary_of(folder / name))
     with contextlib.suppress(OSError):  # something of the user's is in there: it stays
         folder.rmdir()
-
-
-__all__ = [
-    "FILES",
-    "HISTORY",
-    "LOCK",
-    "METRICS",
-    "RING",
-    "RUNS",
-    "SAVES",
-    "SET_ASIDE",
-    "SYSTEM",
-    "WEIGHTS",
-    "StateFolder",
-]

@@ -17,8 +17,9 @@ from quadra.errors import (
     NoSavedStateError,
     UnknownSourceError,
 )
-from quadra.folder import SAVES, WEIGHTS, StateFolder
+from quadra.folder import StateFolder
 from quadra.metrics import MetricsLog
+from quadra.places import SAVES, WEIGHTS
 from quadra.records import Record, verify
 
 

@@ -29,9 +29,9 @@ from quadra.errors import (
     MissingKeyError,
     NewerFormatError,
 )
-from quadra.folder import HISTORY, METRICS, RUNS, SAVES, SYSTEM, WEIGHTS
 from quadra.history import SERIES, checksum_of, rows_of
 from quadra.metrics import HISTORY_KEYS, MetricsLog
+from quadra.places import HISTORY, METRICS, RUNS, SAVES, SYSTEM, WEIGHTS
 from quadra.records import FORMAT_VERSION, Record, newer_format, verify
 from quadra.spiking import parameter_shapes
 from quadra.weights import TAIL, decode

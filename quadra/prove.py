@@ -27,8 +27,8 @@ import numpy as np
 from quadra import __version__
 from quadra.disk import read_file
 from quadra.errors import BadFileError, LoadError, QuadraError
-from quadra.folder import METRICS, SYSTEM, WEIGHTS
 from quadra.persistence import SavedState, read
+from quadra.places import METRICS, SYSTEM, WEIGHTS
 from quadra.state import TrainingState
 
 CANNOT_PROVE = 2

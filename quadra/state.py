@@ -26,10 +26,11 @@ from quadra.errors import (
     RefusedError,
     SaveError,
 )
-from quadra.folder import RUNS, WEIGHTS, StateFolder
+from quadra.folder import StateFolder
 from quadra.history import History
 from quadra.loads import LoadReport, asked_for, attempts, damaged_saves, give_up, reached, reason_of
 from quadra.persistence import NotSealedError, SavedState, read_save, require_finite
+from quadra.places import RUNS, WEIGHTS
 from quadra.records import Ended, Record
 from quadra.saver import Saver, Writing
 from quadra.scribe import Scribe

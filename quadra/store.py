@@ -35,10 +35,11 @@ from quadra.disk import (
     write_at,
 )
 from quadra.errors import BadFileError, SaveError
-from quadra.folder import FILES, HISTORY, METRICS, SAVES, SYSTEM, WEIGHTS, StateFolder
+from quadra.folder import StateFolder
 from quadra.memory import Snapshot
 from quadra.metrics import MetricsLog
 from quadra.persistence import NotSealedError, SavedState, are_whole, read_save, system_file
+from quadra.places import FILES, HISTORY, METRICS, SAVES, SYSTEM, WEIGHTS
 from quadra.records import Record, peek, verify
 from quadra.scribe import Reply, Scribe
 from quadra.weights import WeightsEncoder

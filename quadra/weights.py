@@ -24,8 +24,8 @@ from quadra.archive import lay_out
 from quadra.config import TrainingConfig
 from quadra.disk import Piece
 from quadra.errors import DamagedFileError
-from quadra.folder import WEIGHTS
 from quadra.memory import Snapshot
+from quadra.places import WEIGHTS
 from quadra.records import FORMAT_VERSION
 
 TAIL = "history_tail"  # entry for the history's rows that the metrics file does not hold yet

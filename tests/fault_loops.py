@@ -26,8 +26,8 @@ from quadra.catalog import Catalog, SavedSummary, read_catalog
 from quadra.check import check
 from quadra.engine import Engine
 from quadra.errors import BadFileError, QuadraError
-from quadra.folder import METRICS, SAVES, SYSTEM, WEIGHTS, Places
 from quadra.persistence import read_save
+from quadra.places import METRICS, SAVES, SYSTEM, WEIGHTS, Places
 from quadra.text import Corpus
 from tests.faults import FAULTS, Death, Disk, Image, PowerCuts, image_of, write_image
 from tests.state_helpers import small_config, train

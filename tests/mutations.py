@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import PurePosixPath
 from random import Random
 
-from quadra.folder import HISTORY, METRICS, RUNS, SAVES, SYSTEM, WEIGHTS
+from quadra.places import HISTORY, METRICS, RUNS, SAVES, SYSTEM, WEIGHTS
 from quadra.records import Record, seal, verify
 from tests.faults import Image
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from quadra.errors import SaveError
-from quadra.folder import HISTORY, METRICS, RESET_MARKER, RUNS, SAVES, WEIGHTS
+from quadra.places import HISTORY, METRICS, RESET_MARKER, RUNS, SAVES, WEIGHTS
 from tests.fault_loops import FIRST, SECOND, THIRD, Scenario, Stage, begin_and_wait, opened
 from tests.state_helpers import train
 

@@ -20,9 +20,11 @@ from numpy.typing import NDArray
 
 from quadra import TrainingConfig, TrainingState, metrics
 from quadra.engine import Engine
-from quadra.folder import LOCK, METRICS, SYSTEM, WEIGHTS, StateFolder
+from quadra.folder import StateFolder
 from quadra.history import History
+from quadra.lock import LOCK
 from quadra.persistence import SavedState, read, system_file
+from quadra.places import METRICS, SYSTEM, WEIGHTS
 from quadra.records import Ended, Record, seal
 from quadra.store import Receipt, Save, Store
 from quadra.text import Corpus

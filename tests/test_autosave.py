@@ -15,8 +15,8 @@ import pytest
 
 from quadra import TrainingState
 from quadra.errors import QuadraError, RefusedError, SaveError
-from quadra.folder import METRICS, WEIGHTS
 from quadra.lifecycle import SystemState
+from quadra.places import METRICS, WEIGHTS
 from quadra.records import peek
 from quadra.store import Receipt, Save, Store
 from quadra.view import Settings

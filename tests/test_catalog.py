@@ -11,7 +11,8 @@ import pytest
 
 from quadra.catalog import Catalog, read_catalog, summary_of
 from quadra.errors import DamagedFileError, MissingFileError, NewerFormatError
-from quadra.folder import METRICS, RING, RUNS, SAVES, SET_ASIDE, SYSTEM, WEIGHTS, StateFolder
+from quadra.folder import StateFolder
+from quadra.places import METRICS, RING, RUNS, SAVES, SET_ASIDE, SYSTEM, WEIGHTS
 from quadra.records import FORMAT_VERSION, Record, seal
 from tests.state_helpers import RUN_A, RUN_B, RUN_C, record, run_python, write_earlier
 

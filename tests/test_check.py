@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from quadra import check
-from quadra.folder import METRICS, RESET_MARKER, RUNS, SAVES, SYSTEM, WEIGHTS
+from quadra.places import METRICS, RESET_MARKER, RUNS, SAVES, SYSTEM, WEIGHTS
 from tests.state_helpers import REPOSITORY, files_of, new_run, opened, train
 
 

@@ -28,7 +28,8 @@ from quadra.disk import (
     write_file,
 )
 from quadra.errors import DamagedFileError, InaccessibleFileError, MissingFileError
-from quadra.folder import WEIGHTS, StateFolder
+from quadra.folder import StateFolder
+from quadra.places import WEIGHTS
 from tests.state_helpers import Crash, fault, files_of
 
 NAME = WEIGHTS

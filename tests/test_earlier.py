@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from quadra.errors import LoadError
-from quadra.folder import FILES, METRICS, RUNS, SET_ASIDE, SYSTEM, WEIGHTS
+from quadra.places import FILES, METRICS, RUNS, SET_ASIDE, SYSTEM, WEIGHTS
 from quadra.state import TrainingState
 from tests.state_helpers import (
     assert_same,

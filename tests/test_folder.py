@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from quadra.errors import FolderChangedError, FolderLockedError, FolderUnusableError
-from quadra.folder import FILES, HISTORY, RESET_MARKER, RING, RUNS, SAVES, SET_ASIDE, StateFolder
+from quadra.folder import StateFolder
+from quadra.places import FILES, HISTORY, RESET_MARKER, RING, RUNS, SAVES, SET_ASIDE
 from tests.state_helpers import RUN_A, RUN_B, Crash, fault, files_of
 
 KEPT = (*RING, HISTORY)
@@ -216,7 +217,7 @@ def test_a_reset_that_fails_does_not_delete_what_comes_after_it(
     with StateFolder(three_files(tmp_path / "state", "old")) as folder:
         with monkeypatch.context() as patch:
             patch.setattr("quadra.folder._remove_folder", _raise_busy)
-            patch.setattr("quadra.folder._own_folders", lambda *_: [tmp_path])
+            patch.setattr("quadra.folder.own_folders", lambda *_: [tmp_path])
             with pytest.raises(OSError, match="busy"):
                 folder.reset()
         three_files(tmp_path / "state", "new")

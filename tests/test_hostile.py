@@ -18,8 +18,9 @@ import torch
 from quadra.catalog import read_catalog
 from quadra.check import check
 from quadra.errors import FolderError, LoadError, SaveError
-from quadra.folder import HISTORY, LOCK, METRICS, RESET_MARKER, RUNS, SAVES, SET_ASIDE, SYSTEM, WEIGHTS, Places
+from quadra.lock import LOCK
 from quadra.metrics import parse
+from quadra.places import HISTORY, METRICS, RESET_MARKER, RUNS, SAVES, SET_ASIDE, SYSTEM, WEIGHTS, Places
 from quadra.records import Record, peek, seal, verify
 from quadra.weights import decode
 from tests.fault_loops import FIRST, SECOND, assert_true_to_its_run, opened

@@ -8,9 +8,9 @@ from typing import Any
 
 from quadra.catalog import Catalog, SavedSummary, summary_of
 from quadra.errors import DamagedFileError
-from quadra.folder import RUNS, SAVES, WEIGHTS
 from quadra.loads import LoadReport, attempts, reached, reason_of
 from quadra.metrics import MetricsLog
+from quadra.places import RUNS, SAVES, WEIGHTS
 from tests.state_helpers import RUN_A, RUN_B, record
 
 FOLDER = Path("state")

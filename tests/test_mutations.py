@@ -10,7 +10,7 @@ import pytest
 
 from quadra import TrainingState
 from quadra.errors import LoadError
-from quadra.folder import HISTORY, METRICS, RUNS, SAVES, SYSTEM, WEIGHTS
+from quadra.places import HISTORY, METRICS, RUNS, SAVES, SYSTEM, WEIGHTS
 from tests.fault_loops import (
     FIRST,
     SECOND,

@@ -29,9 +29,9 @@ from quadra.errors import (
     MissingKeyError,
     NewerFormatError,
 )
-from quadra.folder import HISTORY, METRICS, RUNS, SAVES, SYSTEM, WEIGHTS
 from quadra.history import checksum_of
 from quadra.persistence import SavedState, read, read_save
+from quadra.places import HISTORY, METRICS, RUNS, SAVES, SYSTEM, WEIGHTS
 from quadra.records import FORMAT_VERSION, seal, verify
 from quadra.weights import TAIL
 from tests.fault_loops import decoding_remembered

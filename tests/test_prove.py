@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from quadra import prove, read_saved
-from quadra.folder import METRICS, WEIGHTS
+from quadra.places import METRICS, WEIGHTS
 from tests.fault_loops import FIRST, opened
 from tests.state_helpers import files_of, train
 

@@ -18,7 +18,8 @@ from quadra import TrainingState, scribe
 from quadra.commit import Order, carry_out
 from quadra.disk import identity_of
 from quadra.errors import FolderChangedError, FolderLockedError, SaveError
-from quadra.folder import WEIGHTS, StateFolder
+from quadra.folder import StateFolder
+from quadra.places import WEIGHTS
 from quadra.scribe import CAPACITY, IS_POSSIBLE, Scribe
 from quadra.store import Sent
 from tests.state_helpers import REPOSITORY, assert_same, content, new_run, record, small_config, train

@@ -29,8 +29,8 @@ from quadra.errors import (
     SaveError,
     UnknownSourceError,
 )
-from quadra.folder import FILES, METRICS, RUNS, SYSTEM, WEIGHTS
 from quadra.persistence import read
+from quadra.places import FILES, METRICS, RUNS, SYSTEM, WEIGHTS
 from tests.state_helpers import (
     SYNCS_AND_RENAMES,
     Crash,

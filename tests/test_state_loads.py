@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from quadra.errors import FolderChangedError, LoadError, UnknownSourceError
-from quadra.folder import FILES, HISTORY, METRICS, RUNS, SAVES, SET_ASIDE, SYSTEM, WEIGHTS
 from quadra.persistence import read
+from quadra.places import FILES, HISTORY, METRICS, RUNS, SAVES, SET_ASIDE, SYSTEM, WEIGHTS
 from quadra.records import peek, seal, verify
 from tests.state_helpers import assert_same, content, fault, files_of, new_run, opened, train
 

@@ -19,9 +19,10 @@ import torch
 
 from quadra.catalog import read_catalog
 from quadra.errors import BadFileError, FolderChangedError, SaveError
-from quadra.folder import FILES, HISTORY, METRICS, RING, RUNS, SAVES, SET_ASIDE, SYSTEM, WEIGHTS, Places, StateFolder
+from quadra.folder import StateFolder
 from quadra.history import checksum_of
 from quadra.persistence import SavedState, read, read_save
+from quadra.places import FILES, HISTORY, METRICS, RING, RUNS, SAVES, SET_ASIDE, SYSTEM, WEIGHTS, Places
 from quadra.records import FORMAT_VERSION, peek
 from quadra.store import MOST_TAIL, Receipt, Save, Store
 from tests.state_helpers import (

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from quadra.config import ACTIONS, TrainingConfig
 from quadra.engine import Engine
 from quadra.errors import DamagedFileError
-from quadra.folder import WEIGHTS
+from quadra.places import WEIGHTS
 from quadra.records import FORMAT_VERSION
 from quadra.text import Corpus
 from quadra.weights import TAIL, WeightsEncoder, decode
