@@ -13,6 +13,7 @@ import numpy as np
 
 from quadra.disk import read_file
 from quadra.errors import BadFileError, DamagedFileError, InaccessibleFileError
+from quadra.labels import read_labels
 from quadra.pickles import loads
 from quadra.places import METRICS, SYSTEM, WEIGHTS, Places
 from quadra.records import Record, peek
@@ -32,6 +33,9 @@ class SavedSummary:
     sequence: int
     file: Path  # the weights file
     folder: Path  # where its metrics and system state stand
+    loss: float | None = None
+    reward: float | None = None
+    parent: str | None = None  # the state that its run went on from
 
     @property
     def is_earlier_save(self) -> bool:
@@ -105,12 +109,17 @@ class Catalog:
         return [first, *sorted(rest, key=lambda copy: copy.id != first.id)]
 
 
-def read_catalog(folder: Places) -> Catalog:
-    """List a folder. A run's own folder goes before the present files at the same save: a new run's first save
-    may have been cut off after it replaced some of them."""
+def read_catalog(folder: Places, with_deleted: bool = False) -> Catalog:
+    """List a folder, without the earlier runs that wait to be removed.
+
+    A run's own folder goes before the present files at the same save: a new run's first save may have been cut off after
+    it replaced some of them.
+    """
     copies: list[SavedSummary] = []
     unreadable: list[tuple[Path, BadFileError]] = []
-    places = [(place / WEIGHTS, place) for place in (*sorted(folder.run_folders()), folder.path)]
+    deleted = () if with_deleted else _deleted(folder.path)
+    runs = [place for place in sorted(folder.run_folders()) if place.name not in deleted]
+    places = [(place / WEIGHTS, place) for place in (*runs, folder.path)]
     for file, place in (*places, *((file, folder.path) for file in folder.kept_saves())):
         try:
             if file.parent != place or _is_started(place):
@@ -118,6 +127,14 @@ def read_catalog(folder: Places) -> Catalog:
         except BadFileError as error:
             unreadable.append((file, error))
     return Catalog(tuple(_with_choice(copies, folder.path)), tuple(unreadable))
+
+
+def _deleted(folder: Path) -> Collection[str]:
+    """What a person has deleted but could still take back."""
+    try:
+        return {state for state, label in read_labels(folder).items() if label.deleted_at is not None}
+    except BadFileError:  # told where the names are needed
+        return ()
 
 
 def _with_choice(copies: Sequence[SavedSummary], folder: Path) -> Sequence[SavedSummary]:
@@ -156,7 +173,7 @@ def summary_of(record: Record, file: Path, folder: Path) -> SavedSummary:
     return SavedSummary(
         id=record.run, iteration_count=record.iteration_count, saved_at=record.saved_at, ended=record.ended,
         field_size=record.field_size, seed=record.seed, chosen=record.chosen, sequence=record.sequence,
-        file=file, folder=folder,
+        file=file, folder=folder, loss=record.loss, reward=record.reward, parent=record.parent,
     )  # fmt: skip
 
 

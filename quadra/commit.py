@@ -6,6 +6,7 @@ An order says all that it needs, so that another process can carry it out; this 
 from __future__ import annotations
 
 import contextlib
+import errno
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from quadra.disk import (
     Piece,
     identity_of,
     is_plain_file,
+    is_plain_folder,
     link_or_copy,
     remove,
     sync_folder,
@@ -28,6 +30,7 @@ from quadra.places import RING, SAVES, WEIGHTS
 from quadra.records import Record, seal
 
 FEWEST_KEPT = 2
+MOST_KEPT = 10
 RING_BYTES = 1 << 30  # that earlier saves may take together; two are kept whatever their size
 
 
@@ -41,6 +44,8 @@ class Order:
     keep_present: bool  # whether that one is an earlier save of the same run
     record: Record
     members: Sequence[tuple[str, Piece]]  # of the archive
+    points: tuple[Path, ...] = ()  # further names that the file gets, as a restore point
+    expired: tuple[Path, ...] = ()  # restore points that go once those are durable
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,7 @@ class Committed:
 
     identity: Identity
     size: int
+    remark: str = ""  # what went wrong behind the commit, which it does not undo
 
 
 def carry_out(order: Order) -> Committed:
@@ -71,7 +77,25 @@ def carry_out(order: Order) -> Committed:
     identity = identity_of(target)
     assert identity is not None, "it has just been put there"
     sync_folder(folder)
-    return Committed(identity, size)
+    return Committed(identity, size, _keep_points(order))
+
+
+def _keep_points(order: Order) -> str:
+    """Give the new file its further names. The save is durable already: a failure here is a remark."""
+    try:
+        for place in dict.fromkeys(point.parent for point in (*order.points, *order.expired)):
+            if not (is_plain_folder(place.parent) and is_plain_folder(place)):
+                raise NotADirectoryError(errno.ENOTDIR, "its folder is not there, or is a link", str(place))
+        for point in order.points:
+            link_or_copy(order.folder / WEIGHTS, point)
+        if order.expired:
+            for place in dict.fromkeys(point.parent for point in order.points):
+                sync_folder(place)
+        for point in order.expired:
+            remove(point)
+    except OSError as error:
+        return f"A restore point could not be kept: {error.strerror or error} ({error.filename})"
+    return ""
 
 
 def require_own_save(folder: Path, lock: Identity, present: Identity | None) -> None:
@@ -85,7 +109,5 @@ def require_own_save(folder: Path, lock: Identity, present: Identity | None) -> 
 
 
 def slot(sequence: int, size: int) -> int:
-    """Where a save is kept when the next one follows: the trailing zero bits of its number, so that they thin by age."""
-    slots = max(FEWEST_KEPT, min(len(RING), RING_BYTES // max(1, size)))
-    zeros = (sequence & -sequence).bit_length() - 1 if sequence > 0 else 0
-    return min(zeros, slots - 1)
+    """Where a save is kept when the next one follows: one place after the other, so that the last ones are there."""
+    return (sequence - 1) % max(FEWEST_KEPT, min(MOST_KEPT, RING_BYTES // max(1, size)))

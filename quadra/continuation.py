@@ -9,10 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from quadra import earlier
 from quadra.config import TrainingConfig
 from quadra.engine import Engine
 from quadra.errors import CorpusError, DamagedFileError
-from quadra.persistence import SavedState
+from quadra.persistence import NotSealedError, SavedState, read_save, require_finite
 from quadra.places import WEIGHTS
 from quadra.text import BUILT_IN_NAME, Corpus
 
@@ -25,6 +26,19 @@ def complete(config: TrainingConfig) -> TrainingConfig:
     """The configuration with its seed and thread count fixed, because a run's bits depend on them."""
     seed = secrets.randbelow(2**32) if config.seed is None else config.seed
     return replace(config, seed=seed, threads=config.threads or _THREADS)
+
+
+def read_any(file: Path, folder: Path, defaults: TrainingConfig, salvage: bool = False) -> SavedState:
+    """A saved state of this generation, or the earlier one, which becomes a run of its own. Raises a BadFileError."""
+    try:
+        return read_save(file, folder, salvage)
+    except NotSealedError as unsealed:
+        config = complete(defaults)
+        corpus, _ = text_for({"path": config.corpus, "fingerprint": None}, defaults.corpus)
+        state = earlier.convert(folder, unsealed.weights, config, corpus)
+        require_finite(state)
+        # A run of its own: the original files are then set aside as a run, not overwritten.
+        return replace(state, record=replace(state.record, run=secrets.token_hex(8)))
 
 
 def revive(state: SavedState, defaults: TrainingConfig) -> tuple[Engine, tuple[str, ...]]:

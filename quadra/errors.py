@@ -4,6 +4,7 @@
     ├── ConfigurationError       a value that was asked for is not possible (names the field)
     ├── CorpusError              the training text cannot be read, or has no line
     ├── RefusedError             the life cycle does not allow this command now
+    ├── NameTakenError           another saved state has this name: overwriting it must be asked for
     ├── WorkerClosedError        the server is shutting down and takes no more commands
     ├── IntegrityError           three void iterations in a row; training has stopped
     ├── FolderError
@@ -60,6 +61,12 @@ class RefusedError(QuadraError):
     """The life cycle does not allow this command in the present state."""
 
     code = "refused"
+
+
+class NameTakenError(QuadraError):
+    """Another saved state has this name; it is overwritten only where that is asked for."""
+
+    code = "name_taken"
 
 
 class WorkerClosedError(QuadraError):

@@ -17,16 +17,22 @@ from quadra.disk import Identity, Piece, is_plain_file, link_or_copy, remove, sy
 from quadra.errors import FolderChangedError, FolderUnusableError
 from quadra.lock import FolderLock, stands
 from quadra.places import (
+    BEST,
     FILES,
     HISTORY,
     ID,
     IN_SAVES,
+    LABELS,
+    LABELS_COPY,
     METRICS,
+    POINT,
+    POINTS,
     RESET_MARKER,
     RUNS,
     SAVES,
     SET_ASIDE,
     SET_ASIDE_ID,
+    SLOTS,
     SYSTEM,
     WEIGHTS,
     WRITE_TEST,
@@ -99,31 +105,74 @@ class StateFolder(Places):
             sync_folder(self.path)
         return folder
 
+    def points_folder(self, run: str) -> Path:
+        """The folder of a run's restore points, made where it is not there. Raises OSError or FolderUnusableError."""
+        folder = self.path / POINTS / run
+        self._require_no_link(POINTS)
+        self._require_no_link(f"{POINTS}/{run}")
+        if not folder.is_dir():
+            folder.mkdir(parents=True)
+            sync_folder(folder.parent)
+            sync_folder(self.path)
+        return folder
+
+    def keep_as_point(self, save: Path, run: str, iteration: int) -> None:
+        """An earlier save of a run that now stands in `runs/` becomes one of its restore points."""
+        target = self.points_folder(run) / f"{iteration}.pth"
+        link_or_copy(save, target)
+        sync_folder(target.parent)
+        remove(save)
+
+    def drop_points(self, run: str) -> None:
+        """Delete all restore points of a run."""
+        folder = self.path / POINTS / run
+        if folder not in self.point_folders():
+            return
+        for point in (*self.points_of(run), folder / BEST):
+            remove(point)
+        with contextlib.suppress(OSError):  # something of the user's is in there: it stays
+            folder.rmdir()
+        sync_folder(folder.parent)
+
     def add_run(self, run: str, files: Mapping[str, Iterable[Piece]]) -> None:
         """Write three files into `runs/<run>/`, complete or not at all; an older copy there is replaced."""
-        self._require_no_link(RUNS)
-        temporary, target = self.path / RUNS / f".{run}.tmp", self.path / RUNS / run
-        self.remove_run(run)
+        self._add(RUNS, run, files)
+
+    def add_slot(self, slot: str, files: Mapping[str, Iterable[Piece]]) -> None:
+        """Write three files into `slots/<slot>/`, complete or not at all."""
+        self._add(SLOTS, slot, files)
+
+    def remove_run(self, run: str) -> None:
+        """Delete the copy of a run that the present files have superseded; whatever happens, all three files or none."""
+        self._remove(RUNS, run)
+
+    def remove_slot(self, slot: str) -> None:
+        """Delete a named state; whatever happens, all three files or none."""
+        self._remove(SLOTS, slot)
+
+    def _add(self, place: str, name: str, files: Mapping[str, Iterable[Piece]]) -> None:
+        self._require_no_link(place)
+        temporary, target = self.path / place / f".{name}.tmp", self.path / place / name
+        self._remove(place, name)
         _remove_folder(temporary)
         temporary.mkdir(parents=True, exist_ok=True)
-        for name, pieces in files.items():
-            write_file(temporary / name, pieces)
+        for file, pieces in files.items():
+            write_file(temporary / file, pieces)
         sync_folder(temporary)
         if target.exists():  # something of the user's is in it: it stays, and the weights come last
-            for name in (METRICS, SYSTEM, WEIGHTS):
-                if name in files:
-                    (temporary / name).replace(target / name)
+            for file in (METRICS, SYSTEM, WEIGHTS):
+                if file in files:
+                    (temporary / file).replace(target / file)
             sync_folder(target)
             temporary.rmdir()
         else:
             temporary.rename(target)
-        sync_folder(self.path / RUNS)
+        sync_folder(target.parent)
         sync_folder(self.path)
 
-    def remove_run(self, run: str) -> None:
-        """Delete the copy of a run that the present files have superseded; whatever happens, all three files or none."""
-        target, temporary = self.path / RUNS / run, self.path / RUNS / f".{run}.old.tmp"
-        if target not in self.run_folders():
+    def _remove(self, place: str, name: str) -> None:
+        target, temporary = self.path / place / name, self.path / place / f".{name}.old.tmp"
+        if target not in own_folders(target.parent, ID):
             return
         _remove_folder(temporary)
         if any(entry.name not in FILES for entry in target.iterdir()) or temporary.exists():
@@ -132,7 +181,7 @@ class StateFolder(Places):
             _remove_folder(target)
             return
         target.rename(temporary)
-        sync_folder(self.path / RUNS)
+        sync_folder(target.parent)
         _remove_folder(temporary)
 
     def set_aside(self, files: Iterable[Path], leave: bool = False) -> Path | None:
@@ -168,10 +217,10 @@ class StateFolder(Places):
 
     def deletable(self) -> list[Path]:
         """Every file that a reset deletes, relative to the folder: only names that this program writes."""
-        places: list[tuple[Path, tuple[str, ...]]] = [
-            (self.path, FILES),
-            *((folder, FILES) for folder in self.run_folders()),
-        ]
+        states = (*self.run_folders(), *self.slot_folders())
+        places: list[tuple[Path, Iterable[str]]] = [(self.path, (*FILES, LABELS, LABELS_COPY))]
+        places += [(folder, FILES) for folder in states]
+        places += [(folder, self._point_names(folder)) for folder in self.point_folders()]
         if not (self.path / SAVES).is_symlink():
             places.append((self.path / SAVES, IN_SAVES))
         places += [(folder, (*FILES, *IN_SAVES)) for folder in own_folders(self.path / SET_ASIDE, SET_ASIDE_ID)]
@@ -210,6 +259,11 @@ class StateFolder(Places):
         """Room on the disk. Raises OSError."""
         return shutil.disk_usage(self.path).free
 
+    def _point_names(self, folder: Path, form: str = "{}") -> list[str]:
+        """The names in a folder of restore points that this program writes, or those of the form that temporaries have."""
+        own = re.compile(re.escape(form).replace(r"\{\}", rf"({POINT.pattern}|{re.escape(BEST)})"))
+        return [entry.name for entry in folder.iterdir() if own.fullmatch(entry.name)]
+
     def _is_within(self, file: Path) -> bool:
         """Whether a file stands in the folder, and no link leads there."""
         if not file.is_relative_to(self.path):
@@ -226,11 +280,11 @@ class StateFolder(Places):
         self._remove_temporaries()
         for file in self.deletable():
             remove(self.path / file)
-        for parent, pattern in ((RUNS, ID), (SET_ASIDE, SET_ASIDE_ID)):
+        for parent, pattern in ((RUNS, ID), (SLOTS, ID), (POINTS, ID), (SET_ASIDE, SET_ASIDE_ID)):
             for folder in own_folders(self.path / parent, pattern):
                 _remove_folder(folder)
                 _sync_what_stays(folder)
-        for parent in (RUNS, SET_ASIDE, SAVES):
+        for parent in (RUNS, SLOTS, POINTS, SET_ASIDE, SAVES):
             with contextlib.suppress(OSError):  # not there, or something of the user's is in it
                 (self.path / parent).rmdir()
             _sync_what_stays(self.path / parent)
@@ -259,8 +313,14 @@ class StateFolder(Places):
         if not (self.path / SAVES).is_symlink():
             for name in IN_SAVES:
                 remove(temporary_of(self.path / SAVES / name))
-        for folder in own_folders(self.path / RUNS, re.compile(rf"\.{ID.pattern}(\.old)?\.tmp")):
-            _remove_folder(folder)
+        for name in (LABELS, LABELS_COPY):
+            remove(temporary_of(self.path / name))
+        for folder in self.point_folders():
+            for name in self._point_names(folder, ".{}.tmp"):
+                remove(folder / name)
+        for place in (RUNS, SLOTS):
+            for folder in own_folders(self.path / place, re.compile(rf"\.{ID.pattern}(\.old)?\.tmp")):
+                _remove_folder(folder)
 
     def _new_set_aside_folder(self) -> Path:
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
-from quadra.catalog import Catalog, SavedSummary
+from quadra.catalog import Catalog, SavedSummary, summarize
 from quadra.disk import read_file
 from quadra.errors import (
     BadFileError,
@@ -19,7 +21,7 @@ from quadra.errors import (
 )
 from quadra.folder import StateFolder
 from quadra.metrics import MetricsLog
-from quadra.places import SAVES, WEIGHTS
+from quadra.places import POINTS, RUNS, SAVES, WEIGHTS, Places
 from quadra.records import Record, verify
 
 
@@ -35,10 +37,16 @@ class LoadReport:
     fell_back: bool  # whether another one was, or an earlier save because the newest one could not even be listed
     reached: int  # iterations that the run is known to have reached
     saved_first: Record | None  # of the run that was in memory, where it had unsaved iterations
+    went_on_from: str | None = None  # the state that the run now in memory was begun from, by this load
 
     def remarks(self) -> list[str]:
         """All that a person should know of this load, in sentences."""
         told = [*self.gave_up, *self.warnings]
+        if self.went_on_from is not None:
+            told.append(
+                f"Went back to iteration {self.record.iteration_count}, as a new run. What was there stays an earlier run; "
+                "load it to undo this."
+            )
         if self.fell_back:
             told.append(f"Went back to the newest intact saved state: {self.record.iteration_count} iterations.")
             lost = self.reached - self.record.iteration_count
@@ -52,11 +60,33 @@ class LoadReport:
         return told
 
 
-def attempts(catalog: Catalog, first: SavedSummary | None) -> Iterator[tuple[SavedSummary, bool]]:
-    """What to try in turn; a state whose history is not whole only after every other."""
+def attempts(catalog: Catalog, first: SavedSummary | None, places: Places) -> Iterator[tuple[SavedSummary, bool]]:
+    """What to try in turn; restore points after every save, and a state whose history is not whole only after those."""
     candidates = catalog.candidates(first) if first else ()
     yield from ((candidate, False) for candidate in candidates)
+    for run in dict.fromkeys(candidate.id for candidate in candidates):
+        home = places.path / RUNS / run
+        for file in reversed(places.points_of(run)):
+            with contextlib.suppress(BadFileError):  # an older one is as good as this was
+                yield summarize(file, home if home in places.run_folders() else places.path), False
     yield from ((candidate, True) for candidate in candidates)
+
+
+Revived = TypeVar("Revived")
+
+
+def first_loadable(
+    attempts: Iterable[tuple[SavedSummary, bool]],
+    failures: list[tuple[Path, BadFileError]],
+    revive: Callable[[SavedSummary, bool], Revived],
+) -> tuple[SavedSummary, Revived] | None:
+    """The first attempt that succeeds; what went wrong before it is added to `failures`."""
+    for candidate, salvage in attempts:
+        try:
+            return candidate, revive(candidate, salvage)
+        except BadFileError as error:
+            failures.append((candidate.file, error))
+    return None
 
 
 def reached(asked: SavedSummary, loaded: SavedSummary, logs: Mapping[str, MetricsLog]) -> int:
@@ -79,7 +109,7 @@ def give_up(folder: StateFolder, file: Path, error: BadFileError) -> str:
     is_earlier_save = file.parent == folder.path / SAVES  # a later one takes its place, whatever is wrong with it
     if isinstance(error, (NewerFormatError, InaccessibleFileError)) and not is_earlier_save:
         return reason_of(file, error)
-    own = file.parent in (folder.path, folder.path / SAVES)
+    own = file.parent in (folder.path, folder.path / SAVES) or file.parent.parent == folder.path / POINTS
     if own and error.path not in (file, Path(WEIGHTS)):
         return reason_of(file, error)  # the weights are whole; a damaged history is set aside where it is replaced
     try:

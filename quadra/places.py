@@ -27,7 +27,7 @@ WRITE_TEST = ".write-test"
 IN_SAVES = (*RING, HISTORY)  # every name in `saves`
 ID = re.compile(r"[0-9a-f]{16}")  # of a run or a slot
 SET_ASIDE_ID = re.compile(r"\d{8}T\d{6}Z(-\d+)?")
-_POINT = re.compile(r"[1-9]\d{0,15}\.pth")
+POINT = re.compile(r"[1-9]\d{0,15}\.pth")
 
 
 class Places:
@@ -53,7 +53,7 @@ class Places:
         folder = self.path / POINTS / run
         if not (is_plain_folder(folder.parent) and is_plain_folder(folder)):
             return []
-        files = [file for file in folder.iterdir() if _POINT.fullmatch(file.name) and is_plain_file(file)]
+        files = [file for file in folder.iterdir() if POINT.fullmatch(file.name) and is_plain_file(file)]
         return sorted(files, key=iteration_of)
 
     def kept_saves(self) -> list[Path]:

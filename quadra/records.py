@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 import struct
 from collections.abc import Sequence
@@ -23,7 +24,9 @@ Ended = Literal["stopped", "cut off"]
 
 _RUN_ID = re.compile(r"[0-9a-f]{16}")
 _MOMENT = re.compile(r"[0-9T:.+Z-]{1,40}")
+_STATE = re.compile(r"[0-9a-f]{16}@\d{1,16}")
 _CHECKSUM = re.compile(r"[0-9a-f]{64}")
+_LATER = ("loss", "reward", "parent")  # what the first records of this format did not have
 _END_OF_ARCHIVE = b"PK\x05\x06"
 _END_SIZE = 22  # bytes of the end record before the comment
 _LONGEST_COMMENT = 0xFFFF
@@ -45,6 +48,14 @@ class Record:
     history_sha256: str  # of the history's rows up to iteration_count
     metrics_rows: int  # rows that the metrics file was known to hold; the later ones are in the weights file itself
     format_version: int = FORMAT_VERSION
+    loss: float | None = None  # of that iteration; None: there is none, or it is not known
+    reward: float | None = None
+    parent: str | None = None  # the state that this run went on from, `<run>@<iteration>`; None: from nothing
+
+    @property
+    def state(self) -> str:
+        """What tells this state from all others: `<run>@<iteration>`."""
+        return f"{self.run}@{self.iteration_count}"
 
 
 def seal(archive: Sequence[Piece], record: Record) -> list[Piece]:
@@ -105,6 +116,7 @@ def _record(text: bytes, file: str | Path) -> Record:
         if _is_whole(values["format_version"], 1) and values["format_version"] > FORMAT_VERSION:
             raise NewerFormatError(file, newer_format(values["format_version"]))
         values.setdefault("metrics_rows", values["iteration_count"])  # format 1 had all rows in the metrics file
+        values = {**dict.fromkeys(_LATER), **values}
         record = Record(**{field.name: values[field.name] for field in fields(Record)})
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DamagedFileError(file, "its record of the save cannot be read") from error
@@ -125,7 +137,13 @@ def _is_possible(record: Record) -> bool:
             for name, pattern in texts.items()
         )
         and record.metrics_rows <= record.iteration_count
+        and all(value is None or _is_finite(value) for value in (record.loss, record.reward))
+        and (record.parent is None or (isinstance(record.parent, str) and _STATE.fullmatch(record.parent) is not None))
     )
+
+
+def _is_finite(value: object) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)  # type: ignore[arg-type]  # one of these two
 
 
 def _is_whole(value: object, least: int) -> bool:

@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from quadra.commit import Committed, Order, carry_out
 from quadra.errors import SaveError
@@ -101,7 +101,8 @@ class Scribe:
         if size > CAPACITY or (self._newest is not None and not self._newest.done()):
             return None
         members = [(name, size), *((other, bytes(content)) for other, content in others)]
-        plain = str(order.folder), order.lock, order.present, order.keep_present, vars(order.record), members
+        points = [str(point) for point in order.points], [str(point) for point in order.expired]
+        plain = str(order.folder), order.lock, order.present, order.keep_present, vars(order.record), members, points
         message = pickle.dumps(plain, pickle.HIGHEST_PROTOCOL)  # of builtins alone: they are pickled faster
         if len(message) > _LONGEST_MESSAGE:
             return None
@@ -133,11 +134,18 @@ def serve() -> NoReturn:
     shared = memoryview(mmap.mmap(memory, CAPACITY))
     with os.fdopen(orders, "rb") as stream:
         while header := stream.read(_LENGTH.size):
-            folder, lock, present, keep, record, members = pickle.loads(stream.read(*_LENGTH.unpack(header)))
-            (name, size), *others = members
-            order = Order(Path(folder), lock, present, keep, Record(**record), [(name, shared[:size]), *others])
-            os.write(replies, _reply_to(order))
+            plain = pickle.loads(stream.read(*_LENGTH.unpack(header)))
+            os.write(replies, _reply_to(_order(plain, shared)))
     os._exit(0)
+
+
+def _order(plain: tuple[Any, ...], shared: memoryview) -> Order:
+    folder, lock, present, keep, record, members, (points, expired) = plain
+    (name, size), *others = members
+    return Order(
+        Path(folder), lock, present, keep, Record(**record), [(name, shared[:size]), *others],
+        points=tuple(map(Path, points)), expired=tuple(map(Path, expired)),
+    )  # fmt: skip
 
 
 def _reply_to(order: Order) -> bytes:

@@ -10,16 +10,11 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from quadra import earlier
-from quadra.catalog import Catalog, SavedSummary, iso, read_catalog
+from quadra.catalog import Catalog, SavedSummary, iso, read_catalog, summarize
 from quadra.config import TrainingConfig
-from quadra.continuation import complete, revive, text_for
-from quadra.engine import Engine, StepResult
+from quadra.continuation import complete, read_any, revive
+from quadra.engine import Engine
 from quadra.errors import (
-    BadFileError,
     FolderChangedError,
     FolderError,
     LoadError,
@@ -28,19 +23,24 @@ from quadra.errors import (
 )
 from quadra.folder import StateFolder
 from quadra.history import History
-from quadra.loads import LoadReport, asked_for, attempts, damaged_saves, give_up, reached, reason_of
-from quadra.persistence import NotSealedError, SavedState, read_save, require_finite
-from quadra.places import RUNS, WEIGHTS
+from quadra.labels import checked_name
+from quadra.library import branch_of
+from quadra.loads import LoadReport, asked_for, attempts, damaged_saves, first_loadable, give_up, reached, reason_of
+from quadra.persistence import SavedState, files_of
+from quadra.places import ID, RUNS, WEIGHTS
+from quadra.points import Retention
 from quadra.records import Ended, Record
+from quadra.run import RunInMemory
 from quadra.saver import Saver, Writing
 from quadra.scribe import Scribe
+from quadra.shelf import Shelf
 from quadra.store import Receipt, Save, Store
 from quadra.text import Corpus
 
 log = logging.getLogger("quadra")
 
 
-class TrainingState:
+class TrainingState(RunInMemory):
     """A run and its state directory. Holds the directory until `close`; not for use from two threads at once.
 
     Raises FolderUnusableError or FolderLockedError when the directory cannot be had.
@@ -51,19 +51,18 @@ class TrainingState:
         folder: str | os.PathLike[str] | StateFolder,
         config: TrainingConfig | None = None,
         scribe: Scribe | None = None,
+        retention: Retention | None = None,
     ) -> None:
         self.folder = folder if isinstance(folder, StateFolder) else StateFolder(folder)
-        self._defaults = config or TrainingConfig()
-        self._store = Store(self.folder, scribe)
+        super().__init__(config or TrainingConfig())
+        self._store = Store(self.folder, scribe, retention)
+        self.shelf = Shelf(self.folder, self._store.points)
         self._saver = Saver()
         self._forget()
 
     def _forget(self) -> None:
         """No run is in memory."""
-        self._engine: Engine | None = None
-        self.history = History()
-        self.run: str | None = None
-        self.last_result: StepResult | None = None
+        self._empty()
         self._sequence = 0  # of the run's newest save
         self._chosen = 0
         self._ended: Ended = "cut off"
@@ -94,28 +93,6 @@ class TrainingState:
         self.close()
 
     @property
-    def is_initialized(self) -> bool:
-        """Whether a run is in memory."""
-        return self._engine is not None
-
-    @property
-    def engine(self) -> Engine:
-        """The run's engine; raises RefusedError before `initialize` or `load_state`."""
-        if self._engine is None:
-            raise RefusedError("There is no run in memory. Initialize a new one or load a saved state first.")
-        return self._engine
-
-    @property
-    def config(self) -> TrainingConfig:
-        """The configuration of the run in memory, or that of new runs."""
-        return self._defaults if self._engine is None else self._engine.config
-
-    @property
-    def iteration_count(self) -> int:
-        """Good iterations of the run in memory."""
-        return len(self.history)
-
-    @property
     def unsaved_iterations(self) -> int:
         """Iterations that only memory holds, as far as outcomes of saves have been collected."""
         return self.iteration_count - self._saved_iteration
@@ -139,26 +116,6 @@ class TrainingState:
     def is_saving(self) -> bool:
         """Whether a save is being written beside training."""
         return self._saver.is_busy
-
-    @property
-    def loss_history(self) -> NDArray[np.float32]:
-        """Loss of every iteration, shape (iteration_count,)."""
-        return self.history.series("loss")
-
-    @property
-    def reward_history(self) -> NDArray[np.float32]:
-        """Reward of every iteration, shape (iteration_count,)."""
-        return self.history.series("reward")
-
-    @property
-    def variance_history(self) -> NDArray[np.float32]:
-        """Variance of the core field after every iteration, shape (iteration_count,)."""
-        return self.history.series("variance")
-
-    @property
-    def field_mean_history(self) -> NDArray[np.float32]:
-        """Mean of the core field after every iteration, shape (iteration_count,)."""
-        return self.history.series("mean")
 
     def catalog(self) -> Catalog:
         """The saved states in the folder."""
@@ -279,36 +236,58 @@ class TrainingState:
     def load(self, source: str | None = None, newest: bool = False, discard_unsaved: bool = False) -> LoadReport:
         """Replace the run in memory by a saved one; what is unsaved is saved first, unless it is to be discarded.
 
-        `source`: id of a saved state, default: the contract's default, or the newest of all where `newest` is true.
-        A state that cannot be read is given up for the newest one that can; raises a LoadError when there is none,
-        SaveError when what is unsaved could not be saved. The run in memory then stays as it is.
+        `source`: id of a saved state as `quadra.library` has them, default: the contract's default, or the newest of all
+        where `newest` is true. A run that cannot be read is given up for the newest one that can; raises a LoadError when
+        there is none, SaveError when what is unsaved could not be saved. The run in memory then stays as it is.
         """
         if discard_unsaved or not self.is_unsaved:
             self._settle()
             self.folder.take_anew()  # where another one was put in its place, and nothing of ours would be lost
+        if source is not None and not ID.fullmatch(source):
+            return self._go_back(source, discard_unsaved)
         asked = asked_for(self.catalog(), source, newest)
         saved_first = None if discard_unsaved else self._save_what_is_unsaved()
         catalog = self.catalog()  # anew: that save may have moved files to another place
         first = next((state for state in catalog.states if state.id == asked.id), catalog.default)
         failures = list(catalog.unreadable)
-        for candidate, salvage in attempts(catalog, first):
-            try:
-                state = self._read(candidate, salvage)
-                engine, warnings = revive(state, self._defaults)
-            except BadFileError as error:
-                failures.append((candidate.file, error))
-                continue
-            self._adopt(state, engine)
-            failures += damaged_saves(catalog)
-            gave_up = tuple(give_up(self.folder, file, error) for file, error in dict(failures).items())
-            warnings += self._keep_as_loaded(candidate, state)
-            newer = catalog.without([file for file, _ in failures]).newer_than(candidate)
-            unlisted = source is None and self.folder.path / WEIGHTS in dict(catalog.unreadable)
-            fell_back = candidate is not first or candidate.is_earlier_save or unlisted
-            most = reached(asked, candidate, state.logs)
-            return LoadReport(state.record, warnings, gave_up, newer, asked, fell_back, most, saved_first)
-        self._store.forget()
-        raise LoadError(" ".join(reason_of(file, error) for file, error in dict(failures).items()))
+        found = first_loadable(attempts(catalog, first, self.folder), failures, self._revived)
+        if found is None:
+            self._store.forget()
+            raise LoadError(" ".join(reason_of(file, error) for file, error in dict(failures).items()))
+        candidate, (state, engine, warnings) = found
+        self._adopt(state, engine)
+        failures += damaged_saves(catalog)
+        gave_up = tuple(give_up(self.folder, file, error) for file, error in dict(failures).items())
+        warnings += self._keep_as_loaded(candidate, state)
+        newer = catalog.without([file for file, _ in failures]).newer_than(candidate)
+        unlisted = source is None and self.folder.path / WEIGHTS in dict(catalog.unreadable)
+        fell_back = candidate is not first or candidate.is_earlier_save or unlisted
+        most = reached(asked, candidate, state.logs)
+        return LoadReport(state.record, warnings, gave_up, newer, asked, fell_back, most, saved_first)
+
+    def _go_back(self, source: str, discard_unsaved: bool) -> LoadReport:
+        """Load a restore point, a named state or the like: it goes on as a run of its own, and no other run is changed."""
+        entry = self.shelf.library.find(source)
+        branch = branch_of(self.catalog(), entry)
+        if branch is not None:
+            return self.load(branch, discard_unsaved=discard_unsaved)
+        summary = summarize(entry.file, entry.folder)
+        state, engine, warnings = self._revived(summary, salvage=False)
+        saved_first = None if discard_unsaved else self._save_what_is_unsaved()
+        came_from = state.record.state
+        fresh = replace(state.record, run=secrets.token_hex(8), sequence=0, parent=came_from)
+        state = replace(state, record=fresh, logs={}, damaged=())
+        self._adopt(state, engine)
+        warnings += self._keep_as_loaded(summary, state)
+        count = state.record.iteration_count
+        return LoadReport(state.record, warnings, (), None, summary, False, count, saved_first, came_from)
+
+    def save_slot(self, name: str, overwrite: bool = False) -> str:
+        """Keep the state as it is now under a name; returns its id. Raises SaveError, ConfigurationError, NameTakenError."""
+        checked_name(name)
+        self.engine  # noqa: B018  # raises where there is no run
+        self.save()
+        return self.shelf.add_slot(name, files_of(self.folder.path, self.history.rows()), overwrite)
 
     def go_on_as_new_run(self) -> Receipt:
         """Where the folder was exchanged: hold what now stands at its path, and save the run in memory there as a new one.
@@ -344,16 +323,9 @@ class TrainingState:
     def _next_choice(self) -> int:
         return self.catalog().last_choice + 1
 
-    def _read(self, candidate: SavedSummary, salvage: bool) -> SavedState:
-        try:
-            return read_save(candidate.file, candidate.folder, salvage)
-        except NotSealedError as unsealed:
-            config = complete(self._defaults)
-            corpus, _ = text_for({"path": config.corpus, "fingerprint": None}, self._defaults.corpus)
-            state = earlier.convert(candidate.folder, unsealed.weights, config, corpus)
-            require_finite(state)
-            # A run of its own: the original files are then set aside as a run, not overwritten.
-            return replace(state, record=replace(state.record, run=secrets.token_hex(8)))
+    def _revived(self, candidate: SavedSummary, salvage: bool) -> tuple[SavedState, Engine, tuple[str, ...]]:
+        state = read_any(candidate.file, candidate.folder, self._defaults, salvage)
+        return state, *revive(state, self._defaults)
 
     def _adopt(self, state: SavedState, engine: Engine) -> None:
         self._forget()
@@ -361,7 +333,7 @@ class TrainingState:
         self.history = History(state.rows)
         if len(state.rows):
             self.last_result = engine.result(*state.rows[-1].tolist())
-        self.run = state.record.run
+        self.run, self.parent = state.record.run, state.record.parent
         self._sequence, self._chosen, self._ended = state.record.sequence, state.record.chosen, state.record.ended
         self._saved_iteration = state.record.iteration_count
 
@@ -389,5 +361,6 @@ class TrainingState:
             run=self.run or "", sequence=self._sequence, iteration_count=self.iteration_count,
             saved_at=iso(datetime.now(UTC)), ended=ended, chosen=chosen, field_size=engine.config.field_size,
             seed=engine.config.seed or 0, history_sha256=self.history.checksum(), metrics_rows=0,
+            loss=self.newest("loss"), reward=self.newest("reward"), parent=self.parent,
         )  # fmt: skip
         return Save(record, engine.config, engine.snapshot(), self.history.rows(), full)

@@ -34,12 +34,13 @@ from quadra.disk import (
     sync_folder,
     write_at,
 )
-from quadra.errors import BadFileError, SaveError
+from quadra.errors import BadFileError, FolderUnusableError, SaveError
 from quadra.folder import StateFolder
 from quadra.memory import Snapshot
 from quadra.metrics import MetricsLog
 from quadra.persistence import NotSealedError, SavedState, are_whole, read_save, system_file
-from quadra.places import FILES, HISTORY, METRICS, SAVES, SYSTEM, WEIGHTS
+from quadra.places import FILES, HISTORY, METRICS, POINTS, SAVES, SYSTEM, WEIGHTS
+from quadra.points import NOTHING, Points, Retention
 from quadra.records import Record, peek, verify
 from quadra.scribe import Reply, Scribe
 from quadra.weights import WeightsEncoder
@@ -71,6 +72,7 @@ class Receipt:
     written: int  # bytes in all
     full: bool  # whether all three files agree
     verified: bool = False  # whether the weights file was read back, and its checksum fitted
+    remark: str = ""  # what went wrong beside the save
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,9 @@ class Sent:
 class Store:
     """Writes the saves of one held folder, one at a time: never use it from two threads at once."""
 
-    def __init__(self, folder: StateFolder, scribe: Scribe | None = None) -> None:
+    def __init__(self, folder: StateFolder, scribe: Scribe | None = None, retention: Retention | None = None) -> None:
+        self.points = Points(folder, retention or Retention())
+        self._plan = NOTHING  # for the restore points, of the save that is under way
         self._folder = folder
         self._scribe = scribe
         self._files = {name: folder.path / name for name in FILES}
@@ -112,6 +116,9 @@ class Store:
         self._logs: dict[Path, MetricsLog] = {}
         self._identities: dict[Path, Identity | None] = {}  # of the files that this object knows
         self._encoder: WeightsEncoder | None = None
+        self._left: frozenset[Path] = frozenset()  # bad files that have a second name in `set-aside` already
+        self._has_points: set[str] = set()  # runs whose folder of restore points is there
+        self.points.forget()
         # Rows that the metrics files held before they were last extended. The weights file carries all later ones, so
         # that it is completed by a metrics file of that time too, as a `cp -r` beside training may have caught it.
         self._counted_on = 0
@@ -142,6 +149,7 @@ class Store:
         full = save.full or is_first or self._tail_of(save) >= MOST_TAIL
         written = self._extend_metrics(save) if full else 0
         order = self._order(save, keep_present=not is_first)
+        self._make_place_for(order)
         committed = self._carry_out(order)
         self._run = self._room_for = run
         if full:
@@ -151,8 +159,10 @@ class Store:
         verified = full or save.record.sequence % _VERIFY_EVERY == 0
         if verified:  # an earlier save's second name need not be durable at once: it is there for a damaged newest one
             sync_folder(self._folder.path / SAVES)
+            if run in self._has_points:
+                sync_folder(self._folder.path / POINTS / run)
             verify(read_file(self._files[WEIGHTS]), self._files[WEIGHTS])
-        return Receipt(order.record, committed.size, committed.size + written, full, verified)
+        return Receipt(order.record, committed.size, committed.size + written, full, verified, committed.remark)
 
     def send(self, save: Save) -> Sent | None:
         """Have the scribe commit a save beside training, from a copy; None where it is not one for the scribe.
@@ -160,17 +170,20 @@ class Store:
         That are saves of the weights alone: whatever else may be due, `commit` sees to it. Each number of a step was found
         finite by the engine; a full save looks at all of them again.
         """
-        is_plain = not save.full and self._run == save.record.run and self._tail_of(save) < MOST_TAIL
+        run = save.record.run
+        is_plain = not save.full and self._run == run and self._tail_of(save) < MOST_TAIL
         if self._scribe is None or not is_plain or save.record.sequence % _VERIFY_EVERY == 0:
             return None
         order = self._order(save, keep_present=True)
+        if order.points and run not in self._has_points:
+            return None
         reply = self._scribe.send(order)
         return None if reply is None else Sent(self, order.record, reply)
 
     def receive(self, record: Record, reply: Reply) -> Receipt:
         """Take the outcome of a save that was sent. Raises what `commit` raises."""
         committed = self._taken(record, reply.result)
-        return Receipt(record, committed.size, committed.size, full=False)
+        return Receipt(record, committed.size, committed.size, full=False, remark=committed.remark)
 
     def _carry_out(self, order: Order) -> Committed:
         return self._taken(order.record, lambda: carry_out(order))
@@ -182,6 +195,10 @@ class Store:
             self._recognize(record)
             raise
         self._identities[self._files[WEIGHTS]] = committed.identity
+        if committed.remark:
+            self.points.forget()
+        else:
+            self.points.done(record.run, self._plan, committed.size)
         return committed
 
     def _recognize(self, record: Record) -> None:
@@ -246,7 +263,8 @@ class Store:
         return True
 
     def _order(self, save: Save, keep_present: bool) -> Order:
-        """The weights file of a save, to be committed."""
+        """The weights file of a save, to be committed, and what becomes of the restore points."""
+        self._plan = self.points.plan(save.record, save.rows, save.snapshot.flat.nbytes)
         if self._encoder is None:
             self._encoder = WeightsEncoder(save.config, save.snapshot)
         return Order(
@@ -256,7 +274,16 @@ class Store:
             keep_present=keep_present,
             record=replace(save.record, metrics_rows=self._counted_on),
             members=self._encoder.members(save.snapshot, save.rows[self._counted_on :]),
+            points=self._plan.points,
+            expired=self._plan.expired,
         )
+
+    def _make_place_for(self, order: Order) -> None:
+        """The folder of the restore points; where it cannot be had, the commit says so when it has kept the state."""
+        if order.points and order.record.run not in self._has_points:
+            with contextlib.suppress(OSError, FolderUnusableError):
+                self._folder.points_folder(order.record.run)
+                self._has_points.add(order.record.run)
 
     def _make_room(self, run: str) -> None:
         """Before a run's first save here: another run's newest intact save becomes a run of its own, bad files go aside."""
@@ -274,6 +301,7 @@ class Store:
                 failed.append(error.path if error.path.is_relative_to(self._folder.path) else copy.file)
         else:
             bad += [*failed, *self._folder.kept_saves()]
+        self._left = frozenset(bad)
         target = self._folder.set_aside(dict.fromkeys(bad), leave=True)
         if target is not None:
             log.warning("Files that could not be used were set aside in %s: %s", target, ", ".join(map(str, bad)))
@@ -306,14 +334,26 @@ class Store:
         return [error.path for error in state.damaged]
 
     def _drop_other_saves(self, run: str) -> None:
-        """Earlier saves of a run that now stands in `runs/`; what cannot be removed now goes at another time."""
+        """Earlier saves of a run that now stands in `runs/` become its restore points; what cannot now, at another time."""
         for file in self._folder.kept_saves():
             try:
-                record = peek(file)
-                if record is None or record.run != run:
-                    remove(file)
-            except (OSError, BadFileError) as error:
+                self._drop(file, run)
+            except (OSError, FolderUnusableError) as error:
                 log.info("An earlier save of another run stays: %s", error)
+        self.points.forget()
+
+    def _drop(self, file: Path, run: str) -> None:
+        try:
+            record = verify(read_file(file), file)
+        except BadFileError:
+            if file not in self._left:
+                self._folder.set_aside([file], leave=True)
+            remove(file)
+            return
+        if record is None:
+            remove(file)
+        elif record.run != run:
+            self._folder.keep_as_point(file, record.run, record.iteration_count)
 
 
 def _require_finite(save: Save, tail: int) -> None:

@@ -29,7 +29,7 @@ from tests.scenarios import two_runs
 from tests.state_helpers import run_python, train
 
 _MEGABYTES = 150  # that loads of forged files may take more than one of honest files
-_RING = f"{SAVES}/0.pth"
+_RING = f"{SAVES}/2.pth"  # the newest of the earlier saves
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from quadra.catalog import Catalog, SavedSummary, summary_of
 from quadra.errors import DamagedFileError
 from quadra.loads import LoadReport, attempts, reached, reason_of
 from quadra.metrics import MetricsLog
-from quadra.places import RUNS, SAVES, WEIGHTS
+from quadra.places import RUNS, SAVES, WEIGHTS, Places
 from tests.state_helpers import RUN_A, RUN_B, record
 
 FOLDER = Path("state")
@@ -31,17 +31,17 @@ CATALOG = Catalog((OTHER, PRESENT, *EARLIER), ())
 
 
 def test_all_that_is_intact_is_tried_before_anything_is_salvaged() -> None:
-    tried = list(attempts(CATALOG, PRESENT))
+    tried = list(attempts(CATALOG, PRESENT, Places(FOLDER)))
     assert [state for state, _ in tried[:4]] == [state for state, _ in tried[4:]] == [PRESENT, *EARLIER, OTHER]
     assert [salvage for _, salvage in tried] == [False] * 4 + [True] * 4
 
 
 def test_the_asked_for_run_is_tried_first() -> None:
-    assert [state for state, _ in attempts(CATALOG, OTHER)][:4] == [OTHER, PRESENT, *EARLIER]
+    assert [state for state, _ in attempts(CATALOG, OTHER, Places(FOLDER))][:4] == [OTHER, PRESENT, *EARLIER]
 
 
 def test_of_nothing_there_is_nothing_to_try() -> None:
-    assert list(attempts(Catalog((), ()), None)) == []
+    assert list(attempts(Catalog((), ()), None, Places(FOLDER))) == []
 
 
 def report(loaded: SavedSummary, **changes: Any) -> LoadReport:

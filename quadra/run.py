@@ -1,0 +1,76 @@
+"""RunInMemory: engine, history and identity of the run that is in memory, if there is one."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quadra.config import TrainingConfig
+from quadra.engine import Engine, StepResult
+from quadra.errors import RefusedError
+from quadra.history import SERIES, History
+
+
+class RunInMemory:
+    """What can be read of a run without a look at any folder; `defaults` is the configuration of new runs."""
+
+    def __init__(self, defaults: TrainingConfig) -> None:
+        self._defaults = defaults
+        self._empty()
+
+    def _empty(self) -> None:
+        self._engine: Engine | None = None
+        self.history = History()
+        self.run: str | None = None
+        self.parent: str | None = None  # the state that the run went on from, `<run>@<iteration>`
+        self.last_result: StepResult | None = None
+
+    @property
+    def is_initialized(self) -> bool:
+        """Whether a run is in memory."""
+        return self._engine is not None
+
+    @property
+    def engine(self) -> Engine:
+        """The run's engine; raises RefusedError before `initialize` or `load_state`."""
+        if self._engine is None:
+            raise RefusedError("There is no run in memory. Initialize a new one or load a saved state first.")
+        return self._engine
+
+    @property
+    def config(self) -> TrainingConfig:
+        """The configuration of the run in memory, or that of new runs."""
+        return self._defaults if self._engine is None else self._engine.config
+
+    @property
+    def iteration_count(self) -> int:
+        """Good iterations of the run in memory."""
+        return len(self.history)
+
+    def newest(self, series: str) -> float | None:
+        """The newest iteration's value of a series; None before the first, or where a damaged history has lost it."""
+        rows = self.history.rows()
+        value = float(rows[-1, SERIES.index(series)]) if len(rows) else math.nan
+        return value if math.isfinite(value) else None
+
+    @property
+    def loss_history(self) -> NDArray[np.float32]:
+        """Loss of every iteration, shape (iteration_count,)."""
+        return self.history.series("loss")
+
+    @property
+    def reward_history(self) -> NDArray[np.float32]:
+        """Reward of every iteration, shape (iteration_count,)."""
+        return self.history.series("reward")
+
+    @property
+    def variance_history(self) -> NDArray[np.float32]:
+        """Variance of the core field after every iteration, shape (iteration_count,)."""
+        return self.history.series("variance")
+
+    @property
+    def field_mean_history(self) -> NDArray[np.float32]:
+        """Mean of the core field after every iteration, shape (iteration_count,)."""
+        return self.history.series("mean")

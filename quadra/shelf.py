@@ -1,0 +1,146 @@
+"""Shelf: what people do with saved states besides training: save by name, name, note, pin, delete and take back.
+
+What is deleted waits for an hour, under its label, before its files go.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from quadra.catalog import iso
+from quadra.disk import Piece, remove, sync_folder
+from quadra.errors import BadFileError, NameTakenError, RefusedError
+from quadra.folder import StateFolder
+from quadra.labels import NO_LABEL, Label, checked_name, checked_note, read_labels, write_labels
+from quadra.library import BEST_STATE, CURRENT, POINT, RUN, SAVE, SLOT, SLOT_PREFIX, Entry, Library
+from quadra.places import BEST, LABELS, LABELS_COPY, POINTS
+from quadra.points import Points
+
+log = logging.getLogger("quadra")
+
+UNDO = timedelta(hours=1)  # for which what was deleted can be taken back
+
+
+class Shelf:
+    """The saved states of a held folder, as people change them. Everything raises OSError where the disk fails."""
+
+    def __init__(self, folder: StateFolder, points: Points) -> None:
+        self._folder, self._points = folder, points
+        self.library = Library(folder)
+
+    def look(self) -> None:
+        """Take up what is said of the states in the folder."""
+        self._protect(self._labels())
+
+    def add_slot(self, name: str, files: Mapping[str, Iterable[Piece]], overwrite: bool = False) -> str:
+        """Keep three complete files under a name; returns the state's id. One of the same name that is to be overwritten
+        is deleted when the new one is durable. Raises ConfigurationError or NameTakenError."""
+        name = checked_name(name)
+        labels = self._labels()
+        others = self._slots_named(name, labels)
+        if others and not overwrite:
+            raise NameTakenError(
+                f"There is a saved state named {name!r} already. Choose another name, or overwrite it."
+            )
+        slot = secrets.token_hex(8)
+        self._folder.add_slot(slot, files)
+        state = SLOT_PREFIX + slot
+        self._write({**labels, state: Label(name=name), **{other: self._deleted(labels[other]) for other in others}})
+        return state
+
+    def label(self, state: str, name: str | None = None, note: str | None = None, pinned: bool | None = None) -> Entry:
+        """Change what is said of a state; None leaves it. Raises UnknownSourceError, ConfigurationError or NameTakenError."""
+        entry, labels = self.library.find(state), self._labels()
+        label = labels.get(state, NO_LABEL)
+        if name is not None:
+            name = checked_name(name) if name.strip() or SLOT in entry.kinds else ""
+            if SLOT in entry.kinds and set(self._slots_named(name, labels)) - {state}:
+                raise NameTakenError(f"There is a saved state named {name!r} already. Choose another name.")
+            label = replace(label, name=name)
+        if note is not None:
+            label = replace(label, note=checked_note(note))
+        if pinned is not None:
+            label = replace(label, pinned=pinned)
+        self._write({**labels, state: label})
+        return replace(entry, label=label)
+
+    def delete(self, state: str) -> None:
+        """Have a state removed in an hour. Raises UnknownSourceError, or RefusedError for what cannot be deleted."""
+        entry = self.library.find(state)
+        if CURRENT in entry.kinds:
+            raise RefusedError("This is the run on the page. Initialize another one, or reset, to be rid of it.")
+        if SAVE in entry.kinds:
+            raise RefusedError("This is one of the last ten saves, which later ones replace by themselves.")
+        labels = self._labels()
+        self._write({**labels, state: self._deleted(labels.get(state, NO_LABEL))})
+
+    def take_back(self, state: str) -> None:
+        """Undo a deletion. Raises UnknownSourceError where it is too late, NameTakenError."""
+        self.library.find(state)
+        labels = self._labels()
+        label = replace(labels.get(state, NO_LABEL), deleted_at=None)
+        if state.startswith(SLOT_PREFIX) and self._slots_named(label.name, labels):
+            raise NameTakenError(f"There is a saved state named {label.name!r} now. Rename that one first.")
+        self._write({**labels, state: label})
+
+    def purge(self, now: datetime) -> None:
+        """Remove what was deleted more than an hour before."""
+        labels = self._labels()
+        late = iso(now - UNDO)
+        due = [state for state, label in labels.items() if label.deleted_at is not None and label.deleted_at < late]
+        for entry in (entry for entry in self.library.entries() if entry.id in due):
+            self._remove(entry)
+        if due:
+            self._write({state: label for state, label in labels.items() if state not in due})
+
+    def _remove(self, entry: Entry) -> None:
+        if RUN in entry.kinds:
+            self._folder.drop_points(entry.run)
+            self._folder.remove_run(entry.run)
+        elif SLOT in entry.kinds:
+            self._folder.remove_slot(entry.id.removeprefix(SLOT_PREFIX))
+        elif {POINT, BEST_STATE} & set(entry.kinds):
+            place = self._folder.path / POINTS / entry.run
+            remove(self._folder.point(entry.run, entry.iteration_count))
+            if BEST_STATE in entry.kinds:
+                remove(place / BEST)
+            sync_folder(place)
+
+    def _slots_named(self, name: str, labels: Mapping[str, Label]) -> list[str]:
+        """The named states that have a name, and are not deleted."""
+        there = {SLOT_PREFIX + folder.name for folder in self._folder.slot_folders()}
+        return [
+            state
+            for state, label in labels.items()
+            if state in there and label.deleted_at is None and label.name.casefold() == name.casefold()
+        ]
+
+    def _deleted(self, label: Label) -> Label:
+        return replace(label, deleted_at=iso(datetime.now(UTC)))
+
+    def _labels(self) -> dict[str, Label]:
+        """What is said of the states; a damaged list is set aside, and told, so that new names can be given."""
+        try:
+            return read_labels(self._folder.path)
+        except BadFileError as error:
+            target = self._folder.set_aside([self._folder.path / name for name in (LABELS, LABELS_COPY)])
+            log.warning("The names of saved states are lost: %s. Their file was set aside in %s.", error, target)
+            return {}
+
+    def _write(self, labels: Mapping[str, Label]) -> None:
+        self._folder.require_own()
+        write_labels(self._folder.path, labels)
+        self._protect(labels)
+
+    def _protect(self, labels: Mapping[str, Label]) -> None:
+        """What somebody has named, noted or pinned is not thinned."""
+        kept = [state for state, label in labels.items() if label.name or label.note or label.pinned]
+        parts = [state.partition("@") for state in kept]
+        self._points.pinned = frozenset(
+            (run, int(iteration)) for run, at, iteration in parts if at and iteration.isdigit()
+        )
+        self._points.forget()
