@@ -119,7 +119,8 @@ class StateFolder(Places):
     def keep_as_point(self, save: Path, run: str, iteration: int) -> None:
         """An earlier save of a run that now stands in `runs/` becomes one of its restore points."""
         target = self.points_folder(run) / f"{iteration}.pth"
-        link_or_copy(save, target)
+        if not is_plain_file(target):
+            link_or_copy(save, target)
         sync_folder(target.parent)
         remove(save)
 

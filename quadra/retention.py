@@ -1,7 +1,7 @@
 """Retention: which restore points go when all of them together take more than their budget.
 
 A point is worth the more, the larger the gap is that it would leave, measured by its age: so the newest stay dense and
-the older ones thin out evenly on a logarithmic scale, down to the very first.
+the older ones thin out evenly on a logarithmic scale.
 """
 
 from __future__ import annotations

@@ -268,12 +268,12 @@ class TrainingState(RunInMemory):
     def _go_back(self, source: str, discard_unsaved: bool) -> LoadReport:
         """Load a restore point, a named state or the like: it goes on as a run of its own, and no other run is changed."""
         entry = self.shelf.library.find(source)
+        summary = summarize(entry.file, entry.folder)
+        state, engine, warnings = self._revived(summary, salvage=False)  # before a save, which may supersede it
+        saved_first = None if discard_unsaved else self._save_what_is_unsaved()
         branch = branch_of(self.catalog(), entry)
         if branch is not None:
-            return self.load(branch, discard_unsaved=discard_unsaved)
-        summary = summarize(entry.file, entry.folder)
-        state, engine, warnings = self._revived(summary, salvage=False)
-        saved_first = None if discard_unsaved else self._save_what_is_unsaved()
+            return replace(self.load(branch, discard_unsaved=discard_unsaved), saved_first=saved_first)
         came_from = state.record.state
         fresh = replace(state.record, run=secrets.token_hex(8), sequence=0, parent=came_from)
         state = replace(state, record=fresh, logs={}, damaged=())

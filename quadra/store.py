@@ -264,16 +264,18 @@ class Store:
 
     def _order(self, save: Save, keep_present: bool) -> Order:
         """The weights file of a save, to be committed, and what becomes of the restore points."""
-        self._plan = self.points.plan(save.record, save.rows, save.snapshot.flat.nbytes)
         if self._encoder is None:
             self._encoder = WeightsEncoder(save.config, save.snapshot)
+        members = self._encoder.members(save.snapshot, save.rows[self._counted_on :])
+        size = sum(memoryview(content).nbytes for _, content in members)
+        self._plan = self.points.plan(save.record, save.rows, size)
         return Order(
             folder=self._folder.path,
             lock=self._folder.lock,
             present=self._identities.get(self._files[WEIGHTS]),
             keep_present=keep_present,
             record=replace(save.record, metrics_rows=self._counted_on),
-            members=self._encoder.members(save.snapshot, save.rows[self._counted_on :]),
+            members=members,
             points=self._plan.points,
             expired=self._plan.expired,
         )
