@@ -64,6 +64,7 @@ class AutoSave:
         self._trouble: SaveTrouble | None = None
         self._stalls: deque[float] = deque(maxlen=_STALLS)
         self._worst = 0.0
+        self._remark = ""  # the newest one beside a save, so that it is told once
         self._health = SaveHealth()
         self._unshown: Receipt | None = None  # of the newest auto-save, where it came too soon after another
         self._shown_at = 0.0
@@ -167,6 +168,9 @@ class AutoSave:
     def _succeeded(self, state: TrainingState, receipt: Receipt) -> SaveOutcome:
         self._durable = receipt.record.iteration_count
         outcome = _outcome(state, receipt)
+        if receipt.remark and receipt.remark != self._remark:
+            self._tell("message", text=receipt.remark, type="warning")
+        self._remark = receipt.remark or self._remark
         self._unshown = receipt
         if receipt.verified or self._trouble is not None:
             self._show(state, receipt)

@@ -10,14 +10,15 @@ import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from quadra.catalog import iso
-from quadra.disk import Piece, remove, sync_folder
+from quadra.disk import Piece, read_file, remove, sync_folder
 from quadra.errors import BadFileError, NameTakenError, RefusedError
 from quadra.folder import StateFolder
-from quadra.labels import NO_LABEL, Label, checked_name, checked_note, read_labels, write_labels
+from quadra.labels import LONGEST_NAME, NO_LABEL, Label, checked_name, checked_note, read_labels, write_labels
 from quadra.library import BEST_STATE, CURRENT, POINT, RUN, SAVE, SLOT, SLOT_PREFIX, Entry, Library
-from quadra.places import BEST, LABELS, LABELS_COPY, POINTS
+from quadra.places import BEST, FILES, LABELS, LABELS_COPY, POINTS
 from quadra.points import Points
 
 log = logging.getLogger("quadra")
@@ -51,6 +52,15 @@ class Shelf:
         state = SLOT_PREFIX + slot
         self._write({**labels, state: Label(name=name), **{other: self._deleted(labels[other]) for other in others}})
         return state
+
+    def take_folder(self, folder: Path, name: str) -> str:
+        """Make a folder of three verified files a named state; returns its id. A name that is taken gets a number."""
+        base, labels, number = checked_name(name)[: LONGEST_NAME - 10], self._labels(), 1
+        name = base
+        while self._slots_named(name, labels):
+            number += 1
+            name = f"{base} ({number})"
+        return self.add_slot(name, {file: [read_file(folder / file)] for file in FILES})
 
     def label(self, state: str, name: str | None = None, note: str | None = None, pinned: bool | None = None) -> Entry:
         """Change what is said of a state; None leaves it. Raises UnknownSourceError, ConfigurationError or NameTakenError."""

@@ -283,10 +283,17 @@ class TrainingState(RunInMemory):
         return LoadReport(state.record, warnings, (), None, summary, False, count, saved_first, came_from)
 
     def save_slot(self, name: str, overwrite: bool = False) -> str:
-        """Keep the state as it is now under a name; returns its id. Raises SaveError, ConfigurationError, NameTakenError."""
+        """Save, and keep the state as it is now under a name; returns its id.
+
+        Raises SaveError, ConfigurationError, RefusedError or NameTakenError.
+        """
         checked_name(name)
         self.engine  # noqa: B018  # raises where there is no run
         self.save()
+        return self.keep_as_slot(name, overwrite)
+
+    def keep_as_slot(self, name: str, overwrite: bool = False) -> str:
+        """Keep what has just been saved in full under a name; returns its id. Raises what `save_slot` raises, and OSError."""
         return self.shelf.add_slot(name, files_of(self.folder.path, self.history.rows()), overwrite)
 
     def go_on_as_new_run(self) -> Receipt:

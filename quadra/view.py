@@ -8,9 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from quadra.catalog import Catalog
+from quadra.catalog import Catalog, read_catalog
+from quadra.config import TrainingConfig
+from quadra.folder import StateFolder
 from quadra.history import History
 from quadra.lifecycle import SystemState
+from quadra.text import BUILT_IN_NAME
 
 if TYPE_CHECKING:
     from quadra.engine import StepResult
@@ -73,6 +76,24 @@ class SaveHealth:
 
 
 @dataclass(frozen=True)
+class Settings:
+    """How the worker runs what it is given."""
+
+    save_every: int = 10  # iterations between two saves; 0: only Stop saves
+    pace: float | None = 10.0  # iterations a second; None: no limit
+    rescue: bool = False  # whether training that ended by integrity strikes goes back to a good state by itself
+
+
+@dataclass(frozen=True)
+class Rescue:
+    """The last good state before training ended by integrity strikes."""
+
+    struck_at: int  # iteration
+    state: str  # id of a saved state
+    iteration_count: int  # of that state
+
+
+@dataclass(frozen=True)
 class Status:
     """What changes by commands and saves, not by steps."""
 
@@ -91,6 +112,18 @@ class Status:
     last_save: SaveOutcome | None = None
     trouble: SaveTrouble | None = None
     saves: SaveHealth = field(default=SaveHealth())
+    parent: str | None = None  # the state that the run went on from, `<run>@<iteration>`
+    rescue: Rescue | None = None  # what is offered since training has ended by integrity strikes
+
+    @classmethod
+    def first(cls, config: TrainingConfig, settings: Settings, folder: StateFolder) -> Status:
+        """Before anything is in memory."""
+        return cls(
+            state=SystemState.UNINITIALIZED, run=None, field_size=config.field_size, seed=config.seed,
+            corpus=config.corpus or BUILT_IN_NAME, device=config.device, pace=settings.pace, until=None,
+            save_every=settings.save_every, catalog=read_catalog(folder), state_dir=str(folder.path),
+            deletes=folder.describe_deletable(),
+        )  # fmt: skip
 
 
 class View(NamedTuple):
@@ -102,14 +135,6 @@ class View(NamedTuple):
     result: StepResult | None
     unsaved_iterations: int
     iterations_per_second: float
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How the worker runs what it is given."""
-
-    save_every: int = 10  # iterations between two saves; 0: only Stop saves
-    pace: float | None = 10.0  # iterations a second; None: no limit
 
 
 class Rate:

@@ -8,29 +8,28 @@ from __future__ import annotations
 
 import logging
 import math
-import queue
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from quadra.autosave import LOOK, AutoSave
-from quadra.catalog import read_catalog
 from quadra.config import TrainingConfig
 from quadra.errors import (
     ConfigurationError,
+    IntegrityError,
     LoadError,
     NoSavedStateError,
     QuadraError,
     RefusedError,
     SaveError,
-    WorkerClosedError,
 )
 from quadra.folder import StateFolder
 from quadra.history import History
+from quadra.inbox import Answer, Inbox, Request
 from quadra.lifecycle import Command, SystemState, next_state
+from quadra.rescue import last_good
 from quadra.text import BUILT_IN_NAME
 from quadra.view import FASTEST_PACE, SLOWEST_PACE, Event, Rate, SaveHealth, SaveOutcome, Settings, Status, View
 
@@ -40,11 +39,6 @@ if TYPE_CHECKING:
     from quadra.state import TrainingState
 
 log = logging.getLogger("quadra.worker")
-
-
-class _Request(NamedTuple):
-    action: Callable[[], dict[str, Any]]
-    reply: Future[dict[str, Any]]
 
 
 class Worker:
@@ -64,30 +58,15 @@ class Worker:
         self._open_state = open_state
         self._settings = settings
         self._listeners: list[Callable[[Event], None]] = []
-        self._requests: queue.SimpleQueue[_Request] = queue.SimpleQueue()
+        self._inbox = Inbox()
         self._thread = threading.Thread(target=self._run, name="training", daemon=True)
         self._training: TrainingState | None = None
-        self._closed = threading.Event()
-        self._submitting = threading.Lock()
         self._rate = Rate()
         self._next_step_at = 0.0
         self._is_step_due = False
-        self._saves = AutoSave(folder, settings.save_every, self._publish, self._tell, self._wake)
-        status = Status(
-            state=SystemState.UNINITIALIZED,
-            run=None,
-            field_size=config.field_size,
-            seed=config.seed,
-            corpus=config.corpus or BUILT_IN_NAME,
-            device=config.device,
-            pace=settings.pace,
-            until=None,
-            save_every=settings.save_every,
-            catalog=read_catalog(folder),
-            state_dir=str(folder.path),
-            deletes=folder.describe_deletable(),
-        )
-        self._view = View(status, History(), 0, None, 0, 0.0)
+        self._rescued_at: int | None = None  # iteration at which integrity strikes were answered by going back
+        self._saves = AutoSave(folder, settings.save_every, self._publish, self.tell, self._wake)
+        self._view = View(Status.first(config, settings, folder), History(), 0, None, 0, 0.0)
 
     def start(self) -> None:
         """Start the thread."""
@@ -101,69 +80,77 @@ class Worker:
         """The system as it is now; callable from any thread."""
         return self._view
 
-    def initialize(self, field_size: int | None = None, seed: int | None = None) -> Future[dict[str, Any]]:
+    def initialize(self, field_size: int | None = None, seed: int | None = None) -> Answer:
         """Begin a new run."""
-        return self._submit(lambda: self._do_initialize(field_size, seed))
+        return self._inbox.submit(lambda: self._do_initialize(field_size, seed))
 
-    def start_training(self, until: int | None = None) -> Future[dict[str, Any]]:
+    def start_training(self, until: int | None = None) -> Answer:
         """Train until stopped, or until that iteration."""
-        return self._submit(lambda: self._do_start(until))
+        return self._inbox.submit(lambda: self._do_start(until))
 
-    def stop_training(self) -> Future[dict[str, Any]]:
+    def stop_training(self) -> Answer:
         """Stop; done when the state is saved."""
-        return self._submit(self._do_stop)
+        return self._inbox.submit(self._do_stop)
 
-    def load(self, source: str | None = None, discard_unsaved: bool = False) -> Future[dict[str, Any]]:
+    def load(self, source: str | None = None, discard_unsaved: bool = False) -> Answer:
         """Load a saved state."""
-        return self._submit(lambda: self._do_load(source, discard_unsaved=discard_unsaved))
+        return self._inbox.submit(lambda: self._do_load(source, discard_unsaved=discard_unsaved))
 
-    def save_as_new_run(self) -> Future[dict[str, Any]]:
+    def do(self, action: Callable[[TrainingState], dict[str, Any]]) -> Answer:
+        """Have something done with the state between two steps, on the worker thread."""
+        return self._inbox.submit(lambda: action(self._state))
+
+    def save_now(self) -> SaveOutcome:
+        """For what `do` does: save all three files. Raises SaveError."""
+        outcome = self._saves.save(self._state, None)
+        if outcome is None:
+            raise SaveError(self._saves.trouble)
+        self._publish()
+        return outcome
+
+    def states_changed(self, state: TrainingState) -> None:
+        """For what `do` does: the saved states in the folder are others than before."""
+        self._publish(catalog=state.catalog(), deletes=self._folder.describe_deletable())
+        self.tell("states_changed")
+
+    def save_as_new_run(self) -> Answer:
         """Where the state directory was exchanged: save the run in memory there as a new one."""
-        return self._submit(self._do_save_as_new_run)
+        return self._inbox.submit(self._do_save_as_new_run)
 
-    def reset(self) -> Future[dict[str, Any]]:
+    def reset(self) -> Answer:
         """Clear memory and disk."""
-        return self._submit(self._do_reset)
+        return self._inbox.submit(self._do_reset)
 
-    def set_pace(self, pace: float | None) -> Future[dict[str, Any]]:
+    def set_pace(self, pace: float | None) -> Answer:
         """Hold training to so many iterations a second; None: no limit."""
-        return self._submit(lambda: self._do_set_pace(pace))
+        return self._inbox.submit(lambda: self._do_set_pace(pace))
 
-    def resume(self) -> Future[dict[str, Any]]:
+    def resume(self) -> Answer:
         """Load the newest intact save of all and train; with no save, start a new run."""
-        return self._submit(self._do_resume)
+        return self._inbox.submit(self._do_resume)
 
-    def close(self) -> Future[dict[str, Any]]:
+    def close(self) -> Answer:
         """Finish the iteration, save, release the folder and end the thread."""
-        return self._submit(self._do_close)
-
-    def _submit(self, action: Callable[[], dict[str, Any]]) -> Future[dict[str, Any]]:
-        reply: Future[dict[str, Any]] = Future()
-        with self._submitting:  # so that no request slips in behind the last one that is answered
-            if self._closed.is_set():
-                reply.set_exception(WorkerClosedError("The server is shutting down."))
-            else:
-                self._requests.put(_Request(action, reply))
-        return reply
+        return self._inbox.submit(self._do_close)
 
     def _run(self) -> None:
         try:
             self._training = self._open_state()
-            while not self._closed.is_set():
+            while not self._inbox.is_closed:
                 request = self._next_request()
                 if request is not None:
-                    self._answer(request)
+                    request.answer()
                 elif self._view.status.state is not SystemState.TRAINING:
                     self._saves.try_again(self._state)
                 elif self._is_step_due:
                     self._advance()
         except Exception as error:
             log.exception("The training thread ended unexpectedly")
-            self._tell("died", message=f"{type(error).__name__}: {error}")
+            self.tell("died", message=f"{type(error).__name__}: {error}")
         finally:
-            self._refuse_the_rest()
+            self._inbox.refuse_the_rest()
 
-    def _next_request(self) -> _Request | None:
+    def _next_request(self) -> Request | None:
         """The next request; None when a step, or a look at the disk, is due before one comes."""
         wait: float | None
         if self._view.status.state is SystemState.TRAINING:
@@ -174,28 +161,7 @@ class Worker:
             wait = min(due_in, look_in) if held_up is None else held_up
         else:
             wait = self._saves.patience(self._state)
-        try:
-            if wait is None:
-                return self._requests.get()
-            return self._requests.get(timeout=wait) if wait > 0 else self._requests.get_nowait()
-        except queue.Empty:
-            return None
-
-    def _answer(self, request: _Request) -> None:
-        """Carry out one request; whatever it raises reaches the caller, and the worker lives on."""
-        try:
-            request.reply.set_result(request.action())
-        except QuadraError as error:
-            request.reply.set_exception(error)
-        except Exception as error:  # told to the caller; the next command must still be served
-            log.exception("A command failed unexpectedly")
-            request.reply.set_exception(error)
-
-    def _refuse_the_rest(self) -> None:
-        with self._submitting:
-            self._closed.set()
-            while not self._requests.empty():
-                self._requests.get().reply.set_exception(WorkerClosedError("The server is shutting down."))
+        return self._inbox.next(wait)
 
     @property
     def _state(self) -> TrainingState:
@@ -206,6 +172,11 @@ class Worker:
         """One step, and what follows from it."""
         try:
             self._state.step()
+        except IntegrityError as error:
+            until = self._view.status.until
+            self._end_by_failure(str(error))
+            self._offer_rescue(until)
+            return
         except QuadraError as error:
             self._end_by_failure(str(error))
             return
@@ -220,7 +191,7 @@ class Worker:
         until = self._view.status.until
         if until is not None and count >= until:
             self._end_training("stopped")
-            self._tell("message", text=f"Training reached iteration {count} and stopped.", type="success")
+            self.tell("message", text=f"Training reached iteration {count} and stopped.", type="success")
 
     def _pace_next_step(self) -> None:
         pace, now = self._view.status.pace, time.monotonic()
@@ -229,14 +200,31 @@ class Worker:
 
     def _end_by_failure(self, text: str) -> None:
         self._end_training(None)  # first: the message may name an iteration that must be durable to be shown
-        self._tell("message", text=text, type="error")
+        self.tell("message", text=text, type="error")
+
+    def _offer_rescue(self, until: int | None) -> None:
+        """Name the last good state; with the option, go back to it and train on, once for each iteration that failed."""
+        count = self._state.iteration_count
+        rescue = last_good(self._state.shelf.library, self._state.run, count)
+        self._publish(rescue=rescue)
+        if rescue is None or not self._settings.rescue or self._rescued_at == count:
+            return
+        self._rescued_at = count
+        self.tell(
+            "message", text=f"Going back to iteration {rescue.iteration_count} by itself (--rescue).", type="warning"
+        )
+        try:
+            self._do_load(rescue.state)
+            self._do_start(until)
+        except QuadraError as error:
+            self.tell("message", text=f"Training could not go on by itself: {error}", type="error")
 
     def _end_training(self, ended: Ended | None) -> SaveOutcome | None:
         """From training to ready, saved; `ended` is "stopped" where a person or `until` asked for it."""
         outcome = self._saves.save(self._state, ended)
         self._rate = Rate()
         self._publish(state=SystemState.READY, until=None)
-        self._tell("training", running=False)
+        self.tell("training", running=False)
         return outcome
 
     def _do_initialize(self, field_size: int | None, seed: int | None) -> dict[str, Any]:
@@ -245,7 +233,7 @@ class Worker:
         self._adopted(target)
         config = self._state.config
         details = {"field_size": config.field_size, "seed": config.seed}
-        self._tell("initialized", **details)
+        self.tell("initialized", **details)
         return {"initialized": True, **details}
 
     def _do_start(self, until: int | None) -> dict[str, Any]:
@@ -256,7 +244,7 @@ class Worker:
         self._next_step_at = time.monotonic()
         self._rate = Rate()
         self._publish(state=target, until=until)
-        self._tell("training", running=True)
+        self.tell("training", running=True)
         return {"running": True, "iteration_count": count, "until": until}
 
     def _do_stop(self) -> dict[str, Any]:
@@ -284,22 +272,22 @@ class Worker:
         record = self._state.go_on_as_new_run().record
         self._adopted(self._view.status.state)
         self._saves.tell_saved_first(record)
-        self._tell("message", text="The run in memory goes on as a new saved run.", type="success")
+        self.tell("message", text="The run in memory goes on as a new saved run.", type="success")
         return {"run": record.run, "iteration_count": record.iteration_count}
 
     def _told_of_load(self, report: LoadReport) -> dict[str, Any]:
         count = report.record.iteration_count
         self._saves.tell_saved_first(report.saved_first)
-        self._tell("loaded", iteration_count=count)
+        self.tell("loaded", iteration_count=count)
         remarks = report.remarks()
         for text in remarks:
-            self._tell("message", text=text, type="warning")
+            self.tell("message", text=text, type="warning")
         newer = report.newer.brief() if report.newer else None
         return {"iteration_count": count, "newer": newer, "warnings": remarks}
 
     def _after_failed_load(self, error: LoadError, newest: bool) -> LoadError:
         """A system that holds a run keeps it; an uninitialized one is freshly initialized, but for `resume`."""
-        self._tell("load_failed", message=str(error), nothing_there=isinstance(error, NoSavedStateError))
+        self.tell("load_failed", message=str(error), nothing_there=isinstance(error, NoSavedStateError))
         if self._view.status.state is not SystemState.UNINITIALIZED or newest or error.code == "unknown_source":
             return error
         self._do_initialize(None, None)
@@ -315,7 +303,7 @@ class Worker:
         finally:
             self._adopted(target)
             self._publish(until=None)
-        self._tell("reset")
+        self.tell("reset")
         return {}
 
     def _do_set_pace(self, pace: float | None) -> dict[str, Any]:
@@ -323,7 +311,7 @@ class Worker:
             raise ConfigurationError("iterations_per_second", f"must be from {SLOWEST_PACE} to {FASTEST_PACE:,.0f}")
         self._next_step_at = time.monotonic()
         self._publish(pace=pace)
-        self._tell("pace", iterations_per_second=pace)
+        self.tell("pace", iterations_per_second=pace)
         return {"iterations_per_second": pace}
 
     def _do_resume(self) -> dict[str, Any]:
@@ -340,7 +328,7 @@ class Worker:
             failed = state.is_unsaved and self._saves.save(state, None) is None
         finally:
             state.release()
-            self._closed.set()
+            self._inbox.close()
         if failed:
             raise SaveError(self._saves.trouble)
         return {}
@@ -357,6 +345,8 @@ class Worker:
             field_size=config.field_size,
             seed=config.seed,
             corpus=corpus,
+            parent=state.parent,
+            rescue=None,
             catalog=state.catalog(),
             deletes=self._folder.describe_deletable(),
             last_save=None,
@@ -386,7 +376,7 @@ class Worker:
 
     def _wake(self) -> None:
         """Have the worker look at the disk; callable from any thread."""
-        self._requests.put(_Request(self._look_at_save, Future()))
+        self._inbox.put(self._look_at_save)
 
     def _look_at_save(self) -> dict[str, Any]:
         self._saves.collect(self._state)
@@ -394,7 +384,8 @@ class Worker:
             self._saves.try_again(self._state)
         return {}
 
-    def _tell(self, kind: str, **details: Any) -> None:
+    def tell(self, kind: str, **details: Any) -> None:
+        """Tell every listener of an event; for what `do` does."""
         event = Event(kind, details)
         for listener in self._listeners:
             listener(event)

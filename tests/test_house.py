@@ -31,7 +31,7 @@ LAYERS = (
     ("run",),
     ("state", "saver"),
     ("__init__",),
-    ("lifecycle", "view", "autosave", "worker"),
+    ("lifecycle", "view", "inbox", "autosave", "rescue", "worker", "states"),
     ("feed", "web", "console", "serving", "prove"),
     ("app",),
 )
