@@ -33,7 +33,7 @@ LAYERS = (
     ("state", "saver"),
     ("__init__",),
     ("lifecycle", "view", "autosave", "worker"),
-    ("feed", "web", "console", "serving", "prove"),
+    ("feed", "web", "web_compare", "console", "serving", "prove"),
     ("app",),
 )
 LAYER = {room: number for number, layer in enumerate(LAYERS) for room in layer}
@@ -43,7 +43,7 @@ TENSORS = {"spiking", "actions", "field", "tensors", "memory", "torch_trainer", 
 TORCH = TENSORS | {"weights", "persistence"}
 NUMBA = {"compiling"}  # the kernels ask that room to compile them
 KERNELS = ("forward", "backward", "fieldstep")  # arrays and numbers only: they work on the run's own memory
-WEB = {"web", "app"}
+WEB = {"web", "web_compare", "app"}
 SERVERS = {"serving"}
 WORLDLY = {"time", "threading", "random"}
 BELOW_STATE = sorted(room for room in LAYER if LAYER[room] < LAYER["state"])
