@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from quadra.console import Console
     from quadra.feed import Feed
     from quadra.folder import StateFolder
+    from quadra.points import Retention
     from quadra.scribe import Scribe
     from quadra.state import TrainingState
     from quadra.view import Event
@@ -39,6 +40,9 @@ FIELD_SIZE = 100  # cells of a new run's field
 SEED = None  # of new runs; None: a fresh one each time
 CORPUS = None  # text file or folder that new runs train on; None: the built-in corpus
 DEVICE = "cpu"
+POINTS_BUDGET = 500  # megabytes that restore points may take together; older ones are thinned first
+BEST_WINDOW = 100  # iterations over which the reward is smoothed that makes a state the best one
+RESCUE = False  # whether training that ended by integrity strikes goes back to the last good state by itself
 THREADS = None  # of one training step; None: those of a loaded run, 1 for a new one
 
 BAD_START = 2  # exit code of a start that was refused: nothing was touched
@@ -93,12 +97,16 @@ def parse(arguments: list[str] | None, environment: Mapping[str, str]) -> argpar
     add("seed", SEED, int, "seed of new runs")
     add("corpus", CORPUS, str, "text file or folder that new runs train on")
     add("device", DEVICE, str, "cpu, cuda or cuda:<number>")
-    parser.add_argument(
-        "--resume",
-        action="store_true",
-        default=_switch(environment.get("QUADRA_RESUME", "")),
-        help="load the newest intact save and start training at once",
-    )
+    add("points-budget", POINTS_BUDGET, _whole(0, 1_000_000_000), "megabytes for restore points")
+    add("best-window", BEST_WINDOW, _whole(1, 1_000_000), "iterations of smoothing for the best state")
+
+    def add_switch(name: str, default: bool, text: str) -> None:
+        variable = "QUADRA_" + name.upper()
+        value = _switch(variable, environment.get(variable, "")) or default
+        parser.add_argument(f"--{name}", action="store_true", default=value, help=text)
+
+    add_switch("resume", False, "load the newest intact save and start training at once")
+    add_switch("rescue", RESCUE, "after integrity strikes, go back to the last good state and train on")
     return parser.parse_args(arguments)
 
 
@@ -106,6 +114,7 @@ def run(options: argparse.Namespace, config: TrainingConfig, listener: socket.so
     """Compose the parts and serve. torch is imported on the training thread, behind the page."""
     from quadra.console import Console
     from quadra.folder import StateFolder
+    from quadra.points import Retention
     from quadra.scribe import IS_POSSIBLE, Scribe
     from quadra.serving import serve
     from quadra.view import Event, Settings
@@ -115,8 +124,9 @@ def run(options: argparse.Namespace, config: TrainingConfig, listener: socket.so
     folder = StateFolder(options.state_dir)
     scribe = Scribe(folder.lock_descriptor) if IS_POSSIBLE else None
     console = Console(sys.stdout)
-    settings = Settings(options.save_every, options.pace)
-    worker = Worker(folder, config, settings, lambda: _open_state(folder, config, scribe))
+    retention = Retention(options.points_budget * 1_000_000, options.best_window)
+    settings = Settings(options.save_every, options.pace, retention, options.rescue)
+    worker = Worker(folder, config, settings, lambda: _open_state(folder, config, scribe, retention))
     worker.listen(console.take)
     app, _, feed = create_app(worker, _secret_key())
     ending = _Ending(worker, (feed, console))
@@ -166,12 +176,16 @@ class _Ending:
         self.now(1)
 
 
-def _open_state(folder: StateFolder, config: TrainingConfig, scribe: Scribe | None) -> TrainingState:
+def _open_state(
+    folder: StateFolder, config: TrainingConfig, scribe: Scribe | None, retention: Retention
+) -> TrainingState:
     """Called on the training thread: this import brings torch."""
     from quadra.state import TrainingState
 
     gc.freeze()  # what was imported stays for ever; to look at all of it again holds training up for a tenth of a second
-    return TrainingState(folder, config, scribe)
+    state = TrainingState(folder, config, scribe, retention)
+    state.shelf.look()
+    return state
 
 
 def _check(config: TrainingConfig) -> None:
@@ -269,9 +283,9 @@ def _pace(text: str) -> float | None:
     return pace
 
 
-def _switch(text: str) -> bool:
+def _switch(name: str, text: str) -> bool:
     if text.lower() not in ("", "0", "no", "false", "off", "1", "yes", "true", "on"):
-        _refuse(f"QUADRA_RESUME must be 1 or 0, not {text!r}")
+        _refuse(f"{name} must be 1 or 0, not {text!r}")
     return text.lower() in ("1", "yes", "true", "on")
 
 

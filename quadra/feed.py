@@ -133,6 +133,8 @@ class Feed:
                 self._move_all(0)
                 self._sender.send("system_reset", {})
                 self._say("System reset: every saved state was deleted.", "success")
+            case "states_changed":
+                self._sender.send("states_changed", {})
             case "message":
                 self._say(told["text"], told["type"])
 
@@ -222,6 +224,8 @@ def describe(view: View) -> dict[str, Any]:
         "device": status.device,
         "pace": status.pace,
         "until": status.until,
+        "parent": status.parent,
+        "rescue": _plain(status.rescue),
         "iterations_per_second": round(view.iterations_per_second, 2),
         "save_every": status.save_every,
         **_saves(view),

@@ -111,6 +111,7 @@ def _extremes(rows: NDArray[np.float32], points: int) -> NDArray[np.intp]:
     kept = [edges[:1], edges[1:] - 1]
     for first, last in pairwise(edges):
         bucket = rows[first:last]
-        kept.append(first + bucket.argmin(0))
-        kept.append(first + bucket.argmax(0))
+        lost = np.isnan(bucket)  # which would count as the extreme, and hide it
+        kept.append(first + np.where(lost, np.inf, bucket).argmin(0))
+        kept.append(first + np.where(lost, -np.inf, bucket).argmax(0))
     return np.unique(np.concatenate(kept))[-points:]

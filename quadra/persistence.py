@@ -152,15 +152,6 @@ def as_series(values: object, file: str | Path) -> NDArray[np.float32]:
     raise DamagedFileError(file, "a history in it is not a list of numbers")
 
 
-def files_of(folder: Path, rows: NDArray[np.float32]) -> dict[str, list[Piece]]:
-    """Three complete files of the state that stands in a folder; `rows`: its history. Raises a BadFileError."""
-    content = read_file(folder / WEIGHTS)
-    record = verify(content, folder / WEIGHTS)
-    assert record is not None, "it was written by this program"
-    history, _ = metrics.encode(record.run, rows[: record.iteration_count])
-    return {METRICS: [*history], SYSTEM: [read_file(folder / SYSTEM)], WEIGHTS: [content]}
-
-
 def system_file(record: Record, config: TrainingConfig, engine: Mapping[str, Any]) -> list[Piece]:
     """The system state; `engine`: its `neuroplasticity` and `corpus` are used."""
     manager = dict(engine["neuroplasticity"])
@@ -185,6 +176,13 @@ def system_file(record: Record, config: TrainingConfig, engine: Mapping[str, Any
             }
         )
     ]
+
+
+def files_of(state: SavedState, weights: bytes) -> dict[str, list[Piece]]:
+    """The three complete files of a state, by name; `weights`: its sealed weights file, which stays as it is."""
+    pieces, _ = metrics.encode(state.record.run, state.rows)
+    system = system_file(state.record, state.config, state.engine)
+    return {METRICS: [*pieces], SYSTEM: system, WEIGHTS: [weights]}
 
 
 def _brief_configuration(config: TrainingConfig) -> dict[str, Any]:

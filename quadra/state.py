@@ -13,6 +13,7 @@ from typing import Any
 from quadra.catalog import Catalog, SavedSummary, iso, read_catalog, summarize
 from quadra.config import TrainingConfig
 from quadra.continuation import complete, read_any, revive
+from quadra.disk import read_file
 from quadra.engine import Engine
 from quadra.errors import (
     FolderChangedError,
@@ -26,7 +27,7 @@ from quadra.history import History
 from quadra.labels import checked_name
 from quadra.library import branch_of
 from quadra.loads import LoadReport, asked_for, attempts, damaged_saves, first_loadable, give_up, reached, reason_of
-from quadra.persistence import SavedState, files_of
+from quadra.persistence import SavedState, files_of, read
 from quadra.places import ID, RUNS, WEIGHTS
 from quadra.points import Retention
 from quadra.records import Ended, Record
@@ -294,7 +295,8 @@ class TrainingState(RunInMemory):
 
     def keep_as_slot(self, name: str, overwrite: bool = False) -> str:
         """Keep what has just been saved in full under a name; returns its id. Raises what `save_slot` raises, and OSError."""
-        return self.shelf.add_slot(name, files_of(self.folder.path, self.history.rows()), overwrite)
+        place = self.folder.path
+        return self.shelf.add_slot(name, files_of(read(place), read_file(place / WEIGHTS)), overwrite)
 
     def go_on_as_new_run(self) -> Receipt:
         """Where the folder was exchanged: hold what now stands at its path, and save the run in memory there as a new one.

@@ -13,6 +13,7 @@ from quadra.config import TrainingConfig
 from quadra.folder import StateFolder
 from quadra.history import History
 from quadra.lifecycle import SystemState
+from quadra.points import Retention
 from quadra.text import BUILT_IN_NAME
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ class Settings:
 
     save_every: int = 10  # iterations between two saves; 0: only Stop saves
     pace: float | None = 10.0  # iterations a second; None: no limit
+    retention: Retention = field(default=Retention())
     rescue: bool = False  # whether training that ended by integrity strikes goes back to a good state by itself
 
 
@@ -112,6 +114,7 @@ class Status:
     last_save: SaveOutcome | None = None
     trouble: SaveTrouble | None = None
     saves: SaveHealth = field(default=SaveHealth())
+    retention: Retention = field(default=Retention())  # of restore points
     parent: str | None = None  # the state that the run went on from, `<run>@<iteration>`
     rescue: Rescue | None = None  # what is offered since training has ended by integrity strikes
 
@@ -122,7 +125,7 @@ class Status:
             state=SystemState.UNINITIALIZED, run=None, field_size=config.field_size, seed=config.seed,
             corpus=config.corpus or BUILT_IN_NAME, device=config.device, pace=settings.pace, until=None,
             save_every=settings.save_every, catalog=read_catalog(folder), state_dir=str(folder.path),
-            deletes=folder.describe_deletable(),
+            deletes=folder.describe_deletable(), retention=settings.retention,
         )  # fmt: skip
 
 

@@ -5,26 +5,28 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import math
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from flask import Flask, Response, jsonify, render_template, request, send_from_directory
+from flask import Flask, Response, render_template, request, send_from_directory
 from flask_socketio import SocketIO
 from numpy.typing import NDArray
 from werkzeug.exceptions import HTTPException
 
 from quadra import __version__
+from quadra.answers import error_answer, status_of
 from quadra.config import LARGEST_FIELD, LARGEST_SEED, SMALLEST_FIELD
 from quadra.errors import ConfigurationError, QuadraError
 from quadra.export import csv_pieces, json_pieces
 from quadra.feed import MOST_POINTS, Feed, describe
+from quadra.fields import fields, pace, shown, switch, text, whole, whole_or_infinity
 from quadra.history import SERIES
 from quadra.lifecycle import SystemState
+from quadra.states import StateCommands
 from quadra.view import View
+from quadra.web_states import Command, add_states, state_events
 from quadra.worker import Worker
 
 log = logging.getLogger("quadra.web")
@@ -53,10 +55,12 @@ def create_app(worker: Worker, secret_key: bytes) -> tuple[Flask, SocketIO, Feed
     )
     feed = Feed(worker.view, _Sender(socketio))
     worker.listen(feed.take)
-    _add_pages(app)
+    asset = _add_pages(app)
     _add_interface(app, worker)
     _add_errors(app)
-    _add_events(socketio, worker, feed)
+    states = StateCommands(worker)
+    add_states(app, worker, asset)
+    _add_events(socketio, worker, feed, states)
     return app, socketio, feed
 
 
@@ -69,7 +73,7 @@ class _Json:
 
     @staticmethod
     def loads(text: str | bytes, **options: Any) -> Any:
-        return json.loads(text, **{**options, "parse_int": _whole_or_infinity})
+        return json.loads(text, **{**options, "parse_int": whole_or_infinity})
 
 
 class _Sender:
@@ -89,7 +93,7 @@ class _Sender:
         return connection is not None and not connection.queue.empty()
 
 
-def _add_pages(app: Flask) -> None:
+def _add_pages(app: Flask) -> Callable[[str], str]:
     version = _fingerprint(STATIC)
 
     def asset(path: str) -> str:
@@ -108,6 +112,8 @@ def _add_pages(app: Flask) -> None:
         answer = send_from_directory(STATIC, path, max_age=_YEAR)
         answer.headers["Cache-Control"] = f"public, max-age={_YEAR}, immutable"
         return answer
+
+    return asset
 
 
 def _add_interface(app: Flask, worker: Worker) -> None:
@@ -165,48 +171,42 @@ def _add_errors(app: Flask) -> None:
     @app.errorhandler(HTTPException)
     def http_error(error: HTTPException) -> tuple[Response, int]:
         code = (error.name or "error").lower().replace(" ", "_")
-        return _error_answer(code, error.description or "The request failed."), error.code or 500
+        return error_answer(code, error.description or "The request failed."), error.code or 500
 
     @app.errorhandler(QuadraError)
     def our_error(error: QuadraError) -> tuple[Response, int]:
-        return _error_answer(error.code, error.message), 400 if isinstance(error, ConfigurationError) else 500
+        return error_answer(error.code, error.message), status_of(error)
 
     @app.errorhandler(Exception)
     def unexpected(error: Exception) -> tuple[Response, int]:
         log.error("A request failed unexpectedly", exc_info=error)
-        return _error_answer("internal_error", "The request failed unexpectedly; the terminal says why."), 500
+        return error_answer("internal_error", "The request failed unexpectedly; the terminal says why."), 500
 
 
-def _error_answer(code: str, message: str) -> Response:
-    return jsonify({"error": {"code": code, "message": message}})
-
-
-def _add_events(socketio: SocketIO, worker: Worker, feed: Feed) -> None:
+def _add_events(socketio: SocketIO, worker: Worker, feed: Feed, states: StateCommands) -> None:
     socketio.on_event("connect", lambda *_: feed.join(_client()))
     socketio.on_event("disconnect", lambda *_: feed.leave(_client()))
-    commands: dict[str, Callable[[Mapping[str, Any]], Future[dict[str, Any]]]] = {
+    commands: dict[str, Command] = {
         "initialize_system": lambda given: worker.initialize(
-            _whole(given, "field_size", SMALLEST_FIELD, LARGEST_FIELD), _whole(given, "seed", 0, LARGEST_SEED)
+            whole(given, "field_size", SMALLEST_FIELD, LARGEST_FIELD), whole(given, "seed", 0, LARGEST_SEED)
         ),
-        "start_training": lambda given: worker.start_training(_whole(given, "until", 1, LARGEST_ITERATION)),
+        "start_training": lambda given: worker.start_training(whole(given, "until", 1, LARGEST_ITERATION)),
         "stop_training": lambda _: worker.stop_training(),
-        "load_state": lambda given: worker.load(_text(given, "source"), _switch(given, "discard_unsaved")),
+        "load_state": lambda given: worker.load(text(given, "source"), switch(given, "discard_unsaved")),
         "save_as_new_run": lambda _: worker.save_as_new_run(),
         "reset_system": lambda _: worker.reset(),
-        "set_pace": lambda given: worker.set_pace(_pace(given)),
+        "set_pace": lambda given: worker.set_pace(pace(given)),
     }
-    for name, command in commands.items():
+    for name, command in {**commands, **state_events(worker, states)}.items():
         socketio.on_event(name, _handler(socketio, command))
 
 
-def _handler(
-    socketio: SocketIO, command: Callable[[Mapping[str, Any]], Future[dict[str, Any]]]
-) -> Callable[..., dict[str, Any]]:
+def _handler(socketio: SocketIO, command: Command) -> Callable[..., dict[str, Any]]:
     """An event handler whose return value is the acknowledgement; nothing that a client sends makes it raise."""
 
     def handle(*payload: Any) -> dict[str, Any]:
         try:
-            return {"ok": True, **command(_fields(payload)).result()}
+            return {"ok": True, **command(fields(payload)).result()}
         except QuadraError as error:
             told = {"code": error.code, "message": error.message}
         except Exception:
@@ -222,52 +222,6 @@ def _client() -> str:
     return request.sid  # type: ignore[attr-defined,no-any-return]  # Flask-SocketIO adds it to the request
 
 
-def _fields(payload: tuple[Any, ...]) -> Mapping[str, Any]:
-    given = payload[0] if payload else None
-    if given is None:
-        return {}
-    if not isinstance(given, Mapping):
-        raise ConfigurationError("payload", f"must be an object of fields, not a {type(given).__name__}")
-    return given
-
-
-def _whole(given: Mapping[str, Any], name: str, least: int, most: int) -> int | None:
-    value = given.get(name)
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)  # a browser's JSON has one kind of number
-    if value is None or (isinstance(value, int) and not isinstance(value, bool) and least <= value <= most):
-        return value
-    raise ConfigurationError(name, f"must be a whole number from {least} to {most:,}, not {_shown(value)}")
-
-
-def _whole_or_infinity(digits: str) -> float:
-    return int(digits) if len(digits) < 40 else math.inf
-
-
-def _text(given: Mapping[str, Any], name: str) -> str | None:
-    value = given.get(name)
-    if value is None or isinstance(value, str):
-        return value
-    raise ConfigurationError(name, f"must be the id of a saved state, not {_shown(value)}")
-
-
-def _switch(given: Mapping[str, Any], name: str) -> bool:
-    value = given.get(name)
-    if value is None or isinstance(value, bool):
-        return bool(value)
-    raise ConfigurationError(name, f"must be true or false, not {_shown(value)}")
-
-
-def _pace(given: Mapping[str, Any]) -> float | None:
-    name = "iterations_per_second"
-    value = given.get(name)
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise ConfigurationError(name, f"must be a number, or null for no limit, not {_shown(value)}")
-    return float(value)
-
-
 def _argument(name: str, default: int, least: int, most: int) -> int:
     """A whole number of the query string; raises ConfigurationError."""
     text = request.args.get(name, "")
@@ -275,12 +229,7 @@ def _argument(name: str, default: int, least: int, most: int) -> int:
         return default
     if text.isascii() and text.isdigit() and len(text) < 20 and least <= int(text) <= most:
         return int(text)
-    raise ConfigurationError(name, f"must be a whole number from {least} to {most:,}, not {_shown(text)}")
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:60] + "…"
+    raise ConfigurationError(name, f"must be a whole number from {least} to {most:,}, not {shown(text)}")
 
 
 def _fingerprint(folder: Path) -> str:

@@ -29,6 +29,7 @@ from quadra.folder import StateFolder
 from quadra.history import History
 from quadra.inbox import Answer, Inbox, Request
 from quadra.lifecycle import Command, SystemState, next_state
+from quadra.places import Places
 from quadra.rescue import last_good
 from quadra.text import BUILT_IN_NAME
 from quadra.view import FASTEST_PACE, SLOWEST_PACE, Event, Rate, SaveHealth, SaveOutcome, Settings, Status, View
@@ -54,6 +55,8 @@ class Worker:
         settings: Settings,
         open_state: Callable[[], TrainingState],
     ) -> None:
+        self.defaults = config  # of new runs
+        self.places = Places(folder.path)  # for a look beside the worker
         self._folder = folder
         self._open_state = open_state
         self._settings = settings

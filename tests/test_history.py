@@ -210,6 +210,24 @@ def test_a_single_spike_stays_visible_in_a_long_history() -> None:
     assert {31_416, 27_183} <= set(part.iterations.tolist())
 
 
+@pytest.mark.parametrize("distance", [2, 3])
+def test_lost_iterations_hide_no_extreme_of_the_others(distance: int) -> None:
+    rows = np.full((10_000, 4), 0.5, np.float32)
+    rows[::distance] = np.nan
+    rows[3_001], rows[7_003] = 9.0, -9.0
+    part = History(rows).slice(1, 10_000, 200)
+    assert part.thinned
+    assert {3_002, 7_004} <= set(part.iterations.tolist())
+
+
+def test_of_a_stretch_that_is_wholly_lost_something_stays_so_that_the_gap_shows() -> None:
+    rows = random_rows(10_000)
+    rows[2_000:6_000] = np.nan
+    part = History(rows).slice(1, 10_000, 200)
+    assert np.isnan(part.rows[(part.iterations > 2_000) & (part.iterations <= 6_000)]).any()
+    assert np.isfinite(part.rows[(part.iterations <= 2_000) | (part.iterations > 6_000)]).all()
+
+
 def test_what_is_not_finite_becomes_none_in_lists() -> None:
     history = filled(np.array([[1, 2, 3, 4], [math.nan, 6, math.inf, -math.inf], [9, 10, 11, 12]], np.float32))
     lists = history.slice(1, 3, 10).as_lists()

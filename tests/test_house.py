@@ -20,19 +20,34 @@ LAYERS = (
         *("text", "tensors", "adam", "compiling", "qlearning", "plasticity"),
         *("pickles", "disk", "lock", "history"),
     ),
-    ("archive", "records", "metrics", "places", "export", "spiking", "actions", "field", "forward", "fieldstep"),
+    (
+        *("archive", "records", "metrics", "places", "export", "probing"),
+        *("spiking", "actions", "field", "forward", "fieldstep"),
+    ),
     ("memory", "backward", "folder", "retention"),
     ("commit", "points", "labels"),
     ("scribe",),
     ("torch_trainer", "compiled_trainer"),
     ("engine",),
     ("weights",),
-    ("persistence", "catalog", "earlier", "continuation", "loads", "check", "store", "library", "shelf"),
+    (
+        "persistence",
+        "catalog",
+        "earlier",
+        "continuation",
+        "loads",
+        "check",
+        "store",
+        "library",
+        "shelf",
+        "compare",
+        "opening",
+    ),
     ("run",),
     ("state", "saver"),
     ("__init__",),
     ("lifecycle", "view", "inbox", "autosave", "rescue", "worker", "states"),
-    ("feed", "web", "console", "serving", "prove"),
+    ("feed", "fields", "answers", "web_compare", "web_states", "web", "console", "serving", "prove", "proofs"),
     ("app",),
 )
 LAYER = {room: number for number, layer in enumerate(LAYERS) for room in layer}
@@ -42,7 +57,7 @@ TENSORS = {"spiking", "actions", "field", "tensors", "memory", "torch_trainer", 
 TORCH = TENSORS | {"weights", "persistence"}
 NUMBA = {"compiling"}  # the kernels ask that room to compile them
 KERNELS = ("forward", "backward", "fieldstep")  # arrays and numbers only: they work on the run's own memory
-WEB = {"web", "app"}
+WEB = {"web", "answers", "web_compare", "web_states", "app"}
 SERVERS = {"serving"}
 WORLDLY = {"time", "threading", "random"}
 BELOW_STATE = sorted(room for room in LAYER if LAYER[room] < LAYER["state"])

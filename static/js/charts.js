@@ -37,12 +37,17 @@ function options(name) {
     normalized: true,
     locale: "en",
     interaction: { mode: "index", intersect: false, axis: "x" },
-    scales: {
-      x: { type: "linear", ticks: { maxTicksLimit: 7, maxRotation: 0, precision: 0, includeBounds: false } },
-      // What cannot be negative is not drawn with room below zero.
-      y: { min: ["loss", "variance"].includes(name) ? 0 : undefined, ticks: { maxTicksLimit: 6 } },
-    },
+    scales: scaleOptions(name),
     plugins: { legend: { display: false }, tooltip: tooltip() },
+  };
+}
+
+/** @param {string} name of a metric @returns {object} the scales of its chart */
+export function scaleOptions(name) {
+  return {
+    x: { type: "linear", ticks: { maxTicksLimit: 7, maxRotation: 0, precision: 0, includeBounds: false } },
+    // What cannot be negative is not drawn with room below zero.
+    y: { min: ["loss", "variance"].includes(name) ? 0 : undefined, ticks: { maxTicksLimit: 6 } },
   };
 }
 
@@ -60,11 +65,17 @@ function paint(chart, name) {
   const style = getComputedStyle(document.documentElement);
   const colour = (variable) => style.getPropertyValue(variable).trim();
   Object.assign(chart.data.datasets[0], { borderColor: colour(`--${name}`), pointBackgroundColor: colour(`--${name}`) });
+  paintScales(chart, style);
+  chart.update();
+}
+
+/** Gives a chart's scales the colours of the theme. @param {object} chart @param {CSSStyleDeclaration} style of the root */
+export function paintScales(chart, style) {
+  const colour = (variable) => style.getPropertyValue(variable).trim();
   for (const scale of Object.values(chart.options.scales)) {
     Object.assign(scale.ticks, { color: colour("--muted"), font: { size: 12, family: style.fontFamily } });
     Object.assign(scale, { grid: { color: colour("--grid") }, border: { color: colour("--border") } });
   }
-  chart.update();
 }
 
 function drawChart(chart, name, series) {

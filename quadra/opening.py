@@ -1,0 +1,48 @@
+"""Opening a saved state beside its owner: read and verified, never changed."""
+
+from __future__ import annotations
+
+import contextlib
+
+from quadra.config import TrainingConfig
+from quadra.continuation import read_any
+from quadra.disk import Piece, read_file
+from quadra.errors import BadFileError
+from quadra.labels import read_labels
+from quadra.library import Entry, Library
+from quadra.persistence import SavedState, files_of
+from quadra.places import FILES, Places
+from quadra.records import verify
+
+_LOOKS = 5  # at a state that a live server may be replacing, before it counts as bad
+
+
+def open_state(places: Places, state: str, defaults: TrainingConfig) -> tuple[Entry, SavedState]:
+    """One state by its id. Raises UnknownSourceError, or a BadFileError."""
+    for _ in range(_LOOKS - 1):
+        with contextlib.suppress(BadFileError):
+            return _opened(places, state, defaults)
+    return _opened(places, state, defaults)
+
+
+def open_files(places: Places, state: str, defaults: TrainingConfig) -> tuple[Entry, dict[str, list[Piece]]]:
+    """The three complete files of a state; those of the earlier generation as they are. Raises what `open_state` raises."""
+    entry, saved = open_state(places, state, defaults)
+    weights = read_file(entry.file)
+    if verify(weights, entry.file) is None:
+        return entry, {name: [read_file(entry.folder / name)] for name in FILES}
+    return entry, files_of(saved, weights)
+
+
+def title_of(places: Places, entry: Entry) -> str:
+    """What people call a state: the name they gave it, or its run and iteration."""
+    try:
+        name = read_labels(places.path).get(entry.id, entry.label).name
+    except BadFileError:  # told where names are listed
+        name = ""
+    return name or f"run {entry.run[:8]}, iteration {entry.iteration_count}"
+
+
+def _opened(places: Places, state: str, defaults: TrainingConfig) -> tuple[Entry, SavedState]:
+    entry = Library(places).find(state)
+    return entry, read_any(entry.file, entry.folder, defaults)

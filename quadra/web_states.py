@@ -1,0 +1,66 @@
+"""Saved states for browsers and scripts: the list, the commands, and what is opened beside the worker."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any
+
+from flask import Flask
+
+from quadra.config import TrainingConfig
+from quadra.fields import required_text, switch, text, whole
+from quadra.library import Library
+from quadra.places import Places
+from quadra.proofs import Proofs
+from quadra.states import StateCommands
+from quadra.web_compare import add_compare
+
+if TYPE_CHECKING:
+    from quadra.persistence import SavedState
+    from quadra.worker import Worker
+
+Command = Callable[[Mapping[str, Any]], Future[dict[str, Any]]]
+
+_LONGEST_PROOF = 1_000_000  # iterations
+
+
+def add_states(app: Flask, worker: Worker, asset: Callable[[str], str]) -> None:
+    """Register the routes of the saved states."""
+    places, library, defaults = worker.places, Library(worker.places), worker.defaults
+
+    @app.get("/api/states")
+    def api_states() -> dict[str, Any]:
+        return {
+            "states": [entry.as_dict() for entry in library.entries()],
+            "kept": vars(worker.view().status.retention),
+        }
+
+    add_compare(app, lambda state: _opened(places, state, defaults), asset)
+
+
+def state_events(worker: Worker, states: StateCommands) -> dict[str, Command]:
+    """The Socket.IO events of the saved states."""
+    proofs = Proofs(worker.places, worker.defaults)
+    return {
+        "save_slot": lambda given: states.save_slot(required_text(given, "name"), switch(given, "overwrite")),
+        "label_state": lambda given: states.label(
+            required_text(given, "id"), text(given, "name"), text(given, "note"), _pinned(given)
+        ),
+        "delete_state": lambda given: states.delete(required_text(given, "id")),
+        "undelete_state": lambda given: states.take_back(required_text(given, "id")),
+        "prove_state": lambda given: proofs.prove(
+            required_text(given, "id"), whole(given, "iterations", 1, _LONGEST_PROOF)
+        ),
+    }
+
+
+def _pinned(given: Mapping[str, Any]) -> bool | None:
+    return None if given.get("pinned") is None else switch(given, "pinned")
+
+
+def _opened(places: Places, state: str, defaults: TrainingConfig) -> tuple[str, SavedState]:
+    from quadra.opening import open_state, title_of  # here, since it takes torch along: a server must not wait for that
+
+    entry, saved = open_state(places, state, defaults)
+    return title_of(places, entry), saved
