@@ -30,6 +30,7 @@ LAYERS = (
     ("state", "saver"),
     ("__init__",),
     ("lifecycle", "view", "autosave", "worker"),
+    ("versions",),
     ("feed", "web", "console", "serving", "prove"),
     ("app",),
 )
