@@ -18,7 +18,7 @@ LAYERS = (
     ("errors", "config"),
     (
         *("text", "tensors", "adam", "compiling", "qlearning", "plasticity"),
-        *("pickles", "disk", "lock", "history"),
+        *("pickles", "disk", "lock", "history", "svg"),
     ),
     ("archive", "records", "metrics", "folder", "export", "spiking", "actions", "field", "forward", "fieldstep"),
     ("memory", "backward", "commit"),
