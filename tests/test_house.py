@@ -34,7 +34,7 @@ LAYERS = (
     ("__init__",),
     ("lifecycle", "view", "autosave", "worker"),
     ("versions",),
-    ("feed", "web", "console", "serving", "prove", "report"),
+    ("feed", "web", "console", "serving", "prove", "report", "web_report"),
     ("app",),
 )
 LAYER = {room: number for number, layer in enumerate(LAYERS) for room in layer}
@@ -44,7 +44,7 @@ TENSORS = {"spiking", "actions", "field", "tensors", "memory", "torch_trainer", 
 TORCH = TENSORS | {"weights", "persistence"}
 NUMBA = {"compiling"}  # the kernels ask that room to compile them
 KERNELS = ("forward", "backward", "fieldstep")  # arrays and numbers only: they work on the run's own memory
-WEB = {"web", "app"}
+WEB = {"web", "web_report", "app"}
 SERVERS = {"serving"}
 WORLDLY = {"time", "threading", "random"}
 BELOW_STATE = sorted(room for room in LAYER if LAYER[room] < LAYER["state"])
