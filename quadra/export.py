@@ -18,6 +18,11 @@ from quadra.history import SERIES
 _ROWS = 10_000  # of one piece
 
 
+def file_name(run: str | None, iterations: int, ending: str) -> str:
+    """What a file about a run is called; None: there is no run yet."""
+    return f"quadramatrix-{(run or 'no-run')[:8]}-{iterations}.{ending}"
+
+
 def csv_pieces(rows: NDArray[np.float32]) -> Iterator[str]:
     """A header line, then a line for each row; `rows`: shape (iterations, 4), the first is iteration 1."""
     yield ",".join(("iteration", *SERIES)) + "\r\n"

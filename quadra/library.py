@@ -109,6 +109,17 @@ class Library:
                 return entry
         raise UnknownSourceError(f"There is no saved state {state!r} in the state directory.")
 
+    def label(self, state: str) -> Label:
+        """What is said of a state; nothing where the names cannot be read, which is told where they are listed."""
+        try:
+            return read_labels(self._places.path).get(state, NO_LABEL)
+        except BadFileError:
+            return NO_LABEL
+
+    def title(self, entry: Entry) -> str:
+        """What people call a state: the name they gave it, or its run and iteration."""
+        return self.label(entry.id).name or f"run {entry.run[:8]}, iteration {entry.iteration_count}"
+
     def _found(self) -> Iterator[Entry]:
         catalog = read_catalog(self._places, with_deleted=True)
         newest = {state.id: state for state in catalog.states}

@@ -8,7 +8,6 @@ from quadra.config import TrainingConfig
 from quadra.continuation import read_any
 from quadra.disk import Piece, read_file
 from quadra.errors import BadFileError
-from quadra.labels import read_labels
 from quadra.library import Entry, Library
 from quadra.persistence import SavedState, files_of
 from quadra.places import FILES, Places
@@ -32,15 +31,6 @@ def open_files(places: Places, state: str, defaults: TrainingConfig) -> tuple[En
     if verify(weights, entry.file) is None:
         return entry, {name: [read_file(entry.folder / name)] for name in FILES}
     return entry, files_of(saved, weights)
-
-
-def title_of(places: Places, entry: Entry) -> str:
-    """What people call a state: the name they gave it, or its run and iteration."""
-    try:
-        name = read_labels(places.path).get(entry.id, entry.label).name
-    except BadFileError:  # told where names are listed
-        name = ""
-    return name or f"run {entry.run[:8]}, iteration {entry.iteration_count}"
 
 
 def _opened(places: Places, state: str, defaults: TrainingConfig) -> tuple[Entry, SavedState]:

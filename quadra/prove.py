@@ -12,24 +12,22 @@ import contextlib
 import hashlib
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from quadra import __version__
 from quadra.disk import read_file
 from quadra.errors import BadFileError, LoadError, QuadraError
 from quadra.persistence import SavedState, read
 from quadra.places import METRICS, SYSTEM, WEIGHTS
 from quadra.state import TrainingState
+from quadra.versions import machine, versions
 
 CANNOT_PROVE = 2
 ITERATIONS = 100
@@ -91,8 +89,8 @@ def prove(folder: Path, iterations: int = ITERATIONS) -> Certificate:
             iterations=iterations,
             in_one_go=in_one_go,
             in_halves=_train(halves, iterations - half),
-            versions=_versions(),
-            machine=f"{platform.platform()}, {platform.processor() or platform.machine()}, {os.cpu_count()} processors",
+            versions=versions(),
+            machine=machine(),
         )
 
 
@@ -187,11 +185,6 @@ def _pieces(value: object) -> Iterator[bytes]:
         yield array.tobytes()
     else:
         yield repr(value).encode()
-
-
-def _versions() -> dict[str, str]:
-    packages = {name: version(name) for name in ("torch", "numpy", "numba")}
-    return {"quadramatrix": __version__, "python": platform.python_version(), **packages}
 
 
 def _positive(text: str) -> int:

@@ -15,6 +15,7 @@ from quadra.places import Places
 from quadra.proofs import Proofs
 from quadra.states import StateCommands
 from quadra.web_compare import add_compare
+from quadra.web_report import add_report
 
 if TYPE_CHECKING:
     from quadra.persistence import SavedState
@@ -37,6 +38,7 @@ def add_states(app: Flask, worker: Worker, asset: Callable[[str], str]) -> None:
         }
 
     add_compare(app, lambda state: _opened(places, state, defaults), asset)
+    add_report(app, lambda state: _opened(places, state, defaults), lambda state: library.label(state).note)
 
 
 def state_events(worker: Worker, states: StateCommands) -> dict[str, Command]:
@@ -60,7 +62,7 @@ def _pinned(given: Mapping[str, Any]) -> bool | None:
 
 
 def _opened(places: Places, state: str, defaults: TrainingConfig) -> tuple[str, SavedState]:
-    from quadra.opening import open_state, title_of  # here, since it takes torch along: a server must not wait for that
+    from quadra.opening import open_state  # here, since it takes torch along: a server must not wait for that
 
     entry, saved = open_state(places, state, defaults)
-    return title_of(places, entry), saved
+    return Library(places).title(entry), saved

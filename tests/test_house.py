@@ -18,36 +18,30 @@ LAYERS = (
     ("errors", "config"),
     (
         *("text", "tensors", "adam", "compiling", "qlearning", "plasticity"),
-        *("pickles", "disk", "lock", "history"),
+        *("pickles", "disk", "lock", "history", "svg"),
     ),
     (
-        *("archive", "records", "metrics", "places", "export", "probing"),
+        *("archive", "records", "metrics", "places", "export", "probing", "summary", "reproduction"),
         *("spiking", "actions", "field", "forward", "fieldstep"),
     ),
-    ("memory", "backward", "folder", "retention"),
+    ("memory", "backward", "folder", "retention", "tables"),
     ("commit", "points", "labels"),
     ("scribe",),
     ("torch_trainer", "compiled_trainer"),
     ("engine",),
     ("weights",),
     (
-        "persistence",
-        "catalog",
-        "earlier",
-        "continuation",
-        "loads",
-        "check",
-        "store",
-        "library",
-        "shelf",
-        "compare",
-        "opening",
+        *("persistence", "catalog", "earlier", "continuation", "loads", "check", "store"),
+        *("library", "shelf", "compare", "opening", "facts"),
     ),
     ("run",),
     ("state", "saver"),
     ("__init__",),
     ("lifecycle", "view", "inbox", "autosave", "rescue", "worker", "states"),
-    ("feed", "fields", "answers", "web_compare", "web_states", "web", "console", "serving", "prove", "proofs"),
+    ("versions",),
+    ("feed", "fields", "answers", "prove", "proofs", "report", "console", "serving"),
+    ("web_compare", "web_report", "web_states"),
+    ("web",),
     ("app",),
 )
 LAYER = {room: number for number, layer in enumerate(LAYERS) for room in layer}
@@ -57,7 +51,7 @@ TENSORS = {"spiking", "actions", "field", "tensors", "memory", "torch_trainer", 
 TORCH = TENSORS | {"weights", "persistence"}
 NUMBA = {"compiling"}  # the kernels ask that room to compile them
 KERNELS = ("forward", "backward", "fieldstep")  # arrays and numbers only: they work on the run's own memory
-WEB = {"web", "answers", "web_compare", "web_states", "app"}
+WEB = {"web", "answers", "web_compare", "web_report", "web_states", "app"}
 SERVERS = {"serving"}
 WORLDLY = {"time", "threading", "random"}
 BELOW_STATE = sorted(room for room in LAYER if LAYER[room] < LAYER["state"])
