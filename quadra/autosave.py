@@ -193,7 +193,7 @@ class AutoSave:
             verified_at=verified.saved_at if verified else self._health.verified_at,
             free_bytes=free if low else None,
         )
-        shown = {"last_save": _outcome(state, receipt), "trouble": None, "saves": self._health}
+        shown = {"last_save": _outcome(state, receipt), "trouble": None, "saves": self._health, "best": state.best}
         self._publish(**shown, **self._listed(state, record))
 
     def _free_bytes(self) -> int | None:

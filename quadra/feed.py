@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from quadra import __version__
 from quadra.history import History
 from quadra.lifecycle import SystemState, refusals
-from quadra.view import Event, View
+from quadra.view import Event, Status, View
 
 log = logging.getLogger("quadra.feed")
 
@@ -225,6 +225,7 @@ def describe(view: View) -> dict[str, Any]:
         "pace": status.pace,
         "until": status.until,
         "parent": status.parent,
+        "best": _best(status),
         "rescue": _plain(status.rescue),
         "iterations_per_second": round(view.iterations_per_second, 2),
         "save_every": status.save_every,
@@ -248,6 +249,13 @@ def _saves(view: View) -> dict[str, Any]:
         "save_health": {**status.saves.as_dict(), "bytes_per_second": _wear(view)},
         "unsaved_iterations": view.unsaved_iterations,
     }
+
+
+def _best(status: Status) -> dict[str, Any] | None:
+    if status.best is None:
+        return None
+    iteration, reward = status.best
+    return {"id": f"{status.run}@{iteration}", "iteration_count": iteration, "reward": reward}
 
 
 def _wear(view: View) -> int:

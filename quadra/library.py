@@ -97,8 +97,10 @@ class Library:
         labels = read_labels(self._places.path)
         found: dict[str, Entry] = {}
         for entry in self._found():
-            known = found.get(entry.id)
-            found[entry.id] = _with_kind(known, entry.kinds) if known else entry
+            run = found.get(entry.run)  # comes first: what is at its newest save is no state of its own
+            name = entry.run if run and entry.id == f"{entry.run}@{run.iteration_count}" else entry.id
+            known = found.get(name)
+            found[name] = _with_kind(known, entry.kinds) if known else entry
         named = [_labelled(entry, labels) for entry in found.values()]
         return sorted(named, key=lambda entry: (entry.saved_at, entry.iteration_count), reverse=True)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,13 +34,20 @@ class Retention:
     best_window: int = BEST_WINDOW  # iterations
 
 
+class Best(NamedTuple):
+    """The state of a run with the best smoothed reward."""
+
+    iteration: int
+    reward: float
+
+
 @dataclass(frozen=True)
 class Plan:
     """What one save does to the restore points."""
 
     points: tuple[Path, ...]
     expired: tuple[Path, ...]
-    best: float | None  # the smoothed reward that is then the best one; None: it stays as it was
+    best: Best | None  # the state that is then the best one; None: it stays as it was
     added: Point | None
     gone: frozenset[Point]
 
@@ -58,25 +66,26 @@ class Points:
     def forget(self) -> None:
         """Look anew before the next plan: somebody has changed what stands there."""
         self._points: dict[str, list[Point]] | None = None
-        self._best: dict[str, float] = {}
+        self._best: dict[str, Best | None] = {}
 
     def plan(self, record: Record, rows: NDArray[np.float32], size: int) -> Plan:
         """What the save of `record`, about `size` bytes long, shall do; `rows`: the history, shape (iterations, 4)."""
         run, iteration = record.run, record.iteration_count
         points = self._known()
         of_run = points.get(run, [])
-        value = smoothed_reward(rows, iteration, self._retention.best_window)
-        is_best = value is not None and value > self._best_of(run, rows)
+        value, before = smoothed_reward(rows, iteration, self._retention.best_window), self.best_of(run, rows)
+        is_best = value is not None and (before is None or value > before.reward)
+        best = Best(iteration, value) if value is not None and is_best else None
         newest = of_run[-1].iteration if of_run else 0
         added = Point(run, iteration, size) if newest // EVERY < iteration // EVERY else None
-        if added is None and not is_best:
+        if added is None and best is None:
             return NOTHING
         gone = self._expired({**points, run: [*of_run, added]}) if added else []
         names = [self._places.point(run, iteration)] if added else []
-        if is_best:
+        if best is not None:
             names.append(self._places.path / POINTS / run / BEST)
         files = tuple(self._places.point(point.run, point.iteration) for point in gone)
-        return Plan(tuple(names), files, value if is_best else None, added, frozenset(gone))
+        return Plan(tuple(names), files, best, added, frozenset(gone))
 
     def done(self, run: str, plan: Plan, size: int) -> None:
         """The save has become durable; its file has so many bytes."""
@@ -103,17 +112,16 @@ class Points:
             }
         return self._points
 
-    def _best_of(self, run: str, rows: NDArray[np.float32]) -> float:
-        """The smoothed reward of the run's best state so far, as the history says; minus infinity where there is none."""
+    def best_of(self, run: str, rows: NDArray[np.float32]) -> Best | None:
+        """The best state of a run so far; its smoothed reward is what the history says."""
         if run not in self._best:
             try:
                 record = peek(self._places.path / POINTS / run / BEST)
             except BadFileError:  # a damaged one is replaced by the next best
                 record = None
-            is_known = record is not None and record.run == run and record.iteration_count <= len(rows)
-            at = record.iteration_count if record is not None and is_known else 0
+            at = record.iteration_count if record is not None and record.run == run else 0
             value = smoothed_reward(rows, at, self._retention.best_window)
-            self._best[run] = -np.inf if value is None else value
+            self._best[run] = None if value is None else Best(at, value)
         return self._best[run]
 
 

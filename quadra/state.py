@@ -29,7 +29,7 @@ from quadra.library import branch_of
 from quadra.loads import LoadReport, asked_for, attempts, damaged_saves, first_loadable, give_up, reached, reason_of
 from quadra.persistence import SavedState, files_of, read
 from quadra.places import ID, RUNS, WEIGHTS
-from quadra.points import Retention
+from quadra.points import Best, Retention
 from quadra.records import Ended, Record
 from quadra.run import RunInMemory
 from quadra.saver import Saver, Writing
@@ -117,6 +117,11 @@ class TrainingState(RunInMemory):
     def is_saving(self) -> bool:
         """Whether a save is being written beside training."""
         return self._saver.is_busy
+
+    @property
+    def best(self) -> Best | None:
+        """The saved state of this run with the best smoothed reward."""
+        return None if self.run is None else self._store.points.best_of(self.run, self.history.rows())
 
     def catalog(self) -> Catalog:
         """The saved states in the folder."""

@@ -13,7 +13,7 @@ from quadra.config import TrainingConfig
 from quadra.folder import StateFolder
 from quadra.history import History
 from quadra.lifecycle import SystemState
-from quadra.points import Retention
+from quadra.points import Best, Retention
 from quadra.text import BUILT_IN_NAME
 
 if TYPE_CHECKING:
@@ -115,6 +115,7 @@ class Status:
     trouble: SaveTrouble | None = None
     saves: SaveHealth = field(default=SaveHealth())
     retention: Retention = field(default=Retention())  # of restore points
+    best: Best | None = None  # of the run, as of the save that is shown
     parent: str | None = None  # the state that the run went on from, `<run>@<iteration>`
     rescue: Rescue | None = None  # what is offered since training has ended by integrity strikes
 

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 from flask import Flask
 
 from quadra.config import TrainingConfig
+from quadra.feed import MOST_POINTS
 from quadra.fields import required_text, switch, text, whole
+from quadra.history import History
 from quadra.library import Library
 from quadra.places import Places
 from quadra.proofs import Proofs
@@ -36,6 +38,13 @@ def add_states(app: Flask, worker: Worker, asset: Callable[[str], str]) -> None:
             "states": [entry.as_dict() for entry in library.entries()],
             "kept": vars(worker.view().status.retention),
         }
+
+    @app.get("/api/states/<state>/history")
+    def api_state_history(state: str) -> dict[str, Any]:
+        title, saved = _opened(places, state, defaults)
+        points = History(saved.rows).slice(1, len(saved.rows), MOST_POINTS)
+        told = {"total": points.total, "thinned": points.thinned, "run": saved.record.run, "name": title}
+        return {**points.as_lists(), **told}
 
     add_compare(app, lambda state: _opened(places, state, defaults), asset)
     add_report(app, lambda state: _opened(places, state, defaults), lambda state: library.label(state).note)

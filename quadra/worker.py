@@ -286,7 +286,8 @@ class Worker:
         for text in remarks:
             self.tell("message", text=text, type="warning")
         newer = report.newer.brief() if report.newer else None
-        return {"iteration_count": count, "newer": newer, "warnings": remarks}
+        told = {"iteration_count": count, "newer": newer, "warnings": remarks}
+        return {**told, "went_on_from": report.went_on_from}
 
     def _after_failed_load(self, error: LoadError, newest: bool) -> LoadError:
         """A system that holds a run keeps it; an uninitialized one is freshly initialized, but for `resume`."""
@@ -349,6 +350,7 @@ class Worker:
             seed=config.seed,
             corpus=corpus,
             parent=state.parent,
+            best=state.best,
             rescue=None,
             catalog=state.catalog(),
             deletes=self._folder.describe_deletable(),

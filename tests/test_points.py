@@ -160,9 +160,9 @@ def plan(tmp_path: Path) -> Callable[[list[float]], Plan]:
 
 def test_a_save_is_the_best_where_its_smoothed_reward_is_above_all_before(plan: Callable[[list[float]], Plan]) -> None:
     assert plan([5]) == NOTHING
-    assert plan([5, 6]).best == 5.5
+    assert plan([5, 6]).best == (2, 5.5)
     assert plan([5, 6, 5]) == NOTHING  # as good is not better
-    assert plan([5, 6, 5, 7]).best == 6
+    assert plan([5, 6, 5, 7]).best == (4, 6)
 
 
 def test_a_best_that_did_not_become_durable_is_planned_again(tmp_path: Path) -> None:

@@ -10,16 +10,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from quadra.config import TrainingConfig
-from quadra.errors import ConfigurationError, QuadraError, RefusedError, SaveError, WorkerClosedError
+from quadra.errors import ConfigurationError, IntegrityError, QuadraError, RefusedError, SaveError, WorkerClosedError
 from quadra.folder import StateFolder
 from quadra.lifecycle import SystemState
 from quadra.state import TrainingState
 from quadra.store import Save, Store
-from quadra.view import Event, Settings
+from quadra.view import Event, Rescue, Settings
 from quadra.worker import Worker
 
 CONFIG = TrainingConfig(field_size=8, seed=1, threads=1)
@@ -385,3 +386,76 @@ def test_twenty_threads_of_random_commands_are_all_answered_and_leave_a_state_of
     assert (view.status.run is None) == (view.status.state is SystemState.UNINITIALIZED)
     bench.worker.close().result(PATIENCE)
     assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == []
+
+
+def struck_at(iteration: int) -> Callable[[Any], Any]:
+    """A step that strikes there, as often as it is tried."""
+    step = TrainingState.step
+
+    def struck(self: TrainingState) -> Any:
+        if self.iteration_count == iteration:
+            raise IntegrityError(f"Three void iterations in a row at iteration {iteration}.")
+        return step(self)
+
+    return struck
+
+
+def test_after_integrity_strikes_the_last_good_state_is_offered(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(TrainingState, "step", struck_at(35))
+    bench.worker.initialize().result(PATIENCE)
+    trained(bench, 100)
+    bench.until(lambda: bench.worker.view().status.rescue is not None)
+    status = bench.worker.view().status
+    assert status.rescue == Rescue(struck_at=35, state=f"{status.run}@30", iteration_count=30)
+    bench.worker.load(status.rescue.state).result(PATIENCE)
+    assert bench.worker.view().iteration_count == 30
+    assert bench.worker.view().status.rescue is None
+
+
+def test_without_any_save_before_the_strikes_there_is_nothing_to_offer(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(TrainingState, "step", struck_at(5))
+    bench.worker.initialize().result(PATIENCE)
+    trained(bench, 100)
+    bench.worker.set_pace(None).result(PATIENCE)
+    assert bench.worker.view().status.rescue is None
+
+
+def test_with_the_option_training_goes_back_and_on_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(tmp_path / "state", Settings(pace=None, rescue=True))
+    strikes, strike = [0], struck_at(35)
+    step = TrainingState.step
+
+    def transient(self: TrainingState) -> Any:
+        strikes[0] += self.iteration_count == 35
+        return (strike if strikes[0] == 1 else step)(self)
+
+    monkeypatch.setattr(TrainingState, "step", transient)
+    bench.worker.initialize().result(PATIENCE)
+    bench.worker.start_training(50).result(PATIENCE)
+    bench.until(lambda: bench.worker.view().iteration_count == 50)
+    bench.worker.close().result(PATIENCE)
+    texts = [event.details["text"] for event in bench.events if event.kind == "message"]
+    assert any("Going back to iteration 30 by itself" in text for text in texts)
+    whole = TrainingState(tmp_path / "other", CONFIG)
+    whole.initialize()
+    for _ in range(50):
+        step(whole)
+    assert bench.state is not None
+    assert np.array_equal(bench.state.loss_history, whole.loss_history)
+    whole.close()
+
+
+def test_what_strikes_again_at_the_same_iteration_stops_for_good(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = Bench(tmp_path / "state", Settings(pace=None, rescue=True))
+    monkeypatch.setattr(TrainingState, "step", struck_at(35))
+    bench.worker.initialize().result(PATIENCE)
+    bench.worker.start_training().result(PATIENCE)
+    bench.until(lambda: sum("Three void" in event.details.get("text", "") for event in bench.events) == 2)
+    bench.worker.set_pace(None).result(PATIENCE)
+    assert bench.worker.view().status.state is SystemState.READY
+    assert bench.worker.view().status.rescue is not None
+    bench.worker.close().result(PATIENCE)

@@ -7,22 +7,34 @@ import { METRICS, newest } from "./series.js";
 /** @returns {(model: import("./model.js").Model) => void} draws the charts; cheap where nothing has changed */
 export function createCharts() {
   const charts = Object.fromEntries(METRICS.map((name) => [name, createChart(name)]));
-  let drawn = null;
+  let drawn = [];
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
     for (const name of METRICS) paint(charts[name], name);
   });
   return (model) => {
     drawInvitations(model);
-    if (drawn === model.series) return;
-    drawn = model.series;
-    for (const name of METRICS) drawChart(charts[name], name, drawn);
+    const shown = [model.series, model.branch, model.status?.best?.iteration_count];
+    if (shown.every((part, place) => part === drawn[place])) return;
+    drawn = shown;
+    for (const name of METRICS) drawChart(charts[name], name, ...shown);
   };
 }
+
+// The line of the run that was left, and the mark of the best state: neither has values to read off.
+const ASIDE = { data: [], pointHoverRadius: 0, pointHitRadius: 0, tension: 0 };
+const FAINT = "55";
 
 function createChart(name) {
   const chart = new globalThis.Chart(byId(`${name}-chart`), {
     type: "line",
-    data: { labels: [], datasets: [{ data: [], borderWidth: 1.5, pointHoverRadius: 3, tension: 0 }] },
+    data: {
+      labels: [],
+      datasets: [
+        { data: [], borderWidth: 1.5, pointHoverRadius: 3, tension: 0, order: 1 },
+        { ...ASIDE, borderWidth: 1.5, pointRadius: 0, order: 2 },
+        { ...ASIDE, showLine: false, pointStyle: "star", pointRadius: 7, borderWidth: 2, order: 0 },
+      ],
+    },
     options: options(name),
   });
   paint(chart, name);
@@ -54,6 +66,7 @@ export function scaleOptions(name) {
 function tooltip() {
   return {
     displayColors: false,
+    filter: (item) => item.datasetIndex === 0,
     callbacks: {
       title: ([item]) => `Iteration ${whole(item.parsed.x)}`,
       label: (item) => metric(item.parsed.y),
@@ -64,7 +77,10 @@ function tooltip() {
 function paint(chart, name) {
   const style = getComputedStyle(document.documentElement);
   const colour = (variable) => style.getPropertyValue(variable).trim();
-  Object.assign(chart.data.datasets[0], { borderColor: colour(`--${name}`), pointBackgroundColor: colour(`--${name}`) });
+  const [line, left, best] = chart.data.datasets;
+  Object.assign(line, { borderColor: colour(`--${name}`), pointBackgroundColor: colour(`--${name}`) });
+  left.borderColor = colour(`--${name}`) + FAINT;
+  best.borderColor = colour("--text");
   paintScales(chart, style);
   chart.update();
 }
@@ -78,15 +94,26 @@ export function paintScales(chart, style) {
   }
 }
 
-function drawChart(chart, name, series) {
+function drawChart(chart, name, series, branch, bestAt) {
   chart.data.labels = series.iteration;
   const alone = series.iteration.length === 1;
   Object.assign(chart.data.datasets[0], { data: series[name], pointRadius: alone ? 3 : 0 });
-  const [first, last] = [series.iteration[0] ?? 0, newest(series)];
+  const [first, last] = [series.iteration[0] ?? 0, Math.max(newest(series), newest(branch))];
+  chart.data.datasets[1].data = points(branch, name);
+  chart.data.datasets[2].data = mark(series, name, bestAt);
   // A single iteration gets some room on both sides; otherwise the line fills the whole width.
   Object.assign(chart.options.scales.x, alone ? { min: first - 1, max: last + 1 } : { min: first, max: Math.max(last, first + 1) });
   chart.update();
   setText(byId(`${name}-caption`), caption(series));
+}
+
+function points(series, name) {
+  return series.iteration.map((x, place) => ({ x, y: series[name][place] }));
+}
+
+function mark(series, name, at) {
+  const place = at ? series.iteration.findLastIndex((iteration) => iteration <= at) : -1;
+  return place < 0 ? [] : [{ x: series.iteration[place], y: series[name][place] }];
 }
 
 function caption(series) {

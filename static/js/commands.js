@@ -65,12 +65,12 @@ export const COMMANDS = {
  * @param {import("./model.js").Model} model
  * @param {(event: string, payload: object) => Promise<object>} send
  * @param {Record<string, () => ?object|Promise<?object>>} payloads what each command asks first; null calls it off
- * @returns {(name: string) => Promise<?boolean>} performs one: whether it ended well, or null when called off
+ * @returns {(name: string, choice?: *) => Promise<?boolean>} performs one, with what was chosen for it: whether it ended well, or null when called off
  */
 export function createPerformer(model, send, payloads) {
-  return async (name) => {
+  return async (name, choice) => {
     if (model.pending.has(name)) return null;
-    const payload = await payloads[name]();
+    const payload = await payloads[name](choice);
     if (payload === null) return null;
     model.begin(name, COMMANDS[name].doing);
     const answer = await send(COMMANDS[name].event, payload);

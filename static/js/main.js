@@ -1,5 +1,6 @@
 /** Puts the page together: one model, one connection, and views that are drawn at most once a frame. */
 
+import { createBranch } from "./branch.js";
 import { createButtons } from "./buttons.js";
 import { drawCards } from "./cards.js";
 import { createCharts } from "./charts.js";
@@ -11,6 +12,8 @@ import { createLog } from "./log.js";
 import { Model } from "./model.js";
 import { drawNotices } from "./notices.js";
 import { drawSaving } from "./saving.js";
+import { createShelf } from "./shelf.js";
+import { createStates } from "./states.js";
 import { Sync } from "./sync.js";
 import { giveUpMemory } from "./takeover.js";
 
@@ -25,11 +28,13 @@ const perform = createPerformer(model, sendCommand, {
   initialize: readNewRun,
   start: readUntil,
   stop: () => ({}),
-  load: () => chooseSource(model),
+  load: (source) => (source ? { source } : chooseSource(model)),
   reset: () => confirmReset(model),
   takeover: () => giveUpMemory(model, sendCommand),
   fork: () => ({}),
 });
+
+const load = (source) => perform("load", source);
 
 const views = [
   createButtons(perform),
@@ -39,7 +44,10 @@ const views = [
   drawCards,
   drawNotices,
   drawSaving,
+  createBranch(),
   createCharts(),
+  createShelf(model, sendCommand, load),
+  createStates(model, socket, sendCommand, load),
   createLog(),
   drawOpenDialogs,
   markReady,

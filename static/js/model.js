@@ -17,6 +17,8 @@ export class Model {
   status = null;
   /** @type {import("./series.js").Series} */
   series = empty();
+  /** What a run that was left by going back had from there on. @type {import("./series.js").Series} */
+  branch = empty();
   /** The run that the series belongs to. */
   run = null;
   /** @type {"connecting"|"connected"|"lost"} */
