@@ -12,10 +12,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from quadra.catalog import SavedSummary, read_catalog
+from quadra.catalog import Catalog, SavedSummary, read_catalog, summarize
+from quadra.disk import is_plain_file
 from quadra.errors import BadFileError
+from quadra.labels import read_labels
 from quadra.persistence import NotSealedError, SavedState, read_save
-from quadra.places import RESET_MARKER, SET_ASIDE, Places
+from quadra.places import BEST, RESET_MARKER, SET_ASIDE, WEIGHTS, Places
 
 CANNOT_LOOK = 2
 _LOOKS = 2  # at a file before it counts as bad: a live server may have replaced it between its parts
@@ -54,12 +56,13 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _findings(places: Places) -> Iterator[Finding]:
-    catalog = read_catalog(places)
+    catalog = read_catalog(places, with_deleted=True)
     for copy in catalog.copies:
         yield from _look_at(copy, places.path)
     for file, error in catalog.unreadable:
         yield Finding(is_good=False, text=f"{_named(file, places.path)}: {error}.")
-    if not catalog.copies and not catalog.unreadable:
+    yield from _others(places, catalog)
+    if not catalog.copies and not catalog.unreadable and not places.slot_folders():
         yield Finding(is_good=True, text="There is no saved state here.")
     if (places.path / RESET_MARKER).exists():
         yield Finding(is_good=False, text="A reset was cut off; the next start of the server finishes it.")
@@ -68,6 +71,28 @@ def _findings(places: Places) -> Iterator[Finding]:
         yield Finding(
             is_good=True, text=f"{SET_ASIDE}/ keeps damaged files of {len(list(aside.iterdir()))} earlier loads."
         )
+
+
+def _others(places: Places, catalog: Catalog) -> Iterator[Finding]:
+    """Named states, restore points and what is said of them."""
+    homes = {copy.id: copy.folder for copy in catalog.copies if not copy.is_earlier_save}
+    files = [(folder / WEIGHTS, folder) for folder in places.slot_folders()]
+    for folder in places.point_folders():
+        best = [folder / BEST] if is_plain_file(folder / BEST) else []
+        files += [
+            (file, homes[folder.name]) for file in (*places.points_of(folder.name), *best) if folder.name in homes
+        ]
+    for file, home in files:
+        try:
+            copy = summarize(file, home)
+        except BadFileError as error:
+            yield Finding(is_good=False, text=f"{_named(file, places.path)}: {error}.")
+        else:
+            yield from _look_at(copy, places.path)
+    try:
+        read_labels(places.path)
+    except BadFileError as error:
+        yield Finding(is_good=False, text=f"The names and notes of saved states are lost: {error}.")
 
 
 def _look_at(copy: SavedSummary, folder: Path) -> Iterator[Finding]:

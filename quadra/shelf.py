@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import wraps
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 from quadra.catalog import iso
 from quadra.disk import Piece, read_file, remove, sync_folder
-from quadra.errors import BadFileError, NameTakenError, RefusedError
+from quadra.errors import BadFileError, NameTakenError, RefusedError, SaveError
 from quadra.folder import StateFolder
 from quadra.labels import LONGEST_NAME, NO_LABEL, Label, checked_name, checked_note, read_labels, write_labels
 from quadra.library import BEST_STATE, CURRENT, POINT, RUN, SAVE, SLOT, SLOT_PREFIX, Entry, Library
@@ -26,17 +28,36 @@ log = logging.getLogger("quadra")
 UNDO = timedelta(hours=1)  # for which what was deleted can be taken back
 
 
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
+
+
+def _with_our_error(act: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
+    """Where the disk fails, a SaveError: what was there is then intact."""
+
+    @wraps(act)
+    def acting(*given: Parameters.args, **named: Parameters.kwargs) -> Result:
+        try:
+            return act(*given, **named)
+        except OSError as error:
+            raise SaveError(f"{error.strerror or error} ({error.filename or 'state directory'})") from error
+
+    return acting
+
+
 class Shelf:
-    """The saved states of a held folder, as people change them. Everything raises OSError where the disk fails."""
+    """The saved states of a held folder, as people change them. Everything raises SaveError where the disk fails."""
 
     def __init__(self, folder: StateFolder, points: Points) -> None:
         self._folder, self._points = folder, points
         self.library = Library(folder)
 
+    @_with_our_error
     def look(self) -> None:
         """Take up what is said of the states in the folder."""
         self._protect(self._labels())
 
+    @_with_our_error
     def add_slot(self, name: str, files: Mapping[str, Iterable[Piece]], overwrite: bool = False) -> str:
         """Keep three complete files under a name; returns the state's id. One of the same name that is to be overwritten
         is deleted when the new one is durable. Raises ConfigurationError or NameTakenError."""
@@ -53,6 +74,7 @@ class Shelf:
         self._write({**labels, state: Label(name=name), **{other: self._deleted(labels[other]) for other in others}})
         return state
 
+    @_with_our_error
     def take_folder(self, folder: Path, name: str) -> str:
         """Make a folder of three verified files a named state; returns its id. A name that is taken gets a number."""
         base, labels, number = checked_name(name)[: LONGEST_NAME - 10], self._labels(), 1
@@ -62,6 +84,7 @@ class Shelf:
             name = f"{base} ({number})"
         return self.add_slot(name, {file: [read_file(folder / file)] for file in FILES})
 
+    @_with_our_error
     def label(self, state: str, name: str | None = None, note: str | None = None, pinned: bool | None = None) -> Entry:
         """Change what is said of a state; None leaves it. Raises UnknownSourceError, ConfigurationError or NameTakenError."""
         entry, labels = self.library.find(state), self._labels()
@@ -78,6 +101,7 @@ class Shelf:
         self._write({**labels, state: label})
         return replace(entry, label=label)
 
+    @_with_our_error
     def delete(self, state: str) -> None:
         """Have a state removed in an hour. Raises UnknownSourceError, or RefusedError for what cannot be deleted."""
         entry = self.library.find(state)
@@ -88,6 +112,7 @@ class Shelf:
         labels = self._labels()
         self._write({**labels, state: self._deleted(labels.get(state, NO_LABEL))})
 
+    @_with_our_error
     def take_back(self, state: str) -> None:
         """Undo a deletion. Raises UnknownSourceError where it is too late, NameTakenError."""
         self.library.find(state)
@@ -97,6 +122,7 @@ class Shelf:
             raise NameTakenError(f"There is a saved state named {label.name!r} now. Rename that one first.")
         self._write({**labels, state: label})
 
+    @_with_our_error
     def purge(self, now: datetime) -> None:
         """Remove what was deleted more than an hour before."""
         labels = self._labels()

@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from quadra.errors import SaveError
 from quadra.labels import checked_name
 from quadra.worker import Worker
 
@@ -74,11 +73,8 @@ class StateCommands:
         """Carry out; what was deleted long ago goes on this occasion."""
 
         def done(training: TrainingState) -> dict[str, Any]:
-            try:
-                answer = action(training)
-                training.shelf.purge(datetime.now(UTC))
-            except OSError as error:
-                raise SaveError(f"{error.strerror or error} ({error.filename or 'state directory'})") from error
+            answer = action(training)
+            training.shelf.purge(datetime.now(UTC))
             self._worker.states_changed(training)
             return answer
 

@@ -28,6 +28,7 @@ from quadra.engine import Engine
 from quadra.errors import BadFileError, QuadraError
 from quadra.persistence import read_save
 from quadra.places import METRICS, SAVES, SYSTEM, WEIGHTS, Places
+from quadra.points import BUDGET, Retention
 from quadra.text import Corpus
 from tests.faults import FAULTS, Death, Disk, Image, PowerCuts, image_of, write_image
 from tests.state_helpers import small_config, train
@@ -47,9 +48,9 @@ def tiny_config(seed: int) -> TrainingConfig:
     return small_config(seed=seed, field_size=4, time_steps=2, epochs=1, synthetic_samples=1)
 
 
-def opened(folder: Path, seed: int = FIRST) -> TrainingState:
+def opened(folder: Path, seed: int = FIRST, budget: int = BUDGET) -> TrainingState:
     """A TrainingState for tiny runs."""
-    return TrainingState(folder, tiny_config(seed))
+    return TrainingState(folder, tiny_config(seed), retention=Retention(budget))
 
 
 def fingerprint(engine: Mapping[str, Any], rows: np.ndarray[Any, Any]) -> str:
@@ -155,6 +156,8 @@ class Scenario:
     clears: bool = False  # whether it deletes everything
     opens: bool = False  # whether there is no state before it
     again: bool = False  # whether it is done again after an error, instead of a save
+    keeps: tuple[int, ...] = ()  # iterations of saves that must be there at any time
+    budget: int = BUDGET  # bytes for restore points
 
 
 class Stage:
@@ -173,7 +176,7 @@ class Stage:
 
     def open(self) -> TrainingState:
         """Open the folder."""
-        self.state = opened(self.folder)
+        self.state = opened(self.folder, budget=self.scenario.budget)
         return self.state
 
     def end(self) -> None:
@@ -391,6 +394,8 @@ def verify(stage: Stage, confirmed: Saved, thorough: bool = False, cleared: bool
         default = catalog.default
         assert default is not None
         assert_kept(catalog, {seed: count for seed, count in confirmed.items() if seed != default.seed or thorough})
+        assert {copy.iteration_count for copy in catalog.copies} >= set(scenario.keeps)
+        assert_slots_whole(stage.folder)
         state.load()
         assert_loaded(state, scenario, confirmed)
         if thorough:
@@ -402,6 +407,15 @@ def verify(stage: Stage, confirmed: Saved, thorough: bool = False, cleared: bool
             assert_loaded(state, scenario, confirmed)
     finally:
         state.release()
+
+
+def assert_slots_whole(folder: Path) -> None:
+    """Whatever named state is listed can be loaded, and is true to its run."""
+    for place in Places(folder).slot_folders():
+        saved = read_save(place / WEIGHTS, place)
+        assert not saved.damaged
+        found = fingerprint(saved.engine, saved.rows)
+        assert found == expected(saved.config.seed or 0, saved.record.iteration_count)
 
 
 def assert_kept(catalog: Catalog, confirmed: Saved) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from quadra.errors import SaveError
@@ -50,6 +51,31 @@ def damaged(*names: str) -> Callable[[Path], None]:
             _flip(path, path.stat().st_size // 2)
 
     return build
+
+
+def with_slot(root: Path) -> None:
+    """One run, and a state of it under a name."""
+    one_run(root)
+    with opened(root / "state", seed=FIRST) as state:
+        state.load()
+        state.save_slot(_NAME)
+
+
+def with_point(root: Path) -> None:
+    """One run with a restore point, an iteration before its next one."""
+    with opened(root / "state", seed=FIRST) as state:
+        state.initialize()
+        for until in (100, 199):
+            train(state, until - state.iteration_count)
+            state.save("stopped")
+
+
+def other_run_deleted(root: Path) -> None:
+    """Two runs, of which the one in `runs/` was deleted."""
+    two_runs(root)
+    with opened(root / "state", seed=FIRST) as state:
+        state.load()
+        state.shelf.delete(next(saved.id for saved in state.catalog().states if saved.seed == SECOND))
 
 
 def all_metrics_damaged(root: Path) -> None:
@@ -172,6 +198,32 @@ def load_the_other(stage: Stage) -> None:
     stage.run.load(source)
 
 
+def save_by_name(stage: Stage) -> None:
+    """A named state while training."""
+    stage.run.save_slot("another")
+
+
+def overwrite_name(stage: Stage) -> None:
+    """A named state in the place of another one."""
+    stage.run.save_slot(_NAME, overwrite=True)
+
+
+def go_back(stage: Stage) -> None:
+    """To an earlier save, as a run of its own."""
+    stage.run.load(f"{stage.run.run}@{_BEFORE}")
+
+
+def train_to_the_point(stage: Stage) -> None:
+    """The next save becomes a restore point."""
+    load(stage)
+    train(stage.run, 1)
+
+
+def purge(stage: Stage) -> None:
+    """Remove what was deleted long ago."""
+    stage.run.shelf.purge(datetime.now(UTC) + timedelta(days=1))
+
+
 def reset(stage: Stage) -> None:
     """Clear memory and disk."""
     stage.run.reset()
@@ -209,6 +261,7 @@ def _only_root(root: Path) -> None:
     del root
 
 
+_NAME = "named"
 _ONE = {FIRST: _NEWEST}
 _TWO = {FIRST: _NEWEST, SECOND: _OTHER}
 
@@ -231,6 +284,13 @@ SCENARIOS = (
         "load with all metrics damaged", all_metrics_damaged, load, before=_ONE, after=_ONE,
         lost_rows=(1, 2, 3),
     ),
+    Scenario("save by name", one_run, save_by_name, load_and_train, _ONE, {FIRST: 12}),
+    Scenario("overwrite a name", with_slot, overwrite_name, load_and_train, _ONE, {FIRST: 12}),
+    Scenario("go back", one_run, go_back, load, {FIRST: _BEFORE}, {FIRST: _BEFORE}, keeps=(_NEWEST,)),
+    Scenario(
+        "restore point for another", with_point, auto_save, train_to_the_point, {FIRST: 199}, {FIRST: 200}, budget=0,
+    ),
+    Scenario("remove a deleted run", other_run_deleted, purge, load, _ONE, _ONE),
     Scenario("reset", two_runs, reset, load, _TWO, {}, clears=True),
     Scenario("reset beside files of the user's", something_of_the_users, reset, load, _TWO, {}, clears=True),
     Scenario(
