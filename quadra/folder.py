@@ -116,13 +116,13 @@ class StateFolder(Places):
             sync_folder(self.path)
         return folder
 
-    def keep_as_point(self, save: Path, run: str, iteration: int) -> None:
-        """An earlier save of a run that now stands in `runs/` becomes one of its restore points."""
+    def keep_as_point(self, save: Path, run: str, iteration: int) -> Path:
+        """A save of a run gets a second name, as one of its restore points; returns it."""
         target = self.points_folder(run) / f"{iteration}.pth"
         if not is_plain_file(target):
             link_or_copy(save, target)
         sync_folder(target.parent)
-        remove(save)
+        return target
 
     def drop_points(self, run: str) -> None:
         """Delete all restore points of a run."""

@@ -16,12 +16,13 @@ from typing import ParamSpec, TypeVar
 
 from quadra.catalog import iso
 from quadra.disk import Piece, read_file, remove, sync_folder
-from quadra.errors import BadFileError, NameTakenError, RefusedError, SaveError
+from quadra.errors import BadFileError, NameTakenError, RefusedError, SaveError, UnknownSourceError
 from quadra.folder import StateFolder
 from quadra.labels import LONGEST_NAME, NO_LABEL, Label, checked_name, checked_note, read_labels, write_labels
 from quadra.library import BEST_STATE, CURRENT, POINT, RUN, SAVE, SLOT, SLOT_PREFIX, Entry, Library
 from quadra.places import BEST, FILES, LABELS, LABELS_COPY, POINTS
 from quadra.points import Points
+from quadra.records import peek
 
 log = logging.getLogger("quadra")
 
@@ -98,8 +99,20 @@ class Shelf:
             label = replace(label, note=checked_note(note))
         if pinned is not None:
             label = replace(label, pinned=pinned)
+        if label != NO_LABEL:
+            self._keep(entry)
         self._write({**labels, state: label})
         return replace(entry, label=label)
+
+    def _keep(self, entry: Entry) -> None:
+        """What somebody has named, noted or pinned must not go when ten newer saves, or a better one, are there."""
+        if not {SAVE, BEST_STATE} & set(entry.kinds) or {POINT, CURRENT, RUN} & set(entry.kinds):
+            return
+        target = self._folder.keep_as_point(entry.file, entry.run, entry.iteration_count)
+        record = peek(target)
+        if record is None or record.state != entry.id:  # the save was superseded just then
+            remove(target)
+            raise UnknownSourceError(f"The saved state {entry.id!r} has just been superseded by a newer one.")
 
     @_with_our_error
     def delete(self, state: str) -> None:

@@ -354,6 +354,7 @@ class Store:
             remove(file)
         elif record.run != run:
             self._folder.keep_as_point(file, record.run, record.iteration_count)
+            remove(file)
 
 
 def _require_finite(save: Save, tail: int) -> None:

@@ -261,6 +261,19 @@ def test_what_is_no_list_of_labels_is_named(tmp_path: Path, content: bytes) -> N
         read_labels(tmp_path)
 
 
+def test_a_pinned_save_outlives_the_ten_that_follow_it(tmp_path: Path) -> None:
+    with opened(tmp_path) as state:
+        run, seen = three_saves(state)
+        state.shelf.label(f"{run}@4", pinned=True)
+        state.shelf.label(f"{run}@8", note="good")
+        for _ in range(12):
+            train(state, 1)
+            state.save()
+        assert {f"{run}@4", f"{run}@8"} <= set(entries(state))
+        state.load(f"{run}@4")
+        assert bits(state) == seen[4]
+
+
 # --- deletion
 
 
