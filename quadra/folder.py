@@ -34,6 +34,8 @@ from quadra.places import (
     SET_ASIDE_ID,
     SLOTS,
     SYSTEM,
+    UPLOAD_ID,
+    UPLOADS,
     WEIGHTS,
     WRITE_TEST,
     Places,
@@ -103,6 +105,13 @@ class StateFolder(Places):
         if not folder.is_dir():
             folder.mkdir()
             sync_folder(self.path)
+        return folder
+
+    def uploads_folder(self) -> Path:
+        """Where uploads are unpacked, made where it is not there. Raises OSError or FolderUnusableError."""
+        folder = self.path / UPLOADS
+        self._require_no_link(UPLOADS)
+        folder.mkdir(exist_ok=True)
         return folder
 
     def points_folder(self, run: str) -> Path:
@@ -319,9 +328,12 @@ class StateFolder(Places):
         for folder in self.point_folders():
             for name in self._point_names(folder, ".{}.tmp"):
                 remove(folder / name)
-        for place in (RUNS, SLOTS):
-            for folder in own_folders(self.path / place, re.compile(rf"\.{ID.pattern}(\.old)?\.tmp")):
+        halves = re.compile(rf"\.{ID.pattern}(\.old)?\.tmp")
+        for place, pattern in ((RUNS, halves), (SLOTS, halves), (UPLOADS, UPLOAD_ID)):
+            for folder in own_folders(self.path / place, pattern):
                 _remove_folder(folder)
+        with contextlib.suppress(OSError):  # not there, or something of the user's is in it
+            (self.path / UPLOADS).rmdir()
 
     def _new_set_aside_folder(self) -> Path:
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")

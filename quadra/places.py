@@ -19,6 +19,7 @@ RUNS = "runs"  # earlier runs, three files each
 POINTS = "points"  # restore points of each run: weights files, whose older history stands with the run
 SLOTS = "slots"  # named states, three files each
 SET_ASIDE = "set-aside"
+UPLOADS = "uploads"  # what is being uploaded, until it is verified
 LABELS = "labels.json"  # names, notes and pins, and a second copy
 LABELS_COPY = "labels.copy.json"
 BEST = "best.pth"  # in the folder of a run's points: the state with the best smoothed reward
@@ -27,6 +28,7 @@ WRITE_TEST = ".write-test"
 IN_SAVES = (*RING, HISTORY)  # every name in `saves`
 ID = re.compile(r"[0-9a-f]{16}")  # of a run or a slot
 SET_ASIDE_ID = re.compile(r"\d{8}T\d{6}Z(-\d+)?")
+UPLOAD_ID = re.compile(r"upload-[0-9a-f]{16}")
 POINT = re.compile(r"[1-9]\d{0,15}\.pth")
 
 

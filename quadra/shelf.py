@@ -14,13 +14,13 @@ from functools import wraps
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-from quadra.catalog import iso
+from quadra.catalog import iso, summarize
 from quadra.disk import Piece, read_file, remove, sync_folder
 from quadra.errors import BadFileError, NameTakenError, RefusedError, SaveError, UnknownSourceError
 from quadra.folder import StateFolder
 from quadra.labels import LONGEST_NAME, NO_LABEL, Label, checked_name, checked_note, read_labels, write_labels
 from quadra.library import BEST_STATE, CURRENT, POINT, RUN, SAVE, SLOT, SLOT_PREFIX, Entry, Library
-from quadra.places import BEST, FILES, LABELS, LABELS_COPY, POINTS
+from quadra.places import BEST, FILES, LABELS, LABELS_COPY, POINTS, WEIGHTS
 from quadra.points import Points
 from quadra.records import peek
 
@@ -78,7 +78,10 @@ class Shelf:
     @_with_our_error
     def take_folder(self, folder: Path, name: str) -> str:
         """Make a folder of three verified files a named state; returns its id. A name that is taken gets a number."""
-        base, labels, number = checked_name(name)[: LONGEST_NAME - 10], self._labels(), 1
+        if not name.strip():
+            arrived = summarize(folder / WEIGHTS, folder)
+            name = f"imported run {arrived.id[:8]}, iteration {arrived.iteration_count}"
+        base, labels, number = checked_name(name[: LONGEST_NAME - 10]), self._labels(), 1
         name = base
         while self._slots_named(name, labels):
             number += 1

@@ -59,7 +59,7 @@ def create_app(worker: Worker, secret_key: bytes) -> tuple[Flask, SocketIO, Feed
     _add_interface(app, worker)
     _add_errors(app)
     states = StateCommands(worker)
-    add_states(app, worker, asset)
+    add_states(app, worker, states, asset)
     _add_events(socketio, worker, feed, states)
     return app, socketio, feed
 

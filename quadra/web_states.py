@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +18,10 @@ from quadra.proofs import Proofs
 from quadra.states import StateCommands
 from quadra.web_compare import add_compare
 from quadra.web_report import add_report
+from quadra.web_transfer import add_transfer
 
 if TYPE_CHECKING:
+    from quadra.disk import Piece
     from quadra.persistence import SavedState
     from quadra.worker import Worker
 
@@ -28,7 +30,7 @@ Command = Callable[[Mapping[str, Any]], Future[dict[str, Any]]]
 _LONGEST_PROOF = 1_000_000  # iterations
 
 
-def add_states(app: Flask, worker: Worker, asset: Callable[[str], str]) -> None:
+def add_states(app: Flask, worker: Worker, states: StateCommands, asset: Callable[[str], str]) -> None:
     """Register the routes of the saved states."""
     places, library, defaults = worker.places, Library(worker.places), worker.defaults
 
@@ -48,6 +50,14 @@ def add_states(app: Flask, worker: Worker, asset: Callable[[str], str]) -> None:
 
     add_compare(app, lambda state: _opened(places, state, defaults), asset)
     add_report(app, lambda state: _opened(places, state, defaults), lambda state: library.label(state).note)
+
+    def open_files(state: str) -> tuple[str, Mapping[str, Iterable[Piece]]]:
+        from quadra import opening, transfer  # here, since they take torch along: a server must not wait for that
+
+        entry, files = opening.open_files(places, state, defaults)
+        return transfer.archive_name(library.label(state).name, entry.run, entry.iteration_count), files
+
+    add_transfer(app, open_files, lambda folder, name: states.take_folder(folder, name).result(), worker.uploads_folder)
 
 
 def state_events(worker: Worker, states: StateCommands) -> dict[str, Command]:

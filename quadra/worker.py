@@ -57,6 +57,7 @@ class Worker:
     ) -> None:
         self.defaults = config  # of new runs
         self.places = Places(folder.path)  # for a look beside the worker
+        self.uploads_folder = folder.uploads_folder  # callable from any thread
         self._folder = folder
         self._open_state = open_state
         self._settings = settings

@@ -18,8 +18,8 @@ from werkzeug.serving import make_server
 
 from quadra.compare import compare
 from quadra.errors import DamagedFileError, FolderUnusableError, NoSavedStateError, QuadraError, UnknownSourceError
-from quadra.folder import WEIGHTS
 from quadra.persistence import SavedState
+from quadra.places import WEIGHTS
 from quadra.web import STATIC, _add_errors
 from quadra.web_compare import add_compare
 from tests.browser import executable, running_browser

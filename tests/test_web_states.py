@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -168,3 +169,40 @@ def test_a_state_is_proved_at_a_browsers_wish(site: Site) -> None:
     assert answer["ok"], answer
     assert (answer["different"], answer["iteration_count"], answer["iterations"]) == ([], 10, 4)
     assert answer["in_one_go"] == answer["in_halves"]
+
+
+def test_a_state_goes_out_as_an_archive_and_comes_in_as_a_named_state(site: Site, tmp_path: Path) -> None:
+    site.train(20)
+    run = site.worker.view().status.run
+    archive = site.http.get(f"/api/states/{run}/archive")
+    assert archive.mimetype == "application/zip"
+    other = Site(tmp_path / "other")
+    try:
+        answer = other.http.post(
+            "/api/states", data={"archive": (io.BytesIO(archive.data), "a.zip"), "name": "from afar"}
+        )
+        assert answer.status_code == 200, answer.get_json()
+        slot = answer.get_json()["id"]
+        assert states(other)[slot]["name"] == "from afar"
+        assert other.ask("load_state", {"source": slot})["iteration_count"] == 20
+        assert other.worker.view().history.checksum() == site.worker.view().history.checksum()
+    finally:
+        other.close()
+    assert not list((tmp_path / "other" / "uploads").glob("*"))
+
+
+def test_an_upload_without_a_name_gets_one_and_a_taken_name_a_number(site: Site) -> None:
+    site.train(5)
+    run = site.worker.view().status.run or ""
+    archive = site.http.get(f"/api/states/{run}/archive").data
+    for _ in range(2):
+        assert site.http.post("/api/states", data={"archive": (io.BytesIO(archive), "a.zip")}).status_code == 200
+    name = f"imported run {run[:8]}, iteration 5"
+    assert {f"{name}", f"{name} (2)"} <= {state["name"] for state in states(site).values()}
+
+
+def test_a_hostile_upload_is_refused_and_leaves_nothing(site: Site, tmp_path: Path) -> None:
+    answer = site.http.post("/api/states", data={"archive": (io.BytesIO(b"PK nothing"), "a.zip")})
+    assert (answer.status_code, answer.get_json()["error"]["code"]) == (400, "bad_archive")
+    assert states(site) == {}
+    assert not list((tmp_path / "state" / "uploads").glob("*"))
