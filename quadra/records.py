@@ -45,6 +45,7 @@ class Record:
     history_sha256: str  # of the history's rows up to iteration_count
     metrics_rows: int  # rows that the metrics file was known to hold; the later ones are in the weights file itself
     format_version: int = FORMAT_VERSION
+    foreign: bool = False  # uploaded, and not loaded since: its text is then taken for its content, not for its path
 
 
 def seal(archive: Sequence[Piece], record: Record) -> list[Piece]:
@@ -55,6 +56,12 @@ def seal(archive: Sequence[Piece], record: Record) -> list[Piece]:
     for piece in pieces:
         digest.update(piece)
     return [*pieces, digest.hexdigest().encode("ascii")]
+
+
+def resealed(content: bytes, record: Record) -> list[Piece]:
+    """The pieces of a weights file that was sealed already, with another record."""
+    start = content.rfind(_END_OF_ARCHIVE)
+    return seal([memoryview(content)[:start], content[start : start + _END_SIZE]], record)
 
 
 def verify(content: bytes, file: str | Path) -> Record | None:
@@ -105,6 +112,7 @@ def _record(text: bytes, file: str | Path) -> Record:
         if _is_whole(values["format_version"], 1) and values["format_version"] > FORMAT_VERSION:
             raise NewerFormatError(file, newer_format(values["format_version"]))
         values.setdefault("metrics_rows", values["iteration_count"])  # format 1 had all rows in the metrics file
+        values.setdefault("foreign", False)  # what was saved before states could be uploaded is the folder's own
         record = Record(**{field.name: values[field.name] for field in fields(Record)})
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DamagedFileError(file, "its record of the save cannot be read") from error
@@ -125,6 +133,7 @@ def _is_possible(record: Record) -> bool:
             for name, pattern in texts.items()
         )
         and record.metrics_rows <= record.iteration_count
+        and isinstance(record.foreign, bool)
     )
 
 
