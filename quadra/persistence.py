@@ -178,6 +178,13 @@ def system_file(record: Record, config: TrainingConfig, engine: Mapping[str, Any
     ]
 
 
+def files_of(state: SavedState, weights: bytes) -> dict[str, list[Piece]]:
+    """The three complete files of a state, by name; `weights`: its sealed weights file, which stays as it is."""
+    pieces, _ = metrics.encode(state.record.run, state.rows)
+    system = system_file(state.record, state.config, state.engine)
+    return {METRICS: [*pieces], SYSTEM: system, WEIGHTS: [weights]}
+
+
 def _brief_configuration(config: TrainingConfig) -> dict[str, Any]:
     """The configuration; a very long path is left to the weights file, so that this file stays small."""
     values = config.as_dict()

@@ -38,7 +38,7 @@ from quadra.errors import BadFileError, SaveError
 from quadra.folder import FILES, HISTORY, METRICS, SAVES, SYSTEM, WEIGHTS, StateFolder
 from quadra.memory import Snapshot
 from quadra.metrics import MetricsLog
-from quadra.persistence import NotSealedError, SavedState, are_whole, read_save, system_file
+from quadra.persistence import NotSealedError, SavedState, are_whole, files_of, read_save, system_file
 from quadra.records import Record, peek, verify
 from quadra.scribe import Reply, Scribe
 from quadra.weights import WeightsEncoder
@@ -299,9 +299,7 @@ class Store:
             return []
         if of_this_run:  # what is in memory follows it
             return [error.path for error in state.damaged]
-        pieces, _ = metrics.encode(state.record.run, state.rows)
-        weights, system = [read_file(save.file)], system_file(state.record, state.config, state.engine)
-        self._folder.add_run(save.id, {METRICS: pieces, SYSTEM: system, WEIGHTS: weights})
+        self._folder.add_run(save.id, files_of(state, read_file(save.file)))
         return [error.path for error in state.damaged]
 
     def _drop_other_saves(self, run: str) -> None:
