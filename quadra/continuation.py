@@ -19,6 +19,8 @@ from quadra.text import BUILT_IN_NAME, Corpus
 
 log = logging.getLogger("quadra")
 
+# What Python and torch raise where an entry is of another kind or size: a seal can be forged.
+_MISFITS = (LookupError, ValueError, TypeError, AttributeError, RuntimeError, ArithmeticError)
 _THREADS = 1  # of a step: on small fields more threads cost more than they bring
 
 
@@ -39,7 +41,7 @@ def revive(state: SavedState, defaults: TrainingConfig) -> tuple[Engine, tuple[s
     config = complete(replace(state.config, device=defaults.device, threads=threads))
     try:
         corpus, warnings = text_for(state.engine["corpus"], defaults.corpus, state.record.foreign)
-    except (KeyError, TypeError) as error:
+    except _MISFITS as error:
         raise _misfit(error) from error
     told = (*state.warnings, *warnings, *kept(config, defaults), *_moved(state.config.device, config.device))
     return fitted(state, config, corpus), told
@@ -50,7 +52,7 @@ def fitted(state: SavedState, config: TrainingConfig, corpus: Corpus) -> Engine:
     try:
         engine = Engine(config, corpus)
         engine.load_state_dict(state.engine)
-    except (KeyError, ValueError, TypeError, AttributeError, RuntimeError, OverflowError) as error:
+    except _MISFITS as error:
         raise _misfit(error) from error
     return engine
 

@@ -20,17 +20,29 @@ LAYERS = (
         *("text", "tensors", "adam", "compiling", "qlearning", "plasticity"),
         *("pickles", "disk", "lock", "history"),
     ),
-    ("archive", "records", "metrics", "folder", "export", "spiking", "actions", "field", "forward", "fieldstep"),
+    (
+        "archive",
+        "records",
+        "zips",
+        "metrics",
+        "folder",
+        "export",
+        "spiking",
+        "actions",
+        "field",
+        "forward",
+        "fieldstep",
+    ),
     ("memory", "backward", "commit"),
     ("scribe",),
     ("torch_trainer", "compiled_trainer"),
     ("engine",),
     ("weights",),
-    ("persistence", "catalog", "earlier", "continuation", "loads", "check", "store"),
+    ("persistence", "catalog", "earlier", "continuation", "loads", "check", "store", "transfer"),
     ("state", "saver"),
     ("__init__",),
     ("lifecycle", "view", "autosave", "worker"),
-    ("feed", "web", "console", "serving", "prove"),
+    ("feed", "web", "web_transfer", "console", "serving", "prove"),
     ("app",),
 )
 LAYER = {room: number for number, layer in enumerate(LAYERS) for room in layer}
@@ -40,7 +52,7 @@ TENSORS = {"spiking", "actions", "field", "tensors", "memory", "torch_trainer", 
 TORCH = TENSORS | {"weights", "persistence"}
 NUMBA = {"compiling"}  # the kernels ask that room to compile them
 KERNELS = ("forward", "backward", "fieldstep")  # arrays and numbers only: they work on the run's own memory
-WEB = {"web", "app"}
+WEB = {"web", "web_transfer", "app"}
 SERVERS = {"serving"}
 WORLDLY = {"time", "threading", "random"}
 BELOW_STATE = sorted(room for room in LAYER if LAYER[room] < LAYER["state"])
