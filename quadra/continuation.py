@@ -15,10 +15,13 @@ from quadra.engine import Engine
 from quadra.errors import CorpusError, DamagedFileError
 from quadra.persistence import NotSealedError, SavedState, read_save, require_finite
 from quadra.places import WEIGHTS
+from quadra.tensors import require_device
 from quadra.text import BUILT_IN_NAME, Corpus
 
 log = logging.getLogger("quadra")
 
+# What Python and torch raise where an entry is of another kind or size: a seal can be forged.
+_MISFITS = (LookupError, ValueError, TypeError, AttributeError, RuntimeError, ArithmeticError)
 _THREADS = 1  # of a step: on small fields more threads cost more than they bring
 
 
@@ -44,37 +47,71 @@ def read_any(file: Path, folder: Path, defaults: TrainingConfig, salvage: bool =
 def revive(state: SavedState, defaults: TrainingConfig) -> tuple[Engine, tuple[str, ...]]:
     """An engine that continues a saved state, and what a person should know of the difference to the defaults.
 
-    Raises DamagedFileError where the content does not fit the model.
+    Raises DamagedFileError where the content does not fit the model, ConfigurationError for a device that is not there.
     """
+    if defaults.device != "cpu":
+        require_device(defaults.device)  # else every saved state would seem to be damaged
     threads = defaults.threads or state.config.threads
     config = complete(replace(state.config, device=defaults.device, threads=threads))
     try:
-        corpus, warnings = text_for(state.engine["corpus"], defaults.corpus)
+        corpus, warnings = text_for(state.engine["corpus"], defaults.corpus, state.record.foreign)
+    except _MISFITS as error:
+        raise _misfit(error) from error
+    told = (*state.warnings, *warnings, *kept(config, defaults), *_moved(state.config.device, config.device))
+    return fitted(state, config, corpus), told
+
+
+def fitted(state: SavedState, config: TrainingConfig, corpus: Corpus) -> Engine:
+    """An engine with the content of a saved state. Raises DamagedFileError where that does not fit the model."""
+    try:
         engine = Engine(config, corpus)
         engine.load_state_dict(state.engine)
-    except (KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
-        raise DamagedFileError(WEIGHTS, f"its content does not fit the model: {error!r}") from error
-    return engine, (*state.warnings, *warnings, *kept(config, defaults))
+    except _MISFITS as error:
+        raise _misfit(error) from error
+    return engine
 
 
-def text_for(saved: Mapping[str, Any], default: str | None) -> tuple[Corpus, tuple[str, ...]]:
-    """The text of a saved run (its `path` and `fingerprint`), else the text at its path, else the default one."""
+def _misfit(error: Exception) -> DamagedFileError:
+    return DamagedFileError(WEIGHTS, f"its content does not fit the model: {error!r}")
+
+
+def text_for(saved: Mapping[str, Any], default: str | None, foreign: bool = False) -> tuple[Corpus, tuple[str, ...]]:
+    """The text of a saved run (its `path` and `fingerprint`), else the text at its path, else the default one.
+
+    `foreign`: the path is somebody else's word, and what stands there is shown to whoever looks at the page: it is taken
+    where it is the run's own text, and otherwise only where new runs get theirs from it too.
+    """
     found: list[Corpus] = []
     for path in dict.fromkeys((saved["path"], default, None)):
+        if path not in (default, None) and not Path(path).is_absolute():
+            continue  # of another system: here it would be a place within the working folder
         try:
             corpus = Corpus(path)
         except CorpusError as error:
             log.info("%s", error)
             continue
-        if saved["fingerprint"] in (None, corpus.fingerprint):
+        if corpus.fingerprint == saved["fingerprint"] or (saved["fingerprint"] is None and not foreign):
             return corpus, ()
-        found.append(corpus)
+        if not foreign or path in (default, None):
+            found.append(corpus)
     name = f"the {BUILT_IN_NAME}" if saved["path"] is None else str(saved["path"])
     warning = (
         f"This run was trained on {name}, which has changed or is not there any more. It continues on {found[0].name}, "
-        "from its beginning; its bits will not be those of the original text."
+        "from its beginning; its bits will not be those of the original text. With --corpus and the place of that text on "
+        "this machine, a load finds it by its content."
     )
     return found[0], (warning,)
+
+
+def _moved(saved: str, present: str) -> tuple[str, ...]:
+    """Where a run continues on another kind of device than it was saved on."""
+    kinds = [device.split(":")[0] for device in (saved, present)]
+    if kinds[0] == kinds[1]:
+        return ()
+    return (
+        f"This run was trained on {saved} and continues on {present}: everything is restored but the generator of random "
+        "samples, which starts fresh there; its bits will not be those of the other device.",
+    )
 
 
 def kept(config: TrainingConfig, asked: TrainingConfig) -> tuple[str, ...]:

@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 from quadra.catalog import summarize
 from quadra.config import ACTIONS, NETWORKS, SMALLEST_FIELD, TrainingConfig
 from quadra.engine import Engine
-from quadra.errors import DamagedFileError, MismatchError
+from quadra.errors import ConfigurationError, DamagedFileError, MismatchError
 from quadra.history import checksum_of, rows_of
 from quadra.metrics import HISTORY_KEYS
 from quadra.persistence import SavedState, as_series, read_plain, require_keys
 from quadra.places import METRICS, SYSTEM, WEIGHTS
 from quadra.records import Record
-from quadra.spiking import LAYERS
+from quadra.spiking import parameter_shapes
 from quadra.text import Corpus
 
 WARNING = (
@@ -48,8 +48,9 @@ def convert(folder: Path, weights: Mapping[str, Any], config: TrainingConfig, co
     rows = _rows(folder)
     try:
         config = _sized(config, weights, system["field_size"])
-        engine = _engine_state(Engine(config, corpus).state_dict(), weights)
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
+        learned = _learned(config, weights)  # first: sizes that its tensors do not have claim no memory then
+        engine = {**Engine(config, corpus).state_dict(), **learned}
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError, ConfigurationError) as error:
         raise DamagedFileError(WEIGHTS, f"it does not hold what belongs there: {error}") from error
     engine["neuroplasticity"]["integrity_strikes"] = strikes
     engine["iteration_count"] = len(rows)
@@ -83,17 +84,17 @@ def _sized(config: TrainingConfig, weights: Mapping[str, Any], field_size: objec
     )
 
 
-def _engine_state(fresh: dict[str, Any], weights: Mapping[str, Any]) -> dict[str, Any]:
-    """A fresh engine's state with the networks, field and Q-table of the files."""
-    for name, old in _NAMES.items():
-        for entry in (f"{layer}.{part}" for layer in LAYERS for part in ("weight", "bias")):
-            value = weights[old].get(entry)
-            if value is None or value.shape != fresh[name][entry].shape:
-                raise MismatchError(WEIGHTS, f"{old}.{entry} is missing or has another shape than this model's")
-            fresh[name][entry] = value.detach().float()
-    fresh["field"] = weights["field"].detach().float().reshape(-1).clamp(-1.0, 1.0)
-    fresh["q_table"] = _q_table(weights["q_table"])
-    return fresh
+def _learned(config: TrainingConfig, weights: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of an engine's state that the files have: networks, field and Q-table."""
+    networks: dict[str, dict[str, Any]] = {name: {} for name in _NAMES}
+    for place, shape in parameter_shapes(config).items():
+        name, entry = place.split(".", 1)
+        value = weights[_NAMES[name]].get(entry)
+        if value is None or tuple(value.shape) != shape:
+            raise MismatchError(WEIGHTS, f"{_NAMES[name]}.{entry} is missing or has another shape than this model's")
+        networks[name][entry] = value.detach().float()
+    field = weights["field"].detach().float().reshape(-1).clamp(-1.0, 1.0)
+    return {**networks, "field": field, "q_table": _q_table(weights["q_table"])}
 
 
 def _q_table(table: object) -> dict[str, dict[str, float]]:

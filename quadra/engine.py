@@ -292,12 +292,21 @@ class Engine:
             self._samples.set_state(generators["samples"])
         self.neuroplasticity.load_state_dict(state["neuroplasticity"])
         self.corpus.load_state_dict(state["corpus"])
-        self.newest = {**_NOTHING_YET, **state.get("newest", {})}
+        self.newest = _checked_newest(state.get("newest", {}))
         self.iteration = int(state["iteration_count"])
 
 
 _NOTHING_YET = {"pattern": 0, "text": "", "action": ""}
 _SMALLEST_NORMAL = sys.float_info.min
+
+
+def _checked_newest(saved: Mapping[str, Any]) -> dict[str, Any]:
+    """What a saved iteration did, as browsers are sent it. Raises ValueError for what they could not be sent."""
+    newest = {name: saved.get(name, nothing) for name, nothing in _NOTHING_YET.items()}
+    for name, nothing in _NOTHING_YET.items():
+        if type(newest[name]) is not type(nothing):
+            raise ValueError(f"its newest {name} is {newest[name]!r:.50}")
+    return newest
 
 
 @contextmanager

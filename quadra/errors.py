@@ -16,6 +16,7 @@
     └── LoadError                nothing was loaded
         ├── NoSavedStateError    there is nothing to load
         ├── UnknownSourceError   the asked-for saved state is not there
+        ├── BadArchiveError      what was uploaded is not the three files of a saved state, or is made to do harm
         └── BadFileError         one file is at fault (names it), and set aside where it stands in the way
             ├── DamagedFileError     unreadable, truncated, altered, or holding what never belongs there
             ├── InaccessibleFileError  the system does not let us read it now; it may be whole
@@ -133,6 +134,12 @@ class UnknownSourceError(LoadError):
     """The saved state that was asked for is not there."""
 
     code = "unknown_source"
+
+
+class BadArchiveError(LoadError):
+    """What was uploaded is not the three files of a saved state, or is made to do harm; nothing of it was taken."""
+
+    code = "bad_archive"
 
 
 class BadFileError(LoadError):

@@ -17,6 +17,7 @@ from quadra.tensors import FlatTensors, Place, flat_size, places
 
 _LEARNED = ("parameters", "exp_avg", "exp_avg_sq")  # the order in which they lie in the buffer
 _FIELDS = ("field", "syntropy_fields", "centroids")
+_MOST_STEPS = 2**53  # of Adam; far from where a file's whole numbers end
 _TWO_COPIES_BELOW = 64 * 2**20  # bytes of parameters; above, a save in the making holds up training instead
 
 
@@ -71,6 +72,8 @@ class RunTensors:
         self.tensors.load_state_dict(tensors)
         self.wins.copy_(state["wins"])
         self.adam_steps = int(state["optimizer"]["step"])
+        if not 0 <= self.adam_steps <= _MOST_STEPS:
+            raise ValueError(f"Adam cannot have taken {self.adam_steps} steps")
 
 
 def state_dict(tensors: Mapping[str, Tensor], rest: Mapping[str, Any]) -> dict[str, Any]:

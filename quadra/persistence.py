@@ -72,7 +72,7 @@ def read_save(file: Path, folder: Path, salvage: bool = False) -> SavedState:
         raise NotSealedError(weights)
     try:
         config, tail = _content(weights, file, record, len(content))
-    except (AttributeError, TypeError, ValueError, RuntimeError, OverflowError, KeyError) as error:
+    except (AttributeError, TypeError, ValueError, RuntimeError, ArithmeticError, LookupError) as error:
         raise DamagedFileError(file, f"does not hold what belongs there: {error}") from error
     history = _read_history(folder, record, tail, salvage)
     damaged = _system_findings(folder, record, config)

@@ -22,6 +22,8 @@ _ARRAY_MODULES = ("numpy._core.multiarray", "numpy.core.multiarray")  # since an
 _SEAL_MARK = b"\nsha256:"
 _SEAL_SIZE = len(_SEAL_MARK) + 64  # hexadecimal digits of a SHA-256
 _NUMBER_KINDS = "biuf"  # booleans, whole numbers, floats
+_FEWEST = 1000  # objects that a file of any size may hold
+_BYTES_OF_ONE = 3  # of a file, for each further one: a list of numpy numbers, the densest plain data, has four in 15
 
 
 def dumps(values: dict[str, Any]) -> bytes:
@@ -40,7 +42,7 @@ def loads(content: bytes, file: str | Path, arrays: bool) -> dict[str, Any]:
         raise DamagedFileError(file, "its checksum does not fit its content: it was altered or damaged")
     stream = io.BytesIO(pickled)
     try:
-        values = _PlainUnpickler(stream, arrays).load()
+        values = _PlainUnpickler(stream, arrays, len(pickled)).load()
     except Exception as error:  # a forged or damaged pickle can raise anything at all
         raise DamagedFileError(file, f"cannot be read as plain data: {error or type(error).__name__}") from error
     if stream.read():
@@ -59,9 +61,11 @@ class _PlainUnpickler(pickle._Unpickler):
 
     dispatch: ClassVar[dict[int, Callable[..., None]]] = dict(pickle._Unpickler.dispatch)
 
-    def __init__(self, stream: io.BytesIO, arrays: bool) -> None:
+    def __init__(self, stream: io.BytesIO, arrays: bool, size: int) -> None:
         super().__init__(stream)
         self._arrays = arrays
+        self._bytes_left = size  # that arrays may have: each brings its own
+        self._objects_left = _FEWEST + size // _BYTES_OF_ONE
 
     def find_class(self, module: str, name: str) -> Any:
         if self._arrays:
@@ -76,6 +80,22 @@ class _PlainUnpickler(pickle._Unpickler):
         if type(target) is not np.ndarray and not (isinstance(target, np.dtype) and _is_byte_order(state)):
             raise pickle.UnpicklingError("it sets the state of something that is not an array of numbers")
         pickle._Unpickler.load_build(self)  # type: ignore[attr-defined]  # the stubs leave the operations out
+        if isinstance(target, np.ndarray):
+            self._bytes_left -= target.nbytes
+        if self._bytes_left < 0:
+            raise pickle.UnpicklingError("its arrays have more bytes than it has")
+
+    @staticmethod
+    def _counted(operation: Callable[[_PlainUnpickler], None]) -> Callable[[_PlainUnpickler], None]:
+        """An operation of a byte or two that makes an object of a hundred: a small file could claim all memory."""
+
+        def run(self: _PlainUnpickler) -> None:
+            self._objects_left -= 1
+            if self._objects_left < 0:
+                raise pickle.UnpicklingError("it makes more objects than plain data of its size has")
+            operation(self)
+
+        return run
 
     def _refuse(self) -> None:
         raise pickle.UnpicklingError("it uses an operation that plain data does not need")
@@ -84,8 +104,14 @@ class _PlainUnpickler(pickle._Unpickler):
     for _operation in (
         pickle.BYTEARRAY8, pickle.NEXT_BUFFER, pickle.READONLY_BUFFER, pickle.EXT1, pickle.EXT2, pickle.EXT4,
         pickle.PERSID, pickle.BINPERSID, pickle.INST, pickle.OBJ, pickle.NEWOBJ, pickle.NEWOBJ_EX,
+        pickle.EMPTY_SET, pickle.FROZENSET,
     ):  # fmt: skip
         dispatch[_operation[0]] = _refuse
+    for _operation in (
+        pickle.MARK, pickle.EMPTY_LIST, pickle.EMPTY_DICT, pickle.TUPLE1, pickle.TUPLE2, pickle.TUPLE3,
+        pickle.MEMOIZE, pickle.BINPUT, pickle.LONG_BINPUT, pickle.PUT,
+    ):  # fmt: skip
+        dispatch[_operation[0]] = _counted(dispatch[_operation[0]])
 
 
 def _array_part(module: str, name: str) -> Callable[..., Any] | None:

@@ -7,6 +7,8 @@ from typing import Any
 
 from quadra.config import TrainingConfig
 
+_LARGEST_COUNT = 2**53
+
 
 class NeuroplasticityManager:
     """Plasticity scales the learning rate of the next iteration: it grows on success and shrinks otherwise."""
@@ -46,9 +48,17 @@ class NeuroplasticityManager:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over what `state_dict` gave."""
+        """Take over what `state_dict` gave; raises KeyError, TypeError or ValueError where it does not fit."""
         mean_reward = state["mean_reward"]
         self.plasticity = float(state["plasticity"])
-        self.success_streak = int(state["success_streak"])
+        self.success_streak = _count(state["success_streak"])
         self.mean_reward = None if mean_reward is None else float(mean_reward)
-        self.integrity_strikes = int(state["integrity_strikes"])
+        self.integrity_strikes = _count(state["integrity_strikes"])
+
+
+def _count(saved: Any) -> int:
+    """A count of iterations; raises ValueError for a number that no count reaches and no sum could take."""
+    count = int(saved)
+    if not 0 <= count <= _LARGEST_COUNT:
+        raise ValueError("a count of iterations is negative, or larger than any")
+    return count

@@ -48,6 +48,7 @@ class Record:
     history_sha256: str  # of the history's rows up to iteration_count
     metrics_rows: int  # rows that the metrics file was known to hold; the later ones are in the weights file itself
     format_version: int = FORMAT_VERSION
+    foreign: bool = False  # uploaded, and not loaded since: its text is then taken for its content, not for its path
     loss: float | None = None  # of that iteration; None: there is none, or it is not known
     reward: float | None = None
     parent: str | None = None  # the state that this run went on from, `<run>@<iteration>`; None: from nothing
@@ -66,6 +67,12 @@ def seal(archive: Sequence[Piece], record: Record) -> list[Piece]:
     for piece in pieces:
         digest.update(piece)
     return [*pieces, digest.hexdigest().encode("ascii")]
+
+
+def resealed(content: bytes, record: Record) -> list[Piece]:
+    """The pieces of a weights file that was sealed already, with another record."""
+    start = content.rfind(_END_OF_ARCHIVE)
+    return seal([memoryview(content)[:start], content[start : start + _END_SIZE]], record)
 
 
 def verify(content: bytes, file: str | Path) -> Record | None:
@@ -117,6 +124,7 @@ def _record(text: bytes, file: str | Path) -> Record:
             raise NewerFormatError(file, newer_format(values["format_version"]))
         values.setdefault("metrics_rows", values["iteration_count"])  # format 1 had all rows in the metrics file
         values = {**dict.fromkeys(_LATER), **values}
+        values.setdefault("foreign", False)  # what was saved before states could be uploaded is the folder's own
         record = Record(**{field.name: values[field.name] for field in fields(Record)})
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DamagedFileError(file, "its record of the save cannot be read") from error
@@ -139,6 +147,7 @@ def _is_possible(record: Record) -> bool:
         and record.metrics_rows <= record.iteration_count
         and all(value is None or _is_finite(value) for value in (record.loss, record.reward))
         and (record.parent is None or (isinstance(record.parent, str) and _STATE.fullmatch(record.parent) is not None))
+        and isinstance(record.foreign, bool)
     )
 
 

@@ -48,7 +48,7 @@ class Corpus:
         self._offset = 0  # bytes of it that are used up
         self._stream: BinaryIO | None = None
         self._require_a_line()
-        self.fingerprint = _fingerprint(self._files)
+        self._sizes, self.fingerprint = _measured(self._files)
 
     def next_line(self) -> str:
         """The next line that is not blank, cut at 10,000 characters."""
@@ -71,11 +71,14 @@ class Corpus:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go to a saved place; in a text with another fingerprint, to the beginning."""
-        same = state["fingerprint"] == self.fingerprint
+        """Go to a saved place; in a text with another fingerprint, to the beginning. Raises ValueError for no place of it."""
+        file, offset = int(state["file"]), int(state["offset"])
+        if state["fingerprint"] != self.fingerprint:
+            file = offset = 0
+        elif not (0 <= file < len(self._files) and 0 <= offset <= self._sizes[file]):
+            raise ValueError(f"file {file}, byte {offset} is no place in the corpus {self.name}")
         self.close()
-        self._file = int(state["file"]) % len(self._files) if same else 0
-        self._offset = int(state["offset"]) if same else 0
+        self._file, self._offset = file, offset
 
     def close(self) -> None:
         """Release the open file; the place is kept."""
@@ -119,11 +122,16 @@ class Corpus:
 
 
 def _files_of(path: Path) -> list[Path]:
-    if path.is_file():
-        return [path]
-    if not path.is_dir():
-        raise CorpusError(f"The corpus {path} is not there. Name a text file or a folder of text files.")
-    files = sorted(file for file in path.rglob("*") if file.is_file() and not _hidden(file.relative_to(path)))
+    try:
+        if path.is_file():
+            return [path]
+        if not path.is_dir():
+            raise CorpusError(f"The corpus {path} is not there. Name a text file or a folder of text files.")
+        inner = [file.relative_to(path) for file in path.rglob("*") if file.is_file()]
+    except OSError as error:  # a path of another machine may lead where this one lets nobody look
+        raise CorpusError(f"The corpus {path} cannot be looked at: {error.strerror}.") from error
+    # By their parts, since paths themselves are in another order on Windows, and a run would not find its text again.
+    files = [path / file for file in sorted(inner, key=lambda file: file.parts) if not _hidden(file)]
     if not files:
         raise CorpusError(f"The corpus folder {path} holds no file. Name a text file or a folder of text files.")
     return files
@@ -133,8 +141,8 @@ def _hidden(path: Path) -> bool:
     return any(part.startswith(".") for part in path.parts)
 
 
-def _fingerprint(files: list[Path]) -> str:
-    """SHA-256 over all bytes, or over sizes and evenly spaced samples where there are more than 256 MiB."""
+def _measured(files: list[Path]) -> tuple[list[int], str]:
+    """Sizes, and SHA-256 over all bytes, or over sizes and evenly spaced samples where there are more than 256 MiB."""
     digest = hashlib.sha256()
     try:
         sizes = [file.stat().st_size for file in files]
@@ -144,7 +152,7 @@ def _fingerprint(files: list[Path]) -> str:
                 digest.update(block)
     except OSError as error:
         raise CorpusError(f"The corpus cannot be read: {error}.") from error
-    return digest.hexdigest()
+    return sizes, digest.hexdigest()
 
 
 def _blocks(file: Path, size: int, whole: bool) -> Iterator[bytes]:

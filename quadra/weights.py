@@ -30,6 +30,8 @@ from quadra.records import FORMAT_VERSION
 
 TAIL = "history_tail"  # entry for the history's rows that the metrics file does not hold yet
 _DEEPEST = 20  # entries within entries; ours are five deep
+_LONGEST_PICKLE = 4 << 20  # bytes of the description of all tensors and the rest; ours take some ten thousand
+_MOST_SHARED = 4  # times the file's size that its tensors may have together
 _PROTOCOL = 2  # of the pickle: the one that torch.load reads with weights only
 _OPENING = pickle.PROTO + b"\x02" + pickle.EMPTY_DICT + pickle.BINPUT + b"\x00"  # how a dictionary's pickle begins
 _GENERATORS = pickle.BINUNICODE + b"\x0a\0\0\0generators" + pickle.EMPTY_DICT  # its entries and SETITEM follow
@@ -93,15 +95,20 @@ def decode(content: bytes, file: str | Path = WEIGHTS) -> dict[str, Any]:
 
 
 def _require_unpacked(content: bytes) -> None:
-    """Raise ValueError for an archive whose members are larger than it is itself."""
+    """Raise ValueError for an archive whose members, or the objects they describe, are larger than it is itself."""
+    if not content.startswith(b"PK\x03\x04"):
+        raise ValueError("something stands before its archive")  # torch would read that, in a form that claims memory
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        if sum(member.file_size for member in archive.infolist()) > len(content):
-            raise ValueError("it would unpack to more than it is")
+        members = archive.infolist()
+    if sum(member.file_size for member in members) > len(content):
+        raise ValueError("it would unpack to more than it is")
+    if any(member.filename.lower().endswith(".pkl") and member.file_size > _LONGEST_PICKLE for member in members):
+        raise ValueError("it describes more than a save holds")
 
 
 def _require_plain(weights: object, size: int) -> None:
     """Raise ValueError where sharing, nesting or strides make more of a file than its bytes can hold."""
-    count, open_parts = 0, [iter([weights])]
+    count, claimed, open_parts = 0, 0, [iter([weights])]
     while open_parts:
         try:
             value = next(open_parts[-1])
@@ -111,8 +118,11 @@ def _require_plain(weights: object, size: int) -> None:
         count += 1
         if count > size or len(open_parts) > _DEEPEST:
             raise ValueError("its entries are shared or nested as no save's are")
-        if isinstance(value, torch.Tensor) and value.numel() * value.element_size() > size:
-            raise ValueError("a tensor in it has more numbers than the file")
+        if isinstance(value, torch.Tensor):
+            own = value.numel() * value.element_size()
+            claimed += own
+            if own > size or claimed > _MOST_SHARED * size:
+                raise ValueError("tensors in it have more numbers than the file")
         if isinstance(value, Mapping):
             open_parts.append(iter(value.values()))
         elif isinstance(value, (list, tuple)):

@@ -23,6 +23,7 @@ from quadra.engine import Engine
 from quadra.folder import StateFolder
 from quadra.history import History
 from quadra.lock import LOCK
+from quadra.memory import Snapshot
 from quadra.persistence import SavedState, read, system_file
 from quadra.places import METRICS, SYSTEM, WEIGHTS
 from quadra.records import Ended, Record, seal
@@ -132,6 +133,22 @@ def write_state(folder: Path, state: SavedState) -> Path:
     (folder / METRICS).write_bytes(b"".join(known))
     (folder / SYSTEM).write_bytes(b"".join(map(bytes, system_file(state.record, state.config, state.engine))))
     (folder / WEIGHTS).write_bytes(sealed_weights(state))
+    return folder
+
+
+def write_as_elsewhere(folder: Path, state: SavedState, rest: Mapping[str, Any], **settings: Any) -> Path:
+    """The three files of a state as a machine would have written them that has what this one may lack.
+
+    `rest`: entries of the engine's state that are no trained tensors; `settings`: of the configuration.
+    """
+    save, config = save_of(state), replace(state.config, **settings)
+    flat = torch.from_numpy(save.snapshot.flat)
+    snapshot = Snapshot(flat, save.snapshot.table, {**save.snapshot.rest, **rest}, None)
+    write_state(folder, state)
+    pieces = WeightsEncoder(config, snapshot).encode(snapshot, state.rows[state.record.metrics_rows :])
+    (folder / WEIGHTS).write_bytes(b"".join(seal(pieces, state.record)))
+    system = system_file(state.record, config, {**state.engine, **rest})
+    (folder / SYSTEM).write_bytes(b"".join(map(bytes, system)))
     return folder
 
 

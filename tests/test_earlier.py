@@ -192,6 +192,17 @@ BAD: dict[str, tuple[str, dict[str, Any]]] = {
     "no tensor for the field": (WEIGHTS, {"weights": {"field": [0.0] * 6}}),
     "no table": (WEIGHTS, {"weights": {"q_table": [1, 2]}}),
     "text in the table": (WEIGHTS, {"weights": {"q_table": {"0.5": {"update_field": "much"}}}}),
+    "a layer of more neurons than are possible": (
+        WEIGHTS,
+        {"weights": {"nn1": {**NETWORK, "fc1.weight": torch.zeros(20_000, 1)}}},
+    ),
+    "a layer that claims a network which it has not": (
+        WEIGHTS,
+        {
+            "weights": {"nn1": {**NETWORK, "fc1.weight": torch.zeros(10_000, 1)}, "field": torch.zeros(100_000)},
+            "system": {"field_size": 100_000},
+        },
+    ),
     "NaN in the table": (WEIGHTS, {"weights": {"q_table": {"0.5": {"update_field": float("nan")}}}}),
 }
 

@@ -171,7 +171,10 @@ def test_forged_sizes_claim_no_memory(tmp_path: Path) -> None:
         assert int(megabytes) - honest < _MEGABYTES, name
 
 
-_JUNK: tuple[Any, ...] = (None, "text", -1, 1e400, [], {}, [[1]], b"bytes", torch.zeros(3, 3), torch.zeros(()), True)
+_JUNK: tuple[Any, ...] = (
+    None, "text", -1, 1e400, [], {}, [[1]], b"bytes", torch.zeros(3, 3), torch.zeros(()), True, 2**70,
+    10**400,
+)  # fmt: skip
 
 
 def test_a_true_seal_around_junk_raises_nothing_but_our_own_errors(folder: Path) -> None:

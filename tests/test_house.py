@@ -21,7 +21,7 @@ LAYERS = (
         *("pickles", "disk", "lock", "history", "svg"),
     ),
     (
-        *("archive", "records", "metrics", "places", "export", "probing", "summary", "reproduction"),
+        *("archive", "records", "zips", "metrics", "places", "export", "probing", "summary", "reproduction"),
         *("spiking", "actions", "field", "forward", "fieldstep"),
     ),
     ("memory", "backward", "folder", "retention", "tables"),
@@ -32,7 +32,7 @@ LAYERS = (
     ("weights",),
     (
         *("persistence", "catalog", "earlier", "continuation", "loads", "check", "store"),
-        *("library", "references", "shelf", "compare", "opening", "facts"),
+        *("library", "references", "shelf", "compare", "opening", "facts", "transfer"),
     ),
     ("run",),
     ("state", "saver"),
@@ -44,7 +44,7 @@ LAYERS = (
     ("changing", "comparing"),
     ("command_line",),
     ("__main__",),
-    ("web_compare", "web_report", "web_states"),
+    ("web_compare", "web_report", "web_states", "web_transfer"),
     ("web",),
     ("app",),
 )
@@ -55,7 +55,7 @@ TENSORS = {"spiking", "actions", "field", "tensors", "memory", "torch_trainer", 
 TORCH = TENSORS | {"weights", "persistence"}
 NUMBA = {"compiling"}  # the kernels ask that room to compile them
 KERNELS = ("forward", "backward", "fieldstep")  # arrays and numbers only: they work on the run's own memory
-WEB = {"web", "answers", "web_compare", "web_report", "web_states", "app"}
+WEB = {"web", "answers", "web_compare", "web_report", "web_states", "web_transfer", "app"}
 SERVERS = {"serving"}
 WORLDLY = {"time", "threading", "random"}
 BELOW_STATE = sorted(room for room in LAYER if LAYER[room] < LAYER["state"])

@@ -250,6 +250,49 @@ def test_an_array_never_has_more_numbers_than_the_file_has_bytes_for() -> None:
         loads(pickled(forged), FILE, arrays=True)
 
 
+def test_arrays_never_have_more_bytes_together_than_the_file() -> None:
+    """Each array's state names the same bytes, which numpy copies where their order is another."""
+    shared = bytes(1 << 16)
+    forged = [
+        Call(
+            np._core.multiarray._reconstruct, np.ndarray, (0,), b"b",  # type: ignore[attr-defined]
+            state=(1, (1 << 13,), np.dtype(">f8"), False, shared),
+        )
+        for _ in range(200)
+    ]  # fmt: skip
+    content = pickled(forged)
+    assert len(content) < 1 << 17
+    tracemalloc.start()
+    try:
+        with pytest.raises(DamagedFileError, match="more bytes than it has"):
+            loads(content, FILE, arrays=True)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 1 << 20
+
+
+@pytest.mark.parametrize(
+    "operations",
+    [pickle.EMPTY_LIST, pickle.EMPTY_DICT, pickle.MARK, pickle.TUPLE1, pickle.MEMOIZE, pickle.BINPUT + b"\0"],
+)
+def test_a_pickle_of_nothing_but_empty_objects_is_refused_before_it_takes_the_memory(operations: bytes) -> None:
+    with pytest.raises(DamagedFileError, match="more objects"):
+        loads(b"\x80\x04N" + operations * 100_000 + b".", FILE, arrays=True)
+
+
+@pytest.mark.parametrize("operation", [pickle.EMPTY_SET, pickle.MARK + pickle.FROZENSET])
+def test_sets_are_no_plain_data_of_ours(operation: bytes) -> None:
+    with pytest.raises(DamagedFileError, match="does not need"):
+        loads(b"\x80\x04}\x8c\x01a" + operation + b"s.", FILE, arrays=True)
+
+
+@pytest.mark.parametrize("kind", [float, np.float64, np.float32, np.float16, np.int8, np.bool_])
+def test_a_long_list_of_numbers_of_any_kind_is_read(kind: Callable[[int], Any]) -> None:
+    numbers = [kind(number % 2) for number in range(20_000)]
+    assert loads(pickled(numbers), FILE, arrays=True)["loss_history"] == [float(number) for number in numbers]
+
+
 def test_a_pickle_cannot_change_the_functions_that_read_it() -> None:
     forged = b"\x80\x04cnumpy\ndtype\n(N}\x8c\x0c__defaults__\x8c\x01f\x85stb0}."
     with pytest.raises(DamagedFileError):

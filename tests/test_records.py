@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quadra.errors import BadFileError, DamagedFileError, InaccessibleFileError, MissingFileError, NewerFormatError
-from quadra.records import FORMAT_VERSION, Record, peek, seal, verify
+from quadra.records import FORMAT_VERSION, Record, peek, resealed, seal, verify
 from tests.state_helpers import record
 
 FILE = "oscillator_weights.pth"
@@ -175,6 +175,8 @@ def test_a_newer_format_whose_record_has_other_entries_is_a_newer_format() -> No
         {"metrics_rows": None},
         {"format_version": True},
         {"format_version": "1"},
+        {"foreign": 1},
+        {"foreign": None},
     ],
 )
 def test_a_forged_record_is_refused(tmp_path: Path, changes: dict[str, Any]) -> None:
@@ -196,6 +198,21 @@ def test_a_record_of_format_1_had_all_rows_in_the_metrics_file() -> None:
     del values["metrics_rows"]
     found = verify(_sealed_text(json.dumps(values)), FILE)
     assert found == record(iteration_count=7, metrics_rows=7, format_version=1)
+
+
+def test_a_record_of_before_states_could_be_uploaded_is_the_folders_own() -> None:
+    values = asdict(record())
+    del values["foreign"]
+    found = verify(_sealed_text(json.dumps(values)), FILE)
+    assert found == record()
+    assert not found.foreign
+
+
+@given(records)
+def test_a_file_that_is_sealed_anew_has_the_other_record_and_the_same_content(other: Record) -> None:
+    again = b"".join(resealed(sealed(), other))
+    assert verify(again, FILE) == other
+    assert again == sealed(other)
 
 
 def test_a_file_that_is_not_there_is_missing(tmp_path: Path) -> None:

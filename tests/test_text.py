@@ -5,7 +5,7 @@ from __future__ import annotations
 import sysconfig
 import tracemalloc
 import zlib
-from pathlib import Path
+from pathlib import Path, PosixPath
 from statistics import median
 
 import numpy as np
@@ -147,6 +147,40 @@ def test_a_folder_is_read_in_sorted_order_without_hidden_files(tmp_path: Path) -
         text_file(tmp_path, f"from {name}\n", name)
     expected = ["from a.txt", "from b.txt", "from deep/er/c.md", "from a.txt"]
     assert lines_of(tmp_path, 4) == expected
+
+
+def test_the_order_of_a_folder_is_that_of_its_names_and_the_same_on_every_system(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ["B.txt", "Z/a.txt", "a.txt", "b/c.txt", "b.txt"]
+    for name in reversed(names):
+        text_file(tmp_path, f"from {name}\n", name)
+    by_names = [f"from {name}" for name in names]
+    assert lines_of(tmp_path, 5) == by_names
+    monkeypatch.setattr(
+        PosixPath, "__lt__", lambda one, other: str(one).lower() < str(other).lower()
+    )  # as Windows has it
+    assert min(tmp_path.iterdir()).name == "a.txt"
+    assert lines_of(tmp_path, 5) == by_names
+
+
+@pytest.mark.parametrize(
+    "place", [{"file": 2}, {"file": -1}, {"offset": -1}, {"offset": 9}, {"offset": 2**70}], ids=str
+)
+def test_a_place_that_is_not_in_the_text_is_an_error(tmp_path: Path, place: dict[str, int]) -> None:
+    for name in ("a", "b"):
+        text_file(tmp_path, "one\ntwo\n", name)
+    corpus = Corpus(tmp_path)
+    corpus.load_state_dict({**corpus.state_dict(), "file": 1, "offset": 8})
+    with pytest.raises(ValueError, match="no place"):
+        corpus.load_state_dict({**corpus.state_dict(), **place})
+    assert corpus.next_line() == "one"
+
+
+@pytest.mark.parametrize("path", ["/" + "x" * 5000, "/zero\0", "/lone \ud800", "/" + "deep/" * 2000])
+def test_a_path_that_no_system_takes_is_an_error_like_any_that_is_not_there(path: str) -> None:
+    with pytest.raises(CorpusError):
+        Corpus(path)
 
 
 def test_an_empty_file_of_a_folder_is_passed_over(tmp_path: Path) -> None:

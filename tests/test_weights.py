@@ -302,6 +302,26 @@ def test_a_file_that_would_unpack_to_much_more_is_refused() -> None:
         decode(buffer.getvalue())
 
 
+def test_tensors_that_share_their_numbers_are_not_many_times_as_large_as_the_file() -> None:
+    shared = torch.zeros(10_000)
+    content = saved({"field": shared, "newest": {str(number): shared for number in range(6)}})
+    with pytest.raises(DamagedFileError, match="more numbers than the file"):
+        decode(content)
+
+
+def test_a_description_longer_than_any_saves_is_refused_before_it_is_read() -> None:
+    with pytest.raises(DamagedFileError, match="describes more"):
+        decode(saved({"newest": {"text": "long " * 1_000_000}}))
+
+
+def test_an_older_form_before_the_archive_which_claims_memory_by_a_number_is_not_read() -> None:
+    older = io.BytesIO()
+    torch.save({"field": torch.zeros(3)}, older, _use_new_zipfile_serialization=False)
+    assert torch.load(io.BytesIO(older.getvalue() + saved({})), weights_only=True)["field"].tolist() == [0, 0, 0]
+    with pytest.raises(DamagedFileError, match="before its archive"):
+        decode(older.getvalue() + saved({}))
+
+
 def test_code_is_not_run(tmp_path: Path) -> None:
     class Code:
         def __reduce__(self) -> Any:
