@@ -7,14 +7,24 @@ holds the folder) or OSError.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from quadra.catalog import read_catalog
 from quadra.config import TrainingConfig
-from quadra.errors import LoadError, NoSavedStateError, RefusedError, SaveError, UnknownSourceError
+from quadra.errors import (
+    BadFileError,
+    ConfigurationError,
+    LoadError,
+    NoSavedStateError,
+    RefusedError,
+    SaveError,
+    UnknownSourceError,
+)
 from quadra.folder import StateFolder
 from quadra.labels import checked_name
 from quadra.library import SLOT_PREFIX, Entry
@@ -104,8 +114,7 @@ def _loaded(options: argparse.Namespace, folder: StateFolder, entry: Entry) -> i
     """Raises SaveError where the folder does not say so afterwards."""
     from quadra.state import TrainingState  # here, since it takes torch along
 
-    wanted = TrainingConfig(field_size=entry.field_size or TrainingConfig.field_size, corpus=options.corpus)
-    with TrainingState(folder, wanted, retention=ALL) as state:
+    with TrainingState(folder, _as_it_was(options, folder, entry), retention=ALL) as state:
         state.shelf.look()
         report = state.load(entry.id)
         _tell(report)
@@ -114,6 +123,20 @@ def _loaded(options: argparse.Namespace, folder: StateFolder, entry: Entry) -> i
             raise SaveError("The state could be read, but Load still takes another one by default.")
         say(f"Load now takes run {state.run} at iteration {state.iteration_count} by default.")
         return FAILED if report.fell_back or report.gave_up else 0
+
+
+def _as_it_was(options: argparse.Namespace, places: Places, entry: Entry) -> TrainingConfig:
+    """The defaults under which a load changes nothing: on another device the generator of samples would start afresh."""
+    from quadra.opening import open_state
+    from quadra.tensors import require_device
+
+    wanted = TrainingConfig(field_size=entry.field_size or TrainingConfig.field_size, corpus=options.corpus)
+    with contextlib.suppress(BadFileError, ConfigurationError):  # told by the load
+        _, saved = open_state(places, entry.id, wanted)
+        if saved.config.device != wanted.device:
+            require_device(saved.config.device)
+            return replace(wanted, device=saved.config.device)
+    return wanted
 
 
 def _tell(report: LoadReport) -> None:

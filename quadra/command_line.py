@@ -1,6 +1,6 @@
 """`python -m quadra states ...`: the saved states of a folder without a browser.
 
-list, show, compare, report and history only look, and work beside a live server. The others change the folder, which
+list, show, compare, report, history and export only look, and work beside a live server. The others change the folder, which
 one process at a time may do. Ends with code 0; 1 where a saved state did not pass its verification; 2 where something was
 refused or could not be done, with the reason in one line on stderr.
 """
@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-from quadra import changing, comparing, looking
+from quadra import changing, comparing, looking, moving
 from quadra.errors import BadFileError, FolderLockedError, QuadraError
 from quadra.terminal import complain
 
@@ -22,7 +22,9 @@ Act = Callable[[argparse.Namespace], int]
 STATE_DIR = "dashboard_state"  # where neither option nor environment names a folder
 DONE, NOT_WHOLE, NOT_DONE = 0, 1, 2
 _PROGRAM = "python -m quadra states"
-_BESIDE = "Beside it, list, show, compare, report and history work here; for the rest use its page in a browser."
+_BESIDE = (
+    "Beside it, list, show, compare, report, history and export work here; for the rest use its page in a browser."
+)
 _STATE = "id of a saved state, its beginning, or its name"
 
 
@@ -65,6 +67,7 @@ def parser() -> argparse.ArgumentParser:
     _add_looking(commands)
     _add_changing(commands)
     _add_labelling(commands)
+    _add_moving(commands)
     return top
 
 
@@ -120,6 +123,18 @@ def _add_labelling(commands: _Commands[_Parser]) -> None:
     command = _command(commands, "delete", changing.delete, "remove a state; for an hour it can be taken back", "state")
     command.add_argument("--yes", action="store_true", help="do not ask")
     _command(commands, "undelete", changing.take_back, "take back what was deleted", "state")
+
+
+def _add_moving(commands: _Commands[_Parser]) -> None:
+    command = _command(
+        commands, "export", moving.export_state, "the three files of a state as one zip archive", "state"
+    )
+    _add_output(command, "quadramatrix-NAME-ITERATION.zip, where you are")
+    command = _command(
+        commands, "import", moving.import_state, "an archive, or a folder with the three files, becomes a state"
+    )
+    command.add_argument("source", type=Path, metavar="FILE_OR_FOLDER")
+    command.add_argument("--name", help="of the new state (default: what the file or folder is called)")
 
 
 def _add_output(command: _Parser, default: str) -> None:

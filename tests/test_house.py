@@ -42,6 +42,7 @@ LAYERS = (
     ("feed", "fields", "answers", "prove", "proofs", "report", "console", "serving", "terminal"),
     ("looking",),
     ("changing", "comparing"),
+    ("moving",),
     ("command_line",),
     ("__main__",),
     ("web_compare", "web_report", "web_states", "web_transfer"),
