@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from threading import Lock
 from typing import Any
 
@@ -31,12 +29,10 @@ class Proofs:
         return proof
 
     def _proved(self, state: str, iterations: int | None) -> dict[str, Any]:
-        from quadra.opening import open_files  # here, since it takes torch along: a server must not wait for that
-        from quadra.prove import ITERATIONS, prove
+        from quadra.prove import (
+            ITERATIONS,
+            prove_state,
+        )  # here: it takes torch along, and a server must not wait for that
 
-        with TemporaryDirectory() as place:  # a copy, so that nothing that is thinned meanwhile is missed
-            _, files = open_files(self._places, state, self._defaults)
-            for name, pieces in files.items():
-                (Path(place) / name).write_bytes(b"".join(pieces))
-            certificate = prove(Path(place), iterations or ITERATIONS)
+        certificate = prove_state(self._places, state, self._defaults, iterations or ITERATIONS)
         return {**asdict(certificate), "different": certificate.different}

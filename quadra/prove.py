@@ -2,7 +2,8 @@
 
 The state is copied, so that a live server may go on saving over it. From the copy, one process trains N iterations in one
 go; two others train half of them each, with a save, an end and a load in between. Every bit of both endings is compared.
-Ends with code 0 where they are the same, 1 where they are not, 2 where there is no state to begin with.
+`--state ID` begins at any saved state of the folder. Ends with code 0 where they are the same, 1 where they are not, 2 where
+there is no state to begin with.
 """
 
 from __future__ import annotations
@@ -22,10 +23,14 @@ from typing import Any
 
 import numpy as np
 
+from quadra.config import TrainingConfig
 from quadra.disk import read_file
 from quadra.errors import BadFileError, LoadError, QuadraError
-from quadra.persistence import SavedState, read
-from quadra.places import METRICS, SYSTEM, WEIGHTS
+from quadra.library import Library
+from quadra.opening import open_files
+from quadra.persistence import NotSealedError, SavedState, read
+from quadra.places import METRICS, SYSTEM, WEIGHTS, Places
+from quadra.references import find_state
 from quadra.state import TrainingState
 from quadra.versions import machine, versions
 
@@ -94,6 +99,15 @@ def prove(folder: Path, iterations: int = ITERATIONS) -> Certificate:
         )
 
 
+def prove_state(places: Places, state: str, defaults: TrainingConfig, iterations: int = ITERATIONS) -> Certificate:
+    """Train from any saved state of a directory, by its id. Raises LoadError."""
+    with tempfile.TemporaryDirectory() as place:  # a copy, so that nothing that is thinned meanwhile is missed
+        _, files = open_files(places, state, defaults)
+        for name, pieces in files.items():
+            (Path(place) / name).write_bytes(b"".join(pieces))
+        return prove(Path(place), iterations)
+
+
 def digests(engine: Mapping[str, Any], rows: object) -> dict[str, str]:
     """SHA-256 of every part that training reads, and of all four histories."""
     return {name: _digest(part) for name, part in {**engine, "history": rows}.items()}
@@ -105,17 +119,25 @@ def main(arguments: list[str] | None = None) -> int:
         prog="python -m quadra.prove", description="Prove that a saved state continues exactly."
     )
     parser.add_argument("folder", type=Path)
+    parser.add_argument("--state", help="id of a saved state, its beginning, or its name (default: the newest save)")
     parser.add_argument("--iterations", type=_positive, default=ITERATIONS)
     parser.add_argument("--json", action="store_true", help="print the certificate as JSON")
     options = parser.parse_args(arguments)
     try:
-        certificate = prove(options.folder, options.iterations)
+        certificate = _proved(options.folder, options.state, options.iterations)
     except (QuadraError, OSError) as error:
         sys.stderr.write(f"Nothing could be proved: {error}\n")
         return CANNOT_PROVE
     told = json.dumps(asdict(certificate), indent=1) if options.json else "\n".join(certificate.lines())
     sys.stdout.write(f"{told}\n")
     return int(bool(certificate.different))
+
+
+def _proved(folder: Path, state: str | None, iterations: int) -> Certificate:
+    if state is None:
+        return prove(folder, iterations)
+    places = Places(folder)
+    return prove_state(places, find_state(Library(places).entries(), state).id, TrainingConfig(), iterations)
 
 
 def train(folder: Path, iterations: int) -> dict[str, str]:
@@ -159,7 +181,13 @@ def _copied_once(folder: Path, target: Path) -> SavedState:
         SYSTEM,
     ):  # in this order: the weights carry the rows that an older metrics file lacks
         (target / name).write_bytes(read_file(folder / name))
-    return read(target)
+    try:
+        return read(target)
+    except NotSealedError as error:
+        raise LoadError(
+            "This state is of the earlier generation of the dashboard, which did not save all that training reads. "
+            "Load it once, then prove it."
+        ) from error
 
 
 def _digest(part: object) -> str:

@@ -48,10 +48,10 @@ class Record:
     history_sha256: str  # of the history's rows up to iteration_count
     metrics_rows: int  # rows that the metrics file was known to hold; the later ones are in the weights file itself
     format_version: int = FORMAT_VERSION
+    foreign: bool = False  # uploaded, and not loaded since: its text is then taken for its content, not for its path
     loss: float | None = None  # of that iteration; None: there is none, or it is not known
     reward: float | None = None
     parent: str | None = None  # the state that this run went on from, `<run>@<iteration>`; None: from nothing
-    foreign: bool = False  # uploaded, and not loaded since: its text is then taken for its content, not for its path
 
     @property
     def state(self) -> str:

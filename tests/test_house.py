@@ -32,15 +32,20 @@ LAYERS = (
     ("weights",),
     (
         *("persistence", "catalog", "earlier", "continuation", "loads", "check", "store"),
-        *("library", "shelf", "compare", "opening", "facts", "transfer"),
+        *("library", "references", "shelf", "compare", "opening", "facts", "transfer"),
     ),
     ("run",),
     ("state", "saver"),
     ("__init__",),
     ("lifecycle", "view", "inbox", "autosave", "rescue", "worker", "states"),
     ("versions",),
-    ("feed", "fields", "answers", "prove", "proofs", "report", "console", "serving"),
-    ("web_compare", "web_report", "web_transfer", "web_states"),
+    ("feed", "fields", "answers", "prove", "proofs", "report", "console", "serving", "terminal"),
+    ("looking",),
+    ("changing", "comparing"),
+    ("moving",),
+    ("command_line",),
+    ("__main__",),
+    ("web_compare", "web_report", "web_states", "web_transfer"),
     ("web",),
     ("app",),
 )
@@ -51,7 +56,7 @@ TENSORS = {"spiking", "actions", "field", "tensors", "memory", "torch_trainer", 
 TORCH = TENSORS | {"weights", "persistence"}
 NUMBA = {"compiling"}  # the kernels ask that room to compile them
 KERNELS = ("forward", "backward", "fieldstep")  # arrays and numbers only: they work on the run's own memory
-WEB = {"web", "answers", "web_compare", "web_report", "web_transfer", "web_states", "app"}
+WEB = {"web", "answers", "web_compare", "web_report", "web_states", "web_transfer", "app"}
 SERVERS = {"serving"}
 WORLDLY = {"time", "threading", "random"}
 BELOW_STATE = sorted(room for room in LAYER if LAYER[room] < LAYER["state"])

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from quadra import prove, read_saved
-from quadra.places import METRICS, WEIGHTS
+from quadra.library import Library
+from quadra.places import METRICS, WEIGHTS, Places
 from tests.fault_loops import FIRST, opened
-from tests.state_helpers import files_of, train
+from tests.state_helpers import files_of, train, write_earlier
 
 
 @pytest.fixture
@@ -64,6 +65,35 @@ def test_a_damaged_or_missing_file_is_named_and_proves_nothing(
     told = capsys.readouterr()
     assert told.out == ""
     assert told.err.count(name) == 2
+
+
+def test_any_saved_state_can_be_proved_by_its_id_or_name(saved: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with opened(saved, FIRST) as state:
+        state.load()
+        slot = state.save_slot("seven")
+        train(state, 2)
+        state.save()
+        assert prove.main([str(saved), "--state", "seven", "--iterations", "2", "--json"]) == 0
+        certificate = json.loads(capsys.readouterr().out)
+        expected = prove.digests(state.engine.state_dict(), state.history.rows())
+    assert certificate["iteration_count"] == 7
+    assert certificate["in_one_go"] == expected
+    (saved / "slots" / slot.removeprefix("slot-") / METRICS).write_bytes(b"")
+    for name in ("seven", "nothing"):
+        assert prove.main([str(saved), "--state", name]) == prove.CANNOT_PROVE
+        assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_state_of_the_earlier_generation_must_be_loaded_before_it_is_proved(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = write_earlier(tmp_path / "state")
+    before = files_of(folder)
+    (entry,) = Library(Places(folder)).entries()
+    for arguments in ([], ["--state", entry.id]):
+        assert prove.main([str(folder), *arguments]) == prove.CANNOT_PROVE
+        assert "Load it once, then prove it." in capsys.readouterr().err
+    assert files_of(folder) == before
 
 
 def test_a_process_that_cannot_train_is_told_with_its_reason(saved: Path, tmp_path: Path) -> None:
