@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from quadra.places import FILES
 from tests.browser import executable, running_browser
 from tests.server import Server, warm_server
 from tests.test_browser import FAST, charts, opened, train_until, wait_for_iteration
@@ -178,3 +179,28 @@ def test_columns_sort_both_ways(browser: Browser, server: Server) -> None:
         shown = [int(text) for text in iterations()]
         assert shown == sorted(shown, reverse=order == "descending")
         assert len(set(shown)) > 3
+
+
+def test_a_state_is_downloaded_and_taken_in_again_as_archive_and_as_three_files(
+    browser: Browser, server: Server, tmp_path: Path
+) -> None:
+    page = opened(browser, server.url)
+    page.click("#initialize-button")
+    train_until(page, 12)
+    open_states(page)
+    page.click("#states-rows tr button[aria-expanded]")
+    with page.expect_download() as download:
+        page.click("text=Download")
+    archive = tmp_path / "from afar.zip"
+    download.value.save_as(archive)
+    page.set_input_files("#import-input", archive)
+    expect(page.locator("#states-message")).to_contain_text("Imported.")
+    row(page, "from afar")
+    folder = tmp_path / "dashboard_state"
+    page.set_input_files("#import-input", [folder / name for name in FILES])
+    row(page, "imported run")
+    bad = tmp_path / "bad.zip"
+    bad.write_bytes(archive.read_bytes()[:-100])
+    page.set_input_files("#import-input", bad)
+    expect(page.locator("#states-message")).to_have_attribute("data-type", "error")
+    assert len(server.get("/api/states")["states"]) == 3 + 1  # the run, its save at 10, and what came in twice

@@ -3,6 +3,7 @@
 import { fetchJson } from "./connection.js";
 import { byId, make, setAttribute, setText, showText } from "./dom.js";
 import { size, whole } from "./format.js";
+import { createImport } from "./imports.js";
 import { createProof } from "./proof.js";
 import { details } from "./states_actions.js";
 import { chosen, headings, rows, title } from "./states_table.js";
@@ -51,6 +52,7 @@ class StatesWindow {
     byId("states-more").addEventListener("click", () => this.#showMore());
     byId("states-compare").addEventListener("click", () => this.#compare());
     byId("back-form").addEventListener("submit", (event) => this.#goBack(event));
+    createImport((text, type) => this.#say(text, type), () => this.#fetch());
     byId("delete-cancel").addEventListener("click", () => byId("delete-dialog").close());
   }
 

@@ -22,6 +22,7 @@ export function details(state, acts) {
         ? [button("Take back", () => acts.act("undelete_state", { id: state.id }, "Taken back."))]
         : [
             button(state.pinned ? "Unpin" : "Pin", () => acts.act("label_state", { id: state.id, pinned: !state.pinned }, state.pinned ? "Unpinned." : "Pinned.")),
+            link("Download", `${address}/archive`),
             link("Report", `${address}/report`),
             link("CSV", `${address}/history.csv`),
             link("JSON", `${address}/history.json`),
