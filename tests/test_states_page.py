@@ -190,7 +190,7 @@ def test_a_state_is_downloaded_and_taken_in_again_as_archive_and_as_three_files(
     open_states(page)
     page.click("#states-rows tr button[aria-expanded]")
     with page.expect_download() as download:
-        page.click("text=Download")
+        page.click(".state-acts >> text=Download")
     archive = tmp_path / "from afar.zip"
     download.value.save_as(archive)
     page.set_input_files("#import-input", archive)
