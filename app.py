@@ -183,9 +183,7 @@ def _open_state(
     from quadra.state import TrainingState
 
     gc.freeze()  # what was imported stays for ever; to look at all of it again holds training up for a tenth of a second
-    state = TrainingState(folder, config, scribe, retention)
-    state.shelf.look()
-    return state
+    return TrainingState(folder, config, scribe, retention)
 
 
 def _check(config: TrainingConfig) -> None:

@@ -21,6 +21,7 @@ from quadra.records import Record, peek
 
 SLOT_PREFIX = "slot-"
 CURRENT, RUN, SLOT, POINT, BEST_STATE, SAVE = "current", "run", "slot", "point", "best", "save"
+_MOST_REMEMBERED = 10_000  # records of files
 _WHY = {
     CURRENT: "The newest save of the run on the page; each save replaces it.",
     RUN: "An earlier run at its newest save. Kept until you delete it.",
@@ -159,6 +160,8 @@ class Library:
             found = file.stat(follow_symlinks=False)
             mark = (found.st_ino, found.st_size, found.st_mtime_ns)
             known = self._records.get(file)
+            if len(self._records) > _MOST_REMEMBERED:
+                self._records.clear()
             if known is None or known[0] != mark:
                 known = self._records[file] = mark, peek(file)
         except (OSError, BadFileError):  # replaced meanwhile, or damaged: `check` names it

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from quadra.errors import BadFileError
 from quadra.history import SERIES
+from quadra.labels import read_labels
 from quadra.places import BEST, POINTS, Places, iteration_of
 from quadra.records import Record, peek
 from quadra.retention import Point, expired
@@ -60,12 +61,12 @@ class Points:
 
     def __init__(self, places: Places, retention: Retention) -> None:
         self._places, self._retention = places, retention
-        self.pinned: frozenset[tuple[str, int]] = frozenset()  # (run, iteration) that a person wants kept
         self.forget()
 
     def forget(self) -> None:
         """Look anew before the next plan: somebody has changed what stands there."""
         self._points: dict[str, list[Point]] | None = None
+        self._kept: frozenset[str] | None = None  # states that a person wants kept; None: not known, so nothing goes
         self._best: dict[str, Best | None] = {}
 
     def plan(self, record: Record, rows: NDArray[np.float32], size: int) -> Plan:
@@ -98,13 +99,17 @@ class Points:
             points[point.run] = [other for other in points[point.run] if other.iteration != point.iteration]
 
     def _expired(self, points: Mapping[str, list[Point]]) -> list[Point]:
-        pinned = {
-            point for of_run in points.values() for point in of_run if (point.run, point.iteration) in self.pinned
+        kept = self._kept
+        if kept is None:
+            return []
+        protected = {
+            point for of_run in points.values() for point in of_run if f"{point.run}@{point.iteration}" in kept
         }
-        return expired(points, self._retention.budget, pinned)
+        return expired(points, self._retention.budget, protected)
 
     def _known(self) -> dict[str, list[Point]]:
         if self._points is None:
+            self._kept = _wanted(self._places)
             runs = [folder.name for folder in self._places.point_folders()]
             self._points = {
                 run: [Point(run, iteration_of(file), file.stat().st_size) for file in self._places.points_of(run)]
@@ -123,6 +128,15 @@ class Points:
             value = smoothed_reward(rows, at, self._retention.best_window)
             self._best[run] = None if value is None else Best(at, value)
         return self._best[run]
+
+
+def _wanted(places: Places) -> frozenset[str] | None:
+    """What somebody has named, noted or pinned."""
+    try:
+        labels = read_labels(places.path)
+    except BadFileError:  # told where the names are needed
+        return None
+    return frozenset(state for state, label in labels.items() if label.name or label.note or label.pinned)
 
 
 def smoothed_reward(rows: NDArray[np.float32], iteration: int, window: int) -> float | None:

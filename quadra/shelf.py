@@ -54,11 +54,6 @@ class Shelf:
         self.library = Library(folder)
 
     @_with_our_error
-    def look(self) -> None:
-        """Take up what is said of the states in the folder."""
-        self._protect(self._labels())
-
-    @_with_our_error
     def add_slot(self, name: str, files: Mapping[str, Iterable[Piece]], overwrite: bool = False) -> str:
         """Keep three complete files under a name; returns the state's id. One of the same name that is to be overwritten
         is deleted when the new one is durable. Raises ConfigurationError or NameTakenError."""
@@ -186,13 +181,4 @@ class Shelf:
     def _write(self, labels: Mapping[str, Label]) -> None:
         self._folder.require_own()
         write_labels(self._folder.path, labels)
-        self._protect(labels)
-
-    def _protect(self, labels: Mapping[str, Label]) -> None:
-        """What somebody has named, noted or pinned is not thinned."""
-        kept = [state for state, label in labels.items() if label.name or label.note or label.pinned]
-        parts = [state.partition("@") for state in kept]
-        self._points.pinned = frozenset(
-            (run, int(iteration)) for run, at, iteration in parts if at and iteration.isdigit()
-        )
         self._points.forget()

@@ -29,7 +29,7 @@ from quadra.folder import StateFolder
 from quadra.history import History
 from quadra.inbox import Answer, Inbox, Request
 from quadra.lifecycle import Command, SystemState, next_state
-from quadra.places import Places
+from quadra.places import ID, Places
 from quadra.rescue import last_good
 from quadra.text import BUILT_IN_NAME
 from quadra.view import FASTEST_PACE, SLOWEST_PACE, Event, Rate, SaveHealth, SaveOutcome, Settings, Status, View
@@ -266,7 +266,8 @@ class Worker:
         try:
             report = self._state.load(source, newest, discard_unsaved)
         except LoadError as error:
-            raise self._after_failed_load(error, newest) from error
+            is_of_a_run = source is None or ID.fullmatch(source) is not None
+            raise self._after_failed_load(error, newest or not is_of_a_run) from error
         self._adopted(target)
         return self._told_of_load(report)
 
@@ -290,10 +291,10 @@ class Worker:
         told = {"iteration_count": count, "newer": newer, "warnings": remarks}
         return {**told, "went_on_from": report.went_on_from}
 
-    def _after_failed_load(self, error: LoadError, newest: bool) -> LoadError:
-        """A system that holds a run keeps it; an uninitialized one is freshly initialized, but for `resume`."""
+    def _after_failed_load(self, error: LoadError, as_it_was: bool) -> LoadError:
+        """A system that holds a run keeps it; an uninitialized one is freshly initialized, unless it shall stay as it was."""
         self.tell("load_failed", message=str(error), nothing_there=isinstance(error, NoSavedStateError))
-        if self._view.status.state is not SystemState.UNINITIALIZED or newest or error.code == "unknown_source":
+        if self._view.status.state is not SystemState.UNINITIALIZED or as_it_was or error.code == "unknown_source":
             return error
         self._do_initialize(None, None)
         return type(error)(f"{str(error).removesuffix('.')}. A fresh run was initialized instead.")

@@ -12,7 +12,7 @@ import pytest
 from quadra import TrainingState
 from quadra.library import BEST_STATE, POINT, SAVE, Library
 from quadra.persistence import read_save
-from quadra.places import BEST, POINTS, WEIGHTS, Places
+from quadra.places import BEST, LABELS, LABELS_COPY, POINTS, WEIGHTS, Places
 from quadra.points import NOTHING, Plan, Points, Retention, smoothed_reward
 from quadra.records import Record, peek
 from tests.state_helpers import new_run, small_config, train
@@ -219,3 +219,14 @@ def test_a_point_that_is_the_best_as_well_is_listed_once(tmp_path: Path) -> None
         kinds = [entry.kinds for entry in Library(state.folder).entries() if entry.id == f"{run}@100"]
         assert len(kinds) == 1
         assert {POINT, BEST_STATE, SAVE} >= set(kinds[0]) >= {POINT}
+
+
+def test_where_nobody_can_say_what_is_pinned_nothing_is_thinned(tmp_path: Path) -> None:
+    with opened(tmp_path, budget=0) as state:
+        run = new_run(state, 0)
+        train_and_save(state, 100)
+        for name in (LABELS, LABELS_COPY):
+            (tmp_path / name).write_text("?")
+        state._store.points.forget()
+        train_and_save(state, 300)
+        assert names(tmp_path, run) == ["100.pth", "200.pth", "300.pth"]
