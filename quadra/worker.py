@@ -116,6 +116,10 @@ class Worker:
         self._publish(catalog=state.catalog(), deletes=self._folder.describe_deletable())
         self.tell("states_changed")
 
+    def show(self, **changes: Any) -> None:
+        """For what `do` does: change what is shown of the system."""
+        self._publish(**changes)
+
     def save_as_new_run(self) -> Answer:
         """Where the state directory was exchanged: save the run in memory there as a new one."""
         return self._inbox.submit(self._do_save_as_new_run)
