@@ -43,6 +43,7 @@ class Timing:
     rest: float = 30.0  # at least, between two backups while training
     closing: float = 5.0  # for what is pending when the server ends
     chance: Callable[[], float] = random.random  # from 0 to 1, spreads the attempts of several servers
+    clock: Callable[[], float] = time.monotonic
     wait: Callable[[threading.Event, float | None], object] = threading.Event.wait
 
     def before_retry(self, failures: int) -> float:
@@ -117,7 +118,7 @@ class Backup:
         if event.kind == "saved":
             self._saves += 1
             is_due = 0 < self._health.every <= self._saves
-            if is_due and time.monotonic() >= self._rests_until:
+            if is_due and self._timing.clock() >= self._rests_until:
                 self._wish(self._run_in_memory())
         elif event.kind == "training" and not event.details["running"]:
             self._wish(self._run_in_memory())
@@ -176,7 +177,7 @@ class Backup:
         with self._lock:
             if self._parcel is None and not self._wishes:
                 return None
-            return self._try_at - time.monotonic()
+            return self._try_at - self._timing.clock()
 
     def _turn(self) -> bool:
         """One attempt; whether it went well."""
@@ -211,8 +212,8 @@ class Backup:
             raise BackupError(f"The state could not be copied: {error}") from error
         except QuadraError as error:
             folder.cleanup()
-            wish.refuse(error)
             self._say(f"A state was not backed up: {error}", "warning")
+            wish.refuse(error)
         return None
 
     def _deliver(self, parcel: _Parcel) -> None:
@@ -225,7 +226,7 @@ class Backup:
                 f"Backups work again: iteration {record.iteration_count} is at {self.place.shown_url}.", "success"
             )
         self._failures = 0
-        self._rests_until = time.monotonic() + self._timing.rest
+        self._rests_until = self._timing.clock() + self._timing.rest
         self._tell(
             run=record.run, iteration_count=record.iteration_count, at=iso(datetime.now(UTC)),
             bytes_sent=self._health.bytes_sent + sent, failing_since=None, reason=None, next_try=None,
@@ -245,7 +246,7 @@ class Backup:
             next_try=iso(now + timedelta(seconds=pause)),
         )
         with self._lock:
-            self._try_at = time.monotonic() + pause
+            self._try_at = self._timing.clock() + pause
             waiting = [*self._wishes.values(), *([self._parcel.wish] if self._parcel else [])]
             for wish in waiting:
                 wish.refuse(error)

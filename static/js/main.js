@@ -29,6 +29,7 @@ const perform = createPerformer(model, sendCommand, {
   reset: () => confirmReset(model),
   takeover: () => giveUpMemory(model, sendCommand),
   fork: () => ({}),
+  backup: () => ({}),
 });
 
 const views = [
