@@ -183,7 +183,7 @@ class Remote:
         except QuadraError:
             raise
         except Exception as error:
-            reason = str(error) or type(error).__name__
+            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
             raise BackupError(f"The backup place {self.shown_url} does not work now: {reason}") from error
 
     def _found(self, name: str) -> Manifest:
