@@ -69,7 +69,7 @@ class _Requests:
             read(folder)
             title = f"Backup of run {record.run[:8]}, iteration {record.iteration_count}"
             taken = self._states.take_folder(folder, title).result()
-        return {**taken, "iteration_count": record.iteration_count}
+        return {**taken, "title": title, "iteration_count": record.iteration_count}
 
 
 def _refuse(_: Mapping[str, Any]) -> Answer:

@@ -51,7 +51,7 @@ from tests.state_helpers import (
 )
 from tests.test_app import refused
 from tests.test_browser import opened as page_of
-from tests.test_browser import train_until
+from tests.test_browser import train_until, wait_for_iteration
 
 PATIENCE = 30.0  # seconds
 SAVED, STOPPED = Event("saved"), Event("training", {"running": False})
@@ -467,7 +467,7 @@ def test_a_place_that_nothing_here_serves_is_refused_at_the_start(tmp_path: Path
 
 
 @pytest.mark.skipif(executable() is None and not os.environ.get("CI"), reason="no Chromium is installed here")
-def test_the_page_shows_the_newest_backup_makes_one_at_a_wish_and_says_why_they_fail(tmp_path: Path) -> None:
+def test_the_page_shows_the_newest_backup_makes_one_at_a_wish_says_why_they_fail_and_restores(tmp_path: Path) -> None:
     place = tmp_path / "place"
     options = ("--pace", "max", "--field-size", "8", "--seed", "3", "--backup-url", place.as_uri())
     with running_browser() as browser, warm_server(tmp_path / "state", *options) as server:
@@ -491,6 +491,14 @@ def test_the_page_shows_the_newest_backup_makes_one_at_a_wish_and_says_why_they_
         (tmp_path / "unplugged").rename(place)
         page.click("#backup-button")
         expect(trouble).to_be_hidden()
+        page.click("#reset-button")
+        page.click("#reset-confirm")
+        expect(page.locator("#status-value")).to_have_attribute("data-value", "uninitialized")
+        page.click("#restore-button")
+        expect(page.locator("#restore-list")).to_contain_text("20 iterations")
+        page.click("#restore-confirm")
+        expect(page.locator("#status-value")).to_have_attribute("data-value", "ready")
+        wait_for_iteration(page, 20)
         page.context.close()
         assert server.end() == 0
 

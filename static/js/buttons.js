@@ -11,6 +11,7 @@ const EXPLANATIONS = {
   reset: "Delete everything from memory and disk; asks first",
   takeover: "Stop, give up the run in memory and load what now stands in the state directory; asks first",
   backup: "Mirror the newest save to the place of the backups now",
+  restore: "Bring a backup back as a named saved state and, unless training runs, load it; asks which",
   fork: "Save the run in memory in the state directory as a new run; what is there is kept",
 };
 const SYMBOLS = { busy: "…", info: "i", success: "✓", warning: "!", error: "✗" };

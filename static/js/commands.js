@@ -59,6 +59,12 @@ export const COMMANDS = {
     done: (answer) => `Backed up: ${iterations(answer.iteration_count)}.`,
     next: "backup",
   },
+  restore: {
+    event: "load_state",
+    doing: "Loading the restored state …",
+    done: (answer) => `Restored and loaded: ${iterations(answer.iteration_count)}.`,
+    next: "start",
+  },
   fork: {
     event: "save_as_new_run",
     doing: "Saving as a new run …",

@@ -1,5 +1,6 @@
 /** Puts the page together: one model, one connection, and views that are drawn at most once a frame. */
 
+import { bringBack } from "./backups.js";
 import { createButtons } from "./buttons.js";
 import { drawCards } from "./cards.js";
 import { createCharts } from "./charts.js";
@@ -30,6 +31,7 @@ const perform = createPerformer(model, sendCommand, {
   takeover: () => giveUpMemory(model, sendCommand),
   fork: () => ({}),
   backup: () => ({}),
+  restore: () => bringBack(model, sendCommand),
 });
 
 const views = [
