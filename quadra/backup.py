@@ -22,7 +22,7 @@ from typing import Any
 from quadra.catalog import iso
 from quadra.config import TrainingConfig
 from quadra.errors import BackupError, BadFileError, QuadraError, RefusedError, WorkerClosedError
-from quadra.places import WEIGHTS, Places
+from quadra.places import FILES, WEIGHTS, Places
 from quadra.records import Record, peek
 from quadra.remote import Manifest, Remote, manifest_of
 from quadra.view import BackupHealth, Event
@@ -76,6 +76,11 @@ class _Parcel:
     wish: _Wish
     folder: TemporaryDirectory[str]
     manifest: Manifest
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether its files still stand there: systems clear their folder of temporary files now and then."""
+        return all((Path(self.folder.name) / name).is_file() for name in FILES)
 
 
 class Backup:
@@ -183,6 +188,9 @@ class Backup:
         """One attempt; whether it went well."""
         self._tell(pending=True)
         try:
+            if self._parcel is not None and not self._parcel.is_whole:
+                self._wish_again(self._parcel.wish)
+                self._parcel = None
             if self._parcel is None:
                 self._parcel = self._packed()
             if self._parcel is not None:
@@ -201,20 +209,31 @@ class Backup:
         """The state of the oldest wish; None where it cannot be had any more, which is told."""
         with self._lock:
             wish = self._wishes.pop(next(iter(self._wishes)))
+        try:
+            return self._parcel_for(wish)
+        except Exception as error:
+            mends_itself = isinstance(error, BadFileError) and wish.run == self._run_in_memory()  # with its next save
+            if isinstance(error, QuadraError) and not mends_itself:
+                self._say(f"A state was not backed up: {error}", "warning")
+                wish.refuse(error)
+                return None
+            self._wish_again(wish)
+            if isinstance(error, (BadFileError, OSError)):
+                raise BackupError(f"The state could not be copied: {error}") from error
+            raise
+
+    def _parcel_for(self, wish: _Wish) -> _Parcel:
         folder = TemporaryDirectory(prefix="quadra-backup-")
         try:
             record = self._read(wish.run, Path(folder.name))
             return _Parcel(wish, folder, manifest_of(Path(folder.name), record, iso(datetime.now(UTC))))
-        except (BadFileError, OSError) as error:
+        except BaseException:
             folder.cleanup()
-            with self._lock:  # a wish that came meanwhile says the same
-                self._wishes.setdefault(wish.run, _Wish(wish.run)).answers.extend(wish.answers)
-            raise BackupError(f"The state could not be copied: {error}") from error
-        except QuadraError as error:
-            folder.cleanup()
-            self._say(f"A state was not backed up: {error}", "warning")
-            wish.refuse(error)
-        return None
+            raise
+
+    def _wish_again(self, wish: _Wish) -> None:
+        with self._lock:  # one that came meanwhile says the same
+            self._wishes.setdefault(wish.run, _Wish(wish.run)).answers.extend(wish.answers)
 
     def _deliver(self, parcel: _Parcel) -> None:
         sent = self.place.put(Path(parcel.folder.name), parcel.manifest)

@@ -62,7 +62,9 @@ def create_app(worker: Worker, secret_key: bytes, backup: Backup | None = None) 
     _add_errors(app)
     states = StateCommands(worker)
     add_states(app, worker, asset)
-    _add_events(socketio, worker, feed, {**state_events(worker, states), **backup_events(backup, states)})
+    _add_events(
+        socketio, worker, feed, {**state_events(worker, states), **backup_events(backup, states, worker.places)}
+    )
     return app, socketio, feed
 
 

@@ -11,18 +11,22 @@ from typing import Any
 from quadra.backup import Backup
 from quadra.errors import RefusedError
 from quadra.fields import required_text
+from quadra.library import Library
+from quadra.places import Places
 from quadra.remote import Remote
 from quadra.states import StateCommands
 
 Answer = Future[dict[str, Any]]
 
 
-def backup_events(backup: Backup | None, states: StateCommands) -> dict[str, Callable[[Mapping[str, Any]], Answer]]:
+def backup_events(
+    backup: Backup | None, states: StateCommands, places: Places
+) -> dict[str, Callable[[Mapping[str, Any]], Answer]]:
     """The Socket.IO events of the backups; without a place for them each is refused."""
     if backup is None:
         names = ("backup_now", "list_backups", "restore_backup", "delete_backup")
         return dict.fromkeys(names, _refuse)
-    requests = _Requests(backup.place.url, states)
+    requests = _Requests(Remote(backup.place.url), states, Library(places))
     return {
         "backup_now": lambda _: backup.now(),
         "list_backups": lambda _: requests.list(),
@@ -34,8 +38,8 @@ def backup_events(backup: Backup | None, states: StateCommands) -> dict[str, Cal
 class _Requests:
     """What is asked of the place beside the uploads, one after the other, over a connection of its own."""
 
-    def __init__(self, url: str, states: StateCommands) -> None:
-        self._place, self._states = Remote(url), states
+    def __init__(self, place: Remote, states: StateCommands, library: Library) -> None:
+        self._place, self._states, self._library = place, states, library
         self._thread = ThreadPoolExecutor(1, "backup-requests")
 
     def list(self) -> Answer:
@@ -60,15 +64,16 @@ class _Requests:
 
         return self._thread.submit(delete)
 
-    def _restored(self, name: str) -> dict[str, Any]:
+    def _restored(self, backup: str) -> dict[str, Any]:
         from quadra.persistence import read  # here, since it takes torch along: a server must not wait for that
 
         with TemporaryDirectory(prefix="quadra-restore-") as place:
             folder = Path(place)
-            record = self._place.fetch(name, folder).record
+            record = self._place.fetch(backup, folder).record
             read(folder)
-            title = f"Backup of run {record.run[:8]}, iteration {record.iteration_count}"
-            taken = self._states.take_folder(folder, title).result()
+            name = f"Backup of run {record.run[:8]}, iteration {record.iteration_count}"
+            taken = self._states.take_folder(folder, name).result()
+        title = self._library.label(taken["id"]).name  # it has got a number where the name was taken
         return {**taken, "title": title, "iteration_count": record.iteration_count}
 
 

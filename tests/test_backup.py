@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -267,6 +269,40 @@ def test_a_state_that_is_gone_is_given_up_and_the_next_one_is_not(desk: Desk) ->
     assert desk.backup.now().result(PATIENCE)["iteration_count"] == 2
 
 
+def test_a_damaged_state_of_an_earlier_run_is_told_once_and_given_up(desk: Desk) -> None:
+    desk.place.goes_on.clear()
+    desk.backup.take(STOPPED)
+    assert desk.place.began.acquire(timeout=PATIENCE)
+    answer = desk.backup.now()
+    desk.run, desk.trouble = RUN_B, DamagedFileError(WEIGHTS, "was altered")
+    desk.place.goes_on.set()
+    assert isinstance(error_of(answer), DamagedFileError)
+    assert desk.backup.now().result(PATIENCE)["iteration_count"] == 4
+    assert [text for text, _ in desk.said] == [f"A state was not backed up: {WEIGHTS}: was altered"]
+
+
+def test_a_state_whose_copy_was_cleared_away_is_copied_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    desk = Desk(tmp_path, Timing(first_retry=10_000.0, longest_retry=10_000.0))
+    desk.place.failures = [BackupError("no network")]
+    error_of(desk.backup.now())
+    (copy,) = tmp_path.glob("quadra-backup-*")
+    shutil.rmtree(copy)
+    assert desk.backup.now().result(PATIENCE)["iteration_count"] == 2
+    assert list(tmp_path.glob("quadra-backup-*")) == []
+    desk.close()
+
+
+def test_without_room_for_a_copy_the_wish_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk(tmp_path, Timing(first_retry=10_000.0, longest_retry=10_000.0))
+    with monkeypatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+        assert "could not be copied" in str(error_of(desk.backup.now()))
+    assert desk.backup.health.pending
+    desk.backup.close()
+    assert desk.place.iterations() == [2]
+
+
 @pytest.mark.parametrize("trouble", [DamagedFileError(WEIGHTS, "was altered"), OSError(28, "No space left")])
 def test_a_state_that_cannot_be_read_now_is_tried_again(tmp_path: Path, trouble: Exception) -> None:
     desk = Desk(tmp_path, FakeTime().timing())
@@ -277,9 +313,15 @@ def test_a_state_that_cannot_be_read_now_is_tried_again(tmp_path: Path, trouble:
     desk.close()
 
 
-def test_what_nobody_foresaw_does_not_end_the_backups(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("where", ["reading", "sending"])
+def test_what_nobody_foresaw_does_not_end_the_backups(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, where: str
+) -> None:
     desk = Desk(tmp_path, FakeTime().timing())
-    desk.place.failures = [ZeroDivisionError("oops")]
+    if where == "reading":
+        desk.trouble = ZeroDivisionError("oops")
+    else:
+        desk.place.failures = [ZeroDivisionError("oops")]
     assert "ZeroDivisionError: oops" in str(error_of(desk.backup.now()))
     desk.wait_for(lambda health: health.iteration_count == 2)
     assert "unexpectedly" in caplog.text
