@@ -14,7 +14,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -22,6 +22,7 @@ from quadra.config import TrainingConfig
 from quadra.errors import ConfigurationError, QuadraError
 
 if TYPE_CHECKING:
+    from quadra.backup import Backup
     from quadra.console import Console
     from quadra.feed import Feed
     from quadra.folder import StateFolder
@@ -40,6 +41,8 @@ FIELD_SIZE = 100  # cells of a new run's field
 SEED = None  # of new runs; None: a fresh one each time
 CORPUS = None  # text file or folder that new runs train on; None: the built-in corpus
 DEVICE = "cpu"
+BACKUP_URL = None  # place that saved states are mirrored to: s3://..., file://..., any that fsspec knows; None: nowhere
+BACKUP_EVERY = 100  # saves between two backups while training; 0: only on Stop, on demand and at the end
 POINTS_BUDGET = 500  # megabytes that restore points may take together; older ones are thinned first
 BEST_WINDOW = 100  # iterations over which the reward is smoothed that makes a state the best one
 RESCUE = False  # whether training that ended by integrity strikes goes back to the last good state by itself
@@ -70,7 +73,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
             device=options.device,
             threads=options.threads,
         )
-        _check(config)
+        _check(config, options.backup_url)
         listener = _listen(options.host, options.port)
         run(options, config, listener)
     except ConfigurationError as error:
@@ -97,6 +100,8 @@ def parse(arguments: list[str] | None, environment: Mapping[str, str]) -> argpar
     add("seed", SEED, int, "seed of new runs")
     add("corpus", CORPUS, str, "text file or folder that new runs train on")
     add("device", DEVICE, str, "cpu, cuda or cuda:<number>")
+    add("backup-url", BACKUP_URL, str, "place that saved states are mirrored to")
+    add("backup-every", BACKUP_EVERY, _whole(0, 1_000_000_000), "saves between two backups while training")
     add("points-budget", POINTS_BUDGET, _whole(0, 1_000_000_000), "megabytes for restore points")
     add("best-window", BEST_WINDOW, _whole(1, 1_000_000), "iterations of smoothing for the best state")
 
@@ -112,6 +117,7 @@ def parse(arguments: list[str] | None, environment: Mapping[str, str]) -> argpar
 
 def run(options: argparse.Namespace, config: TrainingConfig, listener: socket.socket) -> NoReturn:
     """Compose the parts and serve. torch is imported on the training thread, behind the page."""
+    from quadra.backup import beside
     from quadra.console import Console
     from quadra.folder import StateFolder
     from quadra.points import Retention
@@ -128,14 +134,17 @@ def run(options: argparse.Namespace, config: TrainingConfig, listener: socket.so
     settings = Settings(options.save_every, options.pace, retention, options.rescue)
     worker = Worker(folder, config, settings, lambda: _open_state(folder, config, scribe, retention))
     worker.listen(console.take)
-    app, _, feed = create_app(worker, _secret_key())
-    ending = _Ending(worker, (feed, console))
+    backup = beside(worker, options.backup_url, options.backup_every) if options.backup_url else None
+    app, _, feed = create_app(worker, _secret_key(), backup)
+    ending = _Ending(worker, feed, console, backup)
     worker.listen(ending.with_training)
     _handle_signals(ending.now)
     if scribe is not None:
         threading.Thread(target=ending.with_scribe, args=(scribe,), name="scribe", daemon=True).start()
     for part in (console, worker, feed):
         part.start()
+    if backup is not None:
+        backup.start()
 
     def say(text: str) -> None:
         console.take(Event("message", {"text": text, "type": "info"}))
@@ -150,19 +159,27 @@ def run(options: argparse.Namespace, config: TrainingConfig, listener: socket.so
 class _Ending:
     """Saves and ends the process, for whatever reason it must end."""
 
-    def __init__(self, worker: Worker, parts: Sequence[Feed | Console]) -> None:
+    def __init__(self, worker: Worker, feed: Feed, console: Console, backup: Backup | None) -> None:
         self._worker = worker
-        self._parts = parts
+        self._feed, self._console, self._backup = feed, console, backup
 
     def now(self, code_if_saved: int = 0) -> None:
         """Does not return."""
         code = 1
         try:
             code = max(code_if_saved, _close(self._worker))
-            for part in self._parts:
+            self._end_backup()
+            for part in (self._feed, self._console):
                 part.close()
         finally:
             os._exit(code)  # threads that hold a browser's connection would keep the process alive
+
+    def _end_backup(self) -> None:
+        from quadra.view import Event
+
+        missed = self._backup.close() if self._backup else None
+        if missed is not None:
+            self._console.take(Event("message", {"text": missed, "type": "warning"}))
 
     def with_training(self, event: Event) -> None:
         """A page without training behind it would be a lie."""
@@ -183,11 +200,14 @@ def _open_state(
     from quadra.state import TrainingState
 
     gc.freeze()  # what was imported stays for ever; to look at all of it again holds training up for a tenth of a second
-    return TrainingState(folder, config, scribe, retention)
+    state = TrainingState(folder, config, scribe, retention)
+    state.shelf.look()
+    return state
 
 
-def _check(config: TrainingConfig) -> None:
-    """Refuse a corpus that cannot be read and a device that is not there, before anything is touched."""
+def _check(config: TrainingConfig, backup_url: str | None) -> None:
+    """Refuse a corpus that cannot be read, a device that is not there and a place for backups that nothing here serves,
+    before anything is touched."""
     from quadra.text import Corpus
 
     if config.corpus is not None:
@@ -196,6 +216,10 @@ def _check(config: TrainingConfig) -> None:
         from quadra.tensors import require_device
 
         require_device(config.device)
+    if backup_url:
+        from quadra.remote import Remote
+
+        Remote(backup_url)
 
 
 def _listen(host: str, port: int) -> socket.socket:

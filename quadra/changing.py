@@ -51,6 +51,7 @@ def held_shelf(options: argparse.Namespace) -> Iterator[Shelf]:
 def _held(options: argparse.Namespace) -> Iterator[tuple[StateFolder, Shelf]]:
     with StateFolder(options.state_dir) as folder:
         shelf = Shelf(folder, Points(folder, ALL))
+        shelf.look()
         yield folder, shelf
 
 
@@ -114,6 +115,7 @@ def _loaded(options: argparse.Namespace, folder: StateFolder, entry: Entry) -> i
     from quadra.state import TrainingState  # here, since it takes torch along
 
     with TrainingState(folder, _as_it_was(options, folder, entry), retention=ALL) as state:
+        state.shelf.look()
         report = state.load(entry.id)
         _tell(report)
         default = state.catalog().default

@@ -13,6 +13,7 @@
     ├── SaveError                a save did not become durable; the previous one is intact
     │   ├── FolderChangedError   the state directory or the last save in it is not ours any more: nothing is overwritten
     │   └── SaveTimeoutError     the disk has not answered yet; the save may still become durable
+    ├── BackupError              the place of the backups cannot be reached, read or written now
     └── LoadError                nothing was loaded
         ├── NoSavedStateError    there is nothing to load
         ├── UnknownSourceError   the asked-for saved state is not there
@@ -116,6 +117,12 @@ class SaveTimeoutError(SaveError):
     """The disk has not answered in time; the save is still under way and may yet become durable."""
 
     code = "save_timeout"
+
+
+class BackupError(QuadraError):
+    """The place of the backups cannot be reached, read or written now; trying again may help."""
+
+    code = "backup_failed"
 
 
 class LoadError(QuadraError):

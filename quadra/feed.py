@@ -248,6 +248,7 @@ def _saves(view: View) -> dict[str, Any]:
         "save_error": _plain(status.trouble),
         "save_health": {**status.saves.as_dict(), "bytes_per_second": _wear(view)},
         "unsaved_iterations": view.unsaved_iterations,
+        "backup": _plain(status.backup),
     }
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from quadra.config import TrainingConfig
 from quadra.continuation import read_any
 from quadra.disk import Piece, read_file
 from quadra.errors import BadFileError
 from quadra.library import Entry, Library
-from quadra.persistence import SavedState, files_of
-from quadra.places import FILES, Places
+from quadra.persistence import SavedState, files_of, read_save
+from quadra.places import FILES, WEIGHTS, Places
 from quadra.records import verify
 
 _LOOKS = 5  # at a state that a live server may be replacing, before it counts as bad
@@ -26,11 +28,22 @@ def open_state(places: Places, state: str, defaults: TrainingConfig) -> tuple[En
 
 def open_files(places: Places, state: str, defaults: TrainingConfig) -> tuple[Entry, dict[str, list[Piece]]]:
     """The three complete files of a state; those of the earlier generation as they are. Raises what `open_state` raises."""
-    entry, saved = open_state(places, state, defaults)
+    for _ in range(_LOOKS - 1):
+        with contextlib.suppress(BadFileError):
+            return _files(places, state, defaults)
+    return _files(places, state, defaults)
+
+
+def _files(places: Places, state: str, defaults: TrainingConfig) -> tuple[Entry, dict[str, list[Piece]]]:
+    entry = Library(places).find(state)
     weights = read_file(entry.file)
     if verify(weights, entry.file) is None:
+        read_any(entry.file, entry.folder, defaults)
         return entry, {name: [read_file(entry.folder / name)] for name in FILES}
-    return entry, files_of(saved, weights)
+    with TemporaryDirectory() as place:  # what is read a second time may be the next save of a live server
+        copy = Path(place) / WEIGHTS
+        copy.write_bytes(weights)
+        return entry, files_of(read_save(copy, entry.folder), weights)
 
 
 def _opened(places: Places, state: str, defaults: TrainingConfig) -> tuple[Entry, SavedState]:

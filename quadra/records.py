@@ -61,7 +61,7 @@ class Record:
 
 def seal(archive: Sequence[Piece], record: Record) -> list[Piece]:
     """The pieces of the archive with the record and its checksum as the comment; it must have no comment yet."""
-    text = json.dumps(vars(record), sort_keys=True).encode("ascii")
+    text = dump(record)
     pieces = [*archive[:-1], bytes(archive[-1])[:-2] + struct.pack("<H", len(text) + _SEAL_SIZE) + text]
     digest = hashlib.sha256()
     for piece in pieces:
@@ -80,7 +80,7 @@ def verify(content: bytes, file: str | Path) -> Record | None:
     text = _comment(content[-_LONGEST_COMMENT - _END_SIZE :], file)
     if text and hashlib.sha256(content[:-_SEAL_SIZE]).hexdigest().encode() != content[-_SEAL_SIZE:]:
         raise DamagedFileError(file, "its checksum does not fit its content: it was altered or damaged")
-    return _record(text, file) if text else None
+    return parse(text, file) if text else None
 
 
 def peek(path: Path) -> Record | None:
@@ -91,7 +91,7 @@ def peek(path: Path) -> Record | None:
             stream.seek(0, 2)
             stream.seek(max(0, stream.tell() - _LONGEST_COMMENT - _END_SIZE))
             text = _comment(stream.read(), path)
-            return _record(text, path) if text else None
+            return parse(text, path) if text else None
     except FileNotFoundError as error:
         raise MissingFileError(path, "is not there") from error
     except OSError as error:
@@ -101,6 +101,11 @@ def peek(path: Path) -> Record | None:
 def newer_format(version: int) -> str:
     """What is wrong with a file of a newer format, in words."""
     return f"has format {version}, this program reads up to {FORMAT_VERSION}. Update the program to load it."
+
+
+def dump(record: Record) -> bytes:
+    """The record as JSON."""
+    return json.dumps(vars(record), sort_keys=True).encode("ascii")
 
 
 def _comment(end: bytes, file: str | Path) -> bytes:
@@ -117,7 +122,8 @@ def _comment(end: bytes, file: str | Path) -> bytes:
     return comment[:-_SEAL_SIZE]
 
 
-def _record(text: bytes, file: str | Path) -> Record:
+def parse(text: bytes, file: str | Path) -> Record:
+    """The record that this JSON holds. Raises DamagedFileError or NewerFormatError, which name the file."""
     try:
         values: dict[str, Any] = json.loads(text)
         if _is_whole(values["format_version"], 1) and values["format_version"] > FORMAT_VERSION:

@@ -54,6 +54,11 @@ class Shelf:
         self.library = Library(folder)
 
     @_with_our_error
+    def look(self) -> None:
+        """Set a damaged list of names aside, and say so."""
+        self._labels()
+
+    @_with_our_error
     def add_slot(self, name: str, files: Mapping[str, Iterable[Piece]], overwrite: bool = False) -> str:
         """Keep three complete files under a name; returns the state's id. One of the same name that is to be overwritten
         is deleted when the new one is durable. Raises ConfigurationError or NameTakenError."""

@@ -77,6 +77,22 @@ class SaveHealth:
 
 
 @dataclass(frozen=True)
+class BackupHealth:
+    """How the backups to a remote place go."""
+
+    place: str  # its address, without a password
+    every: int  # saves between two backups while training
+    run: str | None = None  # of the newest backup that this server has made
+    iteration_count: int | None = None  # of that backup
+    at: str | None = None  # when it was complete there
+    pending: bool = False  # whether a state waits, or is being sent
+    failing_since: str | None = None
+    reason: str | None = None  # why the last attempt failed
+    next_try: str | None = None
+    bytes_sent: int = 0  # since this server started
+
+
+@dataclass(frozen=True)
 class Settings:
     """How the worker runs what it is given."""
 
@@ -117,6 +133,7 @@ class Status:
     retention: Retention = field(default=Retention())  # of restore points
     best: Best | None = None  # of the run, as of the save that is shown
     parent: str | None = None  # the state that the run went on from, `<run>@<iteration>`
+    backup: BackupHealth | None = None  # None: no place for backups was given
     rescue: Rescue | None = None  # what is offered since training has ended by integrity strikes
 
     @classmethod

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from werkzeug.exceptions import HTTPException
 
 from quadra import __version__
 from quadra.answers import error_answer, status_of
+from quadra.backup import Backup
 from quadra.config import LARGEST_FIELD, LARGEST_SEED, SMALLEST_FIELD
 from quadra.errors import ConfigurationError, QuadraError
 from quadra.export import csv_pieces, json_pieces
@@ -26,6 +27,7 @@ from quadra.history import SERIES
 from quadra.lifecycle import SystemState
 from quadra.states import StateCommands
 from quadra.view import View
+from quadra.web_backup import backup_events
 from quadra.web_states import Command, add_states, state_events
 from quadra.worker import Worker
 
@@ -40,8 +42,8 @@ LARGEST_ITERATION = 2**53 - 1
 _YEAR = 365 * 24 * 3600  # seconds
 
 
-def create_app(worker: Worker, secret_key: bytes) -> tuple[Flask, SocketIO, Feed]:
-    """The Flask application, its Socket.IO server and the feed (not started) for a worker."""
+def create_app(worker: Worker, secret_key: bytes, backup: Backup | None = None) -> tuple[Flask, SocketIO, Feed]:
+    """The Flask application, its Socket.IO server and the feed (not started) for a worker and its backups."""
     app = Flask("quadra", root_path=str(ROOT), static_folder=None, template_folder="templates")
     app.config.update(SECRET_KEY=secret_key, MAX_CONTENT_LENGTH=LARGEST_MESSAGE)
     app.json.sort_keys = False  # type: ignore[attr-defined]  # of the default provider, which this is
@@ -60,7 +62,9 @@ def create_app(worker: Worker, secret_key: bytes) -> tuple[Flask, SocketIO, Feed
     _add_errors(app)
     states = StateCommands(worker)
     add_states(app, worker, states, asset)
-    _add_events(socketio, worker, feed, states)
+    _add_events(
+        socketio, worker, feed, {**state_events(worker, states), **backup_events(backup, states, worker.places)}
+    )
     return app, socketio, feed
 
 
@@ -183,7 +187,7 @@ def _add_errors(app: Flask) -> None:
         return error_answer("internal_error", "The request failed unexpectedly; the terminal says why."), 500
 
 
-def _add_events(socketio: SocketIO, worker: Worker, feed: Feed, states: StateCommands) -> None:
+def _add_events(socketio: SocketIO, worker: Worker, feed: Feed, others: Mapping[str, Command]) -> None:
     socketio.on_event("connect", lambda *_: feed.join(_client()))
     socketio.on_event("disconnect", lambda *_: feed.leave(_client()))
     commands: dict[str, Command] = {
@@ -197,7 +201,7 @@ def _add_events(socketio: SocketIO, worker: Worker, feed: Feed, states: StateCom
         "reset_system": lambda _: worker.reset(),
         "set_pace": lambda given: worker.set_pace(pace(given)),
     }
-    for name, command in {**commands, **state_events(worker, states)}.items():
+    for name, command in {**commands, **others}.items():
         socketio.on_event(name, _handler(socketio, command))
 
 

@@ -69,7 +69,7 @@ class Worker:
         self._next_step_at = 0.0
         self._is_step_due = False
         self._rescued_at: int | None = None  # iteration at which integrity strikes were answered by going back
-        self._saves = AutoSave(folder, settings.save_every, self._publish, self.tell, self._wake)
+        self._saves = AutoSave(folder, settings.save_every, self.show, self.tell, self._wake)
         self._view = View(Status.first(config, settings, folder), History(), 0, None, 0, 0.0)
 
     def start(self) -> None:
@@ -109,12 +109,12 @@ class Worker:
         outcome = self._saves.save(self._state, None)
         if outcome is None:
             raise SaveError(self._saves.trouble)
-        self._publish()
+        self.show()
         return outcome
 
     def states_changed(self, state: TrainingState) -> None:
         """For what `do` does: the saved states in the folder are others than before."""
-        self._publish(catalog=state.catalog(), deletes=self._folder.describe_deletable())
+        self.show(catalog=state.catalog(), deletes=self._folder.describe_deletable())
         self.tell("states_changed")
 
     def save_as_new_run(self) -> Answer:
@@ -210,7 +210,7 @@ class Worker:
         """Name the last good state; with the option, go back to it and train on, once for each iteration that failed."""
         count = self._state.iteration_count
         rescue = last_good(self._state.shelf.library, self._state.run, count)
-        self._publish(rescue=rescue)
+        self.show(rescue=rescue)
         if rescue is None or not self._settings.rescue or self._rescued_at == count:
             return
         self._rescued_at = count
@@ -227,7 +227,7 @@ class Worker:
         """From training to ready, saved; `ended` is "stopped" where a person or `until` asked for it."""
         outcome = self._saves.save(self._state, ended)
         self._rate = Rate()
-        self._publish(state=SystemState.READY, until=None)
+        self.show(state=SystemState.READY, until=None)
         self.tell("training", running=False)
         return outcome
 
@@ -247,7 +247,7 @@ class Worker:
             raise ConfigurationError("until", f"must be above the present iteration, {count}, not {until}")
         self._next_step_at = time.monotonic()
         self._rate = Rate()
-        self._publish(state=target, until=until)
+        self.show(state=target, until=until)
         self.tell("training", running=True)
         return {"running": True, "iteration_count": count, "until": until}
 
@@ -308,7 +308,7 @@ class Worker:
             raise SaveError(f"Not everything could be deleted: {error}. Remove the cause and reset again.") from error
         finally:
             self._adopted(target)
-            self._publish(until=None)
+            self.show(until=None)
         self.tell("reset")
         return {}
 
@@ -316,7 +316,7 @@ class Worker:
         if pace is not None and not (math.isfinite(pace) and SLOWEST_PACE <= pace <= FASTEST_PACE):
             raise ConfigurationError("iterations_per_second", f"must be from {SLOWEST_PACE} to {FASTEST_PACE:,.0f}")
         self._next_step_at = time.monotonic()
-        self._publish(pace=pace)
+        self.show(pace=pace)
         self.tell("pace", iterations_per_second=pace)
         return {"iterations_per_second": pace}
 
@@ -345,7 +345,7 @@ class Worker:
         self._saves.forget()
         config = state.config
         corpus = state.engine.corpus.name if state.is_initialized else config.corpus or BUILT_IN_NAME
-        self._publish(
+        self.show(
             state=target,
             run=state.run,
             field_size=config.field_size,
@@ -362,8 +362,8 @@ class Worker:
         )
         self._saves.show_newest(state)
 
-    def _publish(self, **changes: Any) -> None:
-        """Replace the view after a command or a save."""
+    def show(self, **changes: Any) -> None:
+        """Change what is shown of the system; for commands, saves, and what `do` does."""
         status = replace(self._view.status, **changes)
         self._view = self._view._replace(status=status)
         if self._training is not None:

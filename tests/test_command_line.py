@@ -411,7 +411,7 @@ def test_names_that_cannot_be_read_are_told_and_set_aside_by_the_first_change(ma
         (made.path / name).write_bytes(b"{")
     assert made.ask("list") == command_line.NOT_WHOLE
     assert LABELS in made.complains
-    assert made.ask("pin", made.earlier) == 0
+    assert made.ask("load", made.earlier) == 0
     assert any((made.path / SET_ASIDE).iterdir())
     assert made.ask("list") == 0
 

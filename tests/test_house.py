@@ -25,7 +25,7 @@ LAYERS = (
         *("spiking", "actions", "field", "forward", "fieldstep"),
     ),
     ("memory", "backward", "folder", "retention", "tables"),
-    ("commit", "points", "labels"),
+    ("commit", "points", "labels", "remote"),
     ("scribe",),
     ("torch_trainer", "compiled_trainer"),
     ("engine",),
@@ -37,7 +37,7 @@ LAYERS = (
     ("run",),
     ("state", "saver"),
     ("__init__",),
-    ("lifecycle", "view", "inbox", "autosave", "rescue", "worker", "states"),
+    ("lifecycle", "view", "inbox", "autosave", "rescue", "worker", "backup", "states"),
     ("versions",),
     ("feed", "fields", "answers", "prove", "proofs", "report", "console", "serving", "terminal"),
     ("looking",),
@@ -45,7 +45,7 @@ LAYERS = (
     ("moving",),
     ("command_line",),
     ("__main__",),
-    ("web_compare", "web_report", "web_states", "web_transfer"),
+    ("web_compare", "web_report", "web_states", "web_transfer", "web_backup"),
     ("web",),
     ("app",),
 )
@@ -56,7 +56,7 @@ TENSORS = {"spiking", "actions", "field", "tensors", "memory", "torch_trainer", 
 TORCH = TENSORS | {"weights", "persistence"}
 NUMBA = {"compiling"}  # the kernels ask that room to compile them
 KERNELS = ("forward", "backward", "fieldstep")  # arrays and numbers only: they work on the run's own memory
-WEB = {"web", "answers", "web_compare", "web_report", "web_states", "web_transfer", "app"}
+WEB = {"web", "answers", "web_compare", "web_report", "web_states", "web_transfer", "web_backup", "app"}
 SERVERS = {"serving"}
 WORLDLY = {"time", "threading", "random"}
 BELOW_STATE = sorted(room for room in LAYER if LAYER[room] < LAYER["state"])

@@ -10,6 +10,8 @@ const EXPLANATIONS = {
   load: "Bring back a saved run with its whole history",
   reset: "Delete everything from memory and disk; asks first",
   takeover: "Stop, give up the run in memory and load what now stands in the state directory; asks first",
+  backup: "Mirror the newest save to the place of the backups now",
+  restore: "Bring a backup back as a named saved state and, unless training runs, load it; asks which",
   fork: "Save the run in memory in the state directory as a new run; what is there is kept",
 };
 const SYMBOLS = { busy: "…", info: "i", success: "✓", warning: "!", error: "✗" };
@@ -46,6 +48,7 @@ function whyNot(name, model) {
   if (model.pending.has(name)) return COMMANDS[name].doing;
   if (model.connection !== "connected") return "Not connected to the server.";
   if (!model.status) return "Waiting for the server's first answer.";
+  if (name === "backup" && !model.status.run) return "There is no run to back up.";
   return model.status.refusals[name] ?? null;
 }
 

@@ -53,6 +53,18 @@ export const COMMANDS = {
     done: (answer) => `Loaded what is there: ${iterations(answer.iteration_count)} restored.`,
     next: "start",
   },
+  backup: {
+    event: "backup_now",
+    doing: "Backing up …",
+    done: (answer) => `Backed up: ${iterations(answer.iteration_count)}.`,
+    next: "backup",
+  },
+  restore: {
+    event: "load_state",
+    doing: "Loading the restored state …",
+    done: (answer) => `Restored and loaded: ${iterations(answer.iteration_count)}.`,
+    next: "start",
+  },
   fork: {
     event: "save_as_new_run",
     doing: "Saving as a new run …",

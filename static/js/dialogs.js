@@ -89,13 +89,13 @@ function inMemory({ initialized, running, iteration_count: count }) {
 
 /** Makes the buttons that call a question off do so. */
 export function prepareDialogs() {
-  for (const dialog of [byId("load-dialog"), byId("takeover-dialog"), byId("reset-dialog")]) {
+  for (const dialog of [byId("load-dialog"), byId("takeover-dialog"), byId("reset-dialog"), byId("restore-dialog")]) {
     dialog.querySelector("button[type=button]").addEventListener("click", () => dialog.close());
   }
 }
 
 /** @param {HTMLDialogElement} dialog @returns {Promise<boolean>} whether it was confirmed */
-function ask(dialog) {
+export function ask(dialog) {
   dialog.returnValue = "";
   dialog.showModal();
   return new Promise((resolve) => {

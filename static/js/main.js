@@ -1,6 +1,7 @@
 /** Puts the page together: one model, one connection, and views that are drawn at most once a frame. */
 
 import { createBranch } from "./branch.js";
+import { bringBack } from "./backups.js";
 import { createButtons } from "./buttons.js";
 import { drawCards } from "./cards.js";
 import { createCharts } from "./charts.js";
@@ -32,6 +33,8 @@ const perform = createPerformer(model, sendCommand, {
   reset: () => confirmReset(model),
   takeover: () => giveUpMemory(model, sendCommand),
   fork: () => ({}),
+  backup: () => ({}),
+  restore: () => bringBack(model, sendCommand),
 });
 
 const load = (source) => perform("load", source);

@@ -1,6 +1,6 @@
 /** The panel "Saving": what is safe, what that costs, and what a crash would take back. */
 
-import { byId, put, setAttribute } from "./dom.js";
+import { byId, put, setAttribute, showText } from "./dom.js";
 import { NOTHING, absolute, age, iterations, milliseconds, size, whole } from "./format.js";
 
 /** @param {import("./model.js").Model} model */
@@ -13,6 +13,7 @@ export function drawSaving(model) {
   drawVerified(health, model.now());
   drawRisk("saving-risk", iterations(status.unsaved_iterations ?? 0), status);
   drawWear(status, health);
+  drawBackup(status, model.now());
 }
 
 /** @param {object} status @returns {?object} the newest save of the run in memory; where there is none, of what Load would bring */
@@ -65,4 +66,20 @@ function wearText(every, wear) {
   if (every === 0) return "Auto-save is off: only Stop saves.";
   if (!wear) return `While training, a save is made every ${iterations(every)}.`;
   return `Writes ${size(wear)} a second to disk`;
+}
+
+function drawBackup({ backup, run }, now) {
+  byId("backup").hidden = !backup;
+  if (!backup) return;
+  // What was backed up of another run says nothing of the one on the page.
+  const { iteration_count: iteration, at } = run && backup.run !== run ? {} : backup;
+  drawMoment("backup-iteration", "backup-age", iteration, at, now);
+  setAttribute(byId("backup"), "title", `Mirrored to ${backup.place}`);
+  showText(byId("backup-trouble"), backup.reason && backupTrouble(backup));
+  byId("backup-sending").hidden = !backup.pending || Boolean(backup.reason);
+}
+
+// What is read out anew at every change holds nothing that changes by the second.
+function backupTrouble({ failing_since: since, reason }) {
+  return `Backups fail since ${absolute(since)}: ${reason.replace(/\.$/, "")}. They are tried again by themselves; training and saving go on.`;
 }

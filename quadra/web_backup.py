@@ -1,0 +1,81 @@
+"""Backups for browsers and scripts: made on demand, listed, restored as named states, and deleted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from quadra.backup import Backup
+from quadra.errors import RefusedError
+from quadra.fields import required_text
+from quadra.library import Library
+from quadra.places import Places
+from quadra.remote import Remote
+from quadra.states import StateCommands
+
+Answer = Future[dict[str, Any]]
+
+
+def backup_events(
+    backup: Backup | None, states: StateCommands, places: Places
+) -> dict[str, Callable[[Mapping[str, Any]], Answer]]:
+    """The Socket.IO events of the backups; without a place for them each is refused."""
+    if backup is None:
+        names = ("backup_now", "list_backups", "restore_backup", "delete_backup")
+        return dict.fromkeys(names, _refuse)
+    requests = _Requests(Remote(backup.place.url), states, Library(places))
+    return {
+        "backup_now": lambda _: backup.now(),
+        "list_backups": lambda _: requests.list(),
+        "restore_backup": lambda given: requests.restore(required_text(given, "name")),
+        "delete_backup": lambda given: requests.delete(required_text(given, "name")),
+    }
+
+
+class _Requests:
+    """What is asked of the place beside the uploads, one after the other, over a connection of its own."""
+
+    def __init__(self, place: Remote, states: StateCommands, library: Library) -> None:
+        self._place, self._states, self._library = place, states, library
+        self._thread = ThreadPoolExecutor(1, "backup-requests")
+
+    def list(self) -> Answer:
+        """Every complete backup, newest first."""
+        return self._thread.submit(
+            lambda: {
+                "place": self._place.shown_url,
+                "backups": [manifest.as_dict() for manifest in self._place.listed()],
+            }
+        )
+
+    def restore(self, name: str) -> Answer:
+        """Make a backup a named state, which can then be loaded like any other."""
+        return self._thread.submit(self._restored, name)
+
+    def delete(self, name: str) -> Answer:
+        """Delete a backup for good."""
+
+        def delete() -> dict[str, Any]:
+            self._place.remove(name)
+            return {"name": name}
+
+        return self._thread.submit(delete)
+
+    def _restored(self, backup: str) -> dict[str, Any]:
+        from quadra.persistence import read  # here, since it takes torch along: a server must not wait for that
+
+        with TemporaryDirectory(prefix="quadra-restore-") as place:
+            folder = Path(place)
+            record = self._place.fetch(backup, folder).record
+            read(folder)
+            name = f"Backup of run {record.run[:8]}, iteration {record.iteration_count}"
+            taken = self._states.take_folder(folder, name).result()
+        title = self._library.label(taken["id"]).name  # it has got a number where the name was taken
+        return {**taken, "title": title, "iteration_count": record.iteration_count}
+
+
+def _refuse(_: Mapping[str, Any]) -> Answer:
+    raise RefusedError("This server has no place for backups. Start it with --backup-url.")

@@ -1,0 +1,340 @@
+"""Backups in a remote place: complete or not there, taken up again after a cut, verified when they come back."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pytest
+from fsspec.implementations.memory import MemoryFileSystem
+from hypothesis import given
+from hypothesis import strategies as st
+
+from quadra.errors import (
+    BackupError,
+    ConfigurationError,
+    DamagedFileError,
+    MissingFileError,
+    UnknownSourceError,
+)
+from quadra.persistence import SavedState, read
+from quadra.places import FILES, METRICS, SYSTEM, WEIGHTS
+from quadra.remote import MANIFEST, Manifest, Remote, _decoded, manifest_of
+from tests.s3_helpers import BUCKET, CREDENTIALS, CuttingProxy, S3Server
+from tests.state_helpers import RUN_A, assert_same_state, files_of, record, saved_states, write_state
+
+AT = "2026-01-02T03:04:05.678Z"
+
+
+class Faulty(MemoryFileSystem):
+    """Fails at its k-th call; an upload that fails leaves half of the file, as a cut does on a plain disk."""
+
+    protocol = "faulty"
+    calls = 0
+    fails_at = 0  # 0: never
+
+    def _count(self) -> bool:
+        type(self).calls += 1
+        return self.calls == self.fails_at
+
+    def _fail(self) -> None:
+        if self._count():
+            raise ConnectionResetError("cut")
+
+    def info(self, path: str, **options: Any) -> Any:
+        self._fail()
+        return super().info(path, **options)
+
+    def makedirs(self, path: str, exist_ok: bool = False) -> None:
+        self._fail()
+        super().makedirs(path, exist_ok)
+
+    def put_file(self, lpath: str, rpath: str, **options: Any) -> None:
+        if self._count():
+            content = Path(lpath).read_bytes()
+            self.store_half(rpath, content)
+        super().put_file(lpath, rpath, **options)
+
+    def pipe_file(self, path: str, value: bytes, **options: Any) -> None:
+        if self._count():
+            self.store_half(path, value)
+        super().pipe_file(path, value, **options)
+
+    def store_half(self, path: str, content: bytes) -> None:
+        super().pipe_file(path, content[: len(content) // 2])
+        raise ConnectionResetError("cut")
+
+    def _open(self, path: str, mode: str = "rb", *arguments: Any, **options: Any) -> Any:
+        if mode == "rb":
+            self._fail()
+        return super()._open(path, mode, *arguments, **options)
+
+    def cat_file(self, path: str, *arguments: Any, **options: Any) -> Any:
+        self._fail()
+        return super().cat_file(path, *arguments, **options)
+
+
+fsspec.register_implementation("faulty", Faulty)
+
+
+@pytest.fixture(scope="module")
+def states() -> list[SavedState]:
+    return saved_states(3, 7)
+
+
+@pytest.fixture(autouse=True)
+def memory() -> Iterator[None]:
+    """The memory of fsspec is one for the whole process."""
+    MemoryFileSystem.store.clear()
+    MemoryFileSystem.pseudo_dirs[:] = [""]
+    Faulty.calls = Faulty.fails_at = 0
+    yield
+    MemoryFileSystem.store.clear()
+
+
+def packed(tmp_path: Path, state: SavedState) -> tuple[Path, Manifest]:
+    """The files of a state in a folder, and the manifest of their backup."""
+    folder = write_state(tmp_path / f"state-{state.record.iteration_count}", state)
+    return folder, manifest_of(folder, state.record, AT)
+
+
+def place_of(kind: str, tmp_path: Path) -> Remote:
+    return Remote({"file": (tmp_path / "place").as_uri(), "memory": "memory://place/below"}[kind])
+
+
+def empty(tmp_path: Path) -> Path:
+    folder = tmp_path / "fetched"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["file", "memory"])
+def test_what_was_put_is_listed_and_comes_back_the_same(tmp_path: Path, states: list[SavedState], kind: str) -> None:
+    place = place_of(kind, tmp_path)
+    assert place.listed() == []
+    manifests = []
+    for state in states:
+        folder, manifest = packed(tmp_path, state)
+        assert place.put(folder, manifest) == sum(len(content) for content in files_of(folder).values())
+        assert place.put(folder, manifest) == 0
+        manifests.append(manifest)
+    assert sorted(place.listed(), key=lambda found: found.record.sequence) == manifests
+    assert place.fetch(manifests[1].name, empty(tmp_path)) == manifests[1]
+    assert_same_state(read(empty(tmp_path)), states[1])
+    told = manifests[0].as_dict()
+    assert (told["run"], told["iteration_count"], told["backed_up_at"]) == (RUN_A, 3, AT)
+    assert told["name"] == f"{RUN_A}/3-{manifests[0].files[WEIGHTS].sha256[:12]}"
+
+
+def test_the_newest_save_is_listed_first(tmp_path: Path, states: list[SavedState]) -> None:
+    place = place_of("memory", tmp_path)
+    folder = write_state(tmp_path / "state", states[0])
+    for day in (2, 3, 1):
+        kept = record(RUN_A, iteration_count=day, saved_at=f"2026-01-0{day}T00:00:00.000Z")
+        place.put(folder, manifest_of(folder, kept, AT))
+    assert [manifest.record.iteration_count for manifest in place.listed()] == [3, 2, 1]
+
+
+def test_whatever_call_fails_no_state_is_listed_that_is_not_whole_and_the_next_try_completes_it(
+    tmp_path: Path, states: list[SavedState]
+) -> None:
+    folder, manifest = packed(tmp_path, states[0])
+    resumed = set()
+    for number in range(1, 100):
+        MemoryFileSystem.store.clear()
+        Faulty.calls, Faulty.fails_at = 0, number
+        place = Remote("faulty://place")
+        try:
+            place.put(folder, manifest)
+        except BackupError as error:
+            assert "cut" in str(error)
+        else:
+            break
+        Faulty.fails_at = 0
+        assert place.listed() == []
+        with pytest.raises(UnknownSourceError):
+            place.fetch(manifest.name, empty(tmp_path))
+        resumed.add(place.put(folder, manifest))
+        assert place.listed() == [manifest]
+        assert place.fetch(manifest.name, empty(tmp_path)) == manifest
+        assert files_of(empty(tmp_path)) == files_of(folder)
+    assert number > 10
+    sizes = [manifest.files[name].size for name in FILES]
+    assert resumed == {sum(sizes[done:]) for done in range(len(FILES) + 1)}
+
+
+def test_a_file_of_the_right_size_but_another_content_is_sent_again(tmp_path: Path, states: list[SavedState]) -> None:
+    folder, manifest = packed(tmp_path, states[0])
+    place = place_of("file", tmp_path)
+    target = tmp_path / "place" / manifest.name
+    target.mkdir(parents=True)
+    (target / WEIGHTS).write_bytes(bytes(manifest.files[WEIGHTS].size))
+    (target / METRICS).write_bytes((folder / METRICS).read_bytes())
+    assert place.put(folder, manifest) == manifest.files[WEIGHTS].size + manifest.files[SYSTEM].size
+    place.fetch(manifest.name, empty(tmp_path))
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_a_damaged_or_missing_file_is_refused_by_its_name(tmp_path: Path, states: list[SavedState], file: str) -> None:
+    folder, manifest = packed(tmp_path, states[0])
+    place = place_of("file", tmp_path)
+    place.put(folder, manifest)
+    target = tmp_path / "place" / manifest.name / file
+    content = bytearray(target.read_bytes())
+    content[len(content) // 2] ^= 1
+    target.write_bytes(content)
+    with pytest.raises(DamagedFileError, match=file):
+        place.fetch(manifest.name, empty(tmp_path))
+    target.write_bytes(content[:-1])
+    assert place.listed() == []
+    target.unlink()
+    assert place.listed() == []
+    with pytest.raises(UnknownSourceError, match="no complete backup"):
+        place.fetch(manifest.name, empty(tmp_path))
+
+
+def test_a_file_that_goes_while_it_is_fetched_is_named(
+    tmp_path: Path, states: list[SavedState], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, manifest = packed(tmp_path, states[0])
+    place = Remote("memory://place")
+    place.put(folder, manifest)
+
+    def gone(*_: object) -> None:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(MemoryFileSystem, "get_file", gone)
+    with pytest.raises(MissingFileError, match=METRICS):
+        place.fetch(manifest.name, empty(tmp_path))
+
+
+def test_a_manifest_that_says_something_else_is_no_backup(tmp_path: Path, states: list[SavedState]) -> None:
+    folder, manifest = packed(tmp_path, states[0])
+    place = place_of("file", tmp_path)
+    place.put(folder, manifest)
+    file = tmp_path / "place" / manifest.name / MANIFEST
+    whole = file.read_bytes()
+    values = json.loads(whole)
+    changes: list[dict[str, Any]] = [
+        {"record": {**values["record"], "iteration_count": 4}},
+        {"record": {**values["record"], "run": "../../../../etc"}},
+        {"backed_up_at": "<script>"},
+        {"files": {**values["files"], SYSTEM: {"size": 1, "sha256": "0" * 64}}},
+        {"files": {**values["files"], SYSTEM: {**values["files"][SYSTEM], "sha256": "x"}}},
+        {"files": {}},
+    ]
+    broken = [json.dumps({**values, **change}).encode() for change in changes]
+    for content in (b"", whole[:-5], b"[]", b"null", b"\xff", *broken):
+        file.write_bytes(content)
+        assert place.listed() == []
+    file.write_bytes(whole)
+    assert place.listed() == [manifest]
+
+
+ENTRIES = st.sampled_from(["record", "files", "backed_up_at", *FILES, "size", "sha256"])
+JSON = st.recursive(
+    st.none() | st.integers() | st.text(), lambda part: st.lists(part) | st.dictionaries(ENTRIES, part), max_leaves=10
+)
+
+
+@given(st.binary() | JSON.map(lambda value: json.dumps(value).encode()))
+def test_no_manifest_can_make_the_list_fail(content: bytes) -> None:
+    assert _decoded(content, f"{RUN_A}/3-{'0' * 12}", {}) is None
+
+
+def test_only_a_backup_is_removed_and_what_else_stands_there_stays(tmp_path: Path, states: list[SavedState]) -> None:
+    place = place_of("file", tmp_path)
+    (first, one), (second, other) = (packed(tmp_path, state) for state in states)
+    place.put(first, one)
+    place.put(second, other)
+    note = tmp_path / "place" / one.name / "note.txt"
+    note.write_text("mine")
+    (tmp_path / "place" / "holiday.jpg").write_bytes(b"mine too")
+    place.remove(one.name)
+    assert place.listed() == [other]
+    assert [entry.name for entry in note.parent.iterdir()] == ["note.txt"]
+    place.remove(other.name)
+    left = {path.name for path in (tmp_path / "place").rglob("*") if path.is_file()}
+    assert left == {"note.txt", "holiday.jpg"}
+    with pytest.raises(UnknownSourceError):
+        place.remove(other.name)
+
+
+@pytest.mark.parametrize("name", ["", "..", "../../etc", f"{RUN_A}/3-{'0' * 12}", f"{RUN_A}/../x", "a\0b"])
+def test_a_name_that_is_none_of_a_backup_reaches_nothing(tmp_path: Path, name: str) -> None:
+    place = place_of("file", tmp_path)
+    for ask in (lambda: place.fetch(name, empty(tmp_path)), lambda: place.remove(name)):
+        with pytest.raises(UnknownSourceError):
+            ask()
+
+
+def test_a_place_that_cannot_be_written_says_why(tmp_path: Path, states: list[SavedState]) -> None:
+    (tmp_path / "place").write_text("a file, no folder")
+    with pytest.raises(BackupError, match="place"):
+        place_of("file", tmp_path).put(*packed(tmp_path, states[0]))
+
+
+@pytest.mark.parametrize(("url", "package"), [("file:///somewhere", "fsspec"), ("s3://bucket", "s3fs")])
+def test_a_missing_package_is_told_with_how_to_install_it(
+    monkeypatch: pytest.MonkeyPatch, url: str, package: str
+) -> None:
+    monkeypatch.delitem(import_module("fsspec.registry")._registry, "s3", raising=False)  # what was imported before
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ConfigurationError, match=r"pip install -r requirements-backup\.txt") as told:
+        Remote(url)
+    assert told.value.field == "backup_url"
+    assert package in str(told.value)
+
+
+def test_an_unknown_protocol_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="nowhere://"):
+        Remote("nowhere://bucket")
+
+
+def test_a_password_in_the_address_is_not_shown() -> None:
+    assert Remote("ftp://me:secret@server/folder").shown_url == "ftp://server/folder"
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[S3Server]:
+    server = S3Server()
+    yield server
+    server.close()
+
+
+def test_an_upload_to_s3_that_is_cut_anywhere_lists_nothing_and_is_taken_up_again(
+    tmp_path: Path, s3: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {**CREDENTIALS, "AWS_ENDPOINT_URL": s3.url}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(import_module("s3fs").S3FileSystem, "retries", 1)  # that library's own; ours are to be seen
+    state = saved_states(5, field_size=60, field_update_hidden=60)[0]
+    folder, manifest = packed(tmp_path, state)
+    direct = Remote(f"s3://{BUCKET}/some/where")
+    with pytest.raises(BackupError, match="bucket does not exist"):
+        direct.put(folder, manifest)
+    direct._system.mkdir(BUCKET)
+    with CuttingProxy(s3.port) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
+        place = Remote(direct.url)
+        size = manifest.files[WEIGHTS].size
+        for allowed in (0, size // 3, size):  # at once, in the first upload of the weights, and in the second
+            proxy.allow(allowed)
+            with pytest.raises(BackupError):
+                place.put(folder, manifest)
+            assert direct.listed() == []
+        assert proxy.cuts >= 3
+        proxy.allow(None)
+        sent = place.put(folder, manifest)
+    assert 0 < sent < manifest.size
+    assert direct.listed() == [manifest]
+    direct.fetch(manifest.name, empty(tmp_path))
+    assert_same_state(read(empty(tmp_path)), state)
+    direct.remove(manifest.name)
+    assert direct.listed() == []
+    assert direct._system.find(BUCKET) == []
