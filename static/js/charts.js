@@ -32,7 +32,7 @@ function createChart(name) {
       datasets: [
         { data: [], borderWidth: 1.5, pointHoverRadius: 3, tension: 0, order: 1 },
         { ...ASIDE, borderWidth: 1.5, pointRadius: 0, order: 2 },
-        { ...ASIDE, showLine: false, pointStyle: "star", pointRadius: 7, borderWidth: 2, order: 0 },
+        { ...ASIDE, showLine: false, pointStyle: "star", pointRadius: 7, borderWidth: 2, order: 0, clip: false },
       ],
     },
     options: options(name),
