@@ -293,16 +293,16 @@ def _go_on_after_error(stage: Stage, confirmed: Saved) -> Saved:
     return {**confirmed, state.config.seed or 0: state.iteration_count}
 
 
-def cut_power_everywhere(stages: Stages, tally: Tally, subsets: int, nested: int = 0) -> None:
-    """Play once, then look at what the disk may hold after a power cut at every point.
+def cut_power_everywhere(stages: Stages, tally: Tally, subsets: int, nested: int = 0, stride: int = 1) -> None:
+    """Play once, then look at what the disk may hold after a power cut at every point, or every so many-th and the last.
 
     `nested`: at every so many-th image, the recovery from it is cut as well, at each of its own points.
     """
     with decoding_remembered():
-        _cut_power_everywhere(stages, tally, subsets, nested)
+        _cut_power_everywhere(stages, tally, subsets, nested, stride)
 
 
-def _cut_power_everywhere(stages: Stages, tally: Tally, subsets: int, nested: int) -> None:
+def _cut_power_everywhere(stages: Stages, tally: Tally, subsets: int, nested: int, stride: int) -> None:
     scenario, stage = stages.scenario, stages.set_up()
     with Disk(stage.root) as disk:
         if not scenario.opens:
@@ -318,6 +318,8 @@ def _cut_power_everywhere(stages: Stages, tally: Tally, subsets: int, nested: in
     seen: set[tuple[bool, int]] = set()
     for number, (name, images) in enumerate(_images(before, journal, subsets)):
         done = number == len(journal)
+        if number % stride and not done:
+            continue
         confirmed = scenario.after if done else {} if scenario.clears and number else scenario.before
         for kind, image in images:
             tally.add(name, POWER_CUT)
