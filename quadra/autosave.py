@@ -205,6 +205,8 @@ class AutoSave:
             return None
 
     def _fail(self, state: TrainingState, error: SaveError) -> None:
+        if self._unshown is not None:  # shown later, it would hide this
+            self._show(state, self._unshown)
         since = self._trouble.since if self._trouble else self._durable
         self._trouble = SaveTrouble(state.iteration_count, str(error), since, error.code)
         self._health = replace(self._health, waiting=False)
