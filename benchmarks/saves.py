@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import statistics
 import tempfile
 import time
@@ -30,7 +31,7 @@ _BLOCK = 0.25  # seconds
 def run(quick: bool) -> dict[str, Any]:
     """Medians and ratios of interleaved rounds."""
     figures: dict[str, Any] = {}
-    for name, part in (("stall", _stall), ("flat cost", _flat_cost), ("load", _load)):
+    for name, part in (("stall", _stall), ("processor", _processor), ("flat cost", _flat_cost), ("load", _load)):
         figures[name] = part(quick)
         say(f" {name}: {figures[name]}")
     return figures
@@ -80,6 +81,44 @@ def _rate(worker: Worker, every: int) -> float:
     before, started = worker.view().iteration_count, time.perf_counter()
     time.sleep(_BLOCK)
     return (worker.view().iteration_count - before) / (time.perf_counter() - started)
+
+
+def _processor(quick: bool) -> dict[str, float]:
+    """Processor time of one auto-save: of the thread that trains, whose caches ten steps have filled, and of the scribe."""
+    saves = 100 if quick else 1000
+    own = []
+    idle = _of_a_scribe(lambda _: None)
+
+    def save_often(scribe: Scribe) -> None:
+        with tempfile.TemporaryDirectory() as place, TrainingState(Path(place) / "state", CONFIG, scribe) as state:
+            state.initialize()
+            state.save()
+            for _ in range(saves):
+                for _ in range(10):
+                    state.step()
+                started = time.thread_time()
+                writing = state.begin_save()
+                began = time.thread_time() - started
+                writing.exception(_PATIENCE)
+                started = time.thread_time()
+                state.collect_save()
+                own.append(began + time.thread_time() - started)
+
+    written = _of_a_scribe(save_often)
+    return {
+        "training thread ms": round(statistics.median(own) * 1000, 3),
+        "scribe ms": round((written - idle) / saves * 1000, 3),  # without its start; one save in 32 is not the scribe's
+    }
+
+
+def _of_a_scribe(work: Callable[[Scribe], None]) -> float:
+    """Processor seconds of a scribe from its start to its end."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    scribe = Scribe()
+    work(scribe)
+    scribe.close()
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
 
 
 def _flat_cost(quick: bool) -> dict[str, float]:

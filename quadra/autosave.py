@@ -30,7 +30,7 @@ log = logging.getLogger("quadra.worker")
 NOTICEABLE = 0.1  # seconds that training may wait for the disk before the page says so
 LOOK_OFTEN = 0.001  # seconds between two looks at a save that training waits for
 LOOK = 0.05  # seconds between two looks at any other that is under way
-SHOWN_EVERY = 0.05  # seconds between two auto-saves that are shown; of more, the newest is enough
+SHOWN_EVERY = 0.1  # seconds between two auto-saves that are shown; of more, the newest is enough
 RETRY = 5.0  # seconds between two attempts while training rests
 _STALLS = 101  # that the median is taken over
 _SAVES_WORTH = 20  # of free space, below which a warning comes while there is still room
@@ -81,8 +81,9 @@ class AutoSave:
 
     def before_step(self, state: TrainingState) -> float | None:
         """Take outcomes, begin what is due; returns for how many seconds training must wait, None: it may go on."""
-        has_ended = not state.is_saving  # before its outcome is taken: one that ends in between has its taken next time
-        self.collect(state)
+        has_ended = not state.is_saving  # looked at once: one that ends from here on has its outcome taken next time
+        if has_ended:
+            self.collect(state)
         if self._unshown is not None and time.perf_counter() >= self._shown_at + SHOWN_EVERY:
             self._show(state, self._unshown)
         if self._due_at is not None and has_ended:
@@ -204,6 +205,8 @@ class AutoSave:
             return None
 
     def _fail(self, state: TrainingState, error: SaveError) -> None:
+        if self._unshown is not None:  # shown later, it would hide this
+            self._show(state, self._unshown)
         since = self._trouble.since if self._trouble else self._durable
         self._trouble = SaveTrouble(state.iteration_count, str(error), since, error.code)
         self._health = replace(self._health, waiting=False)

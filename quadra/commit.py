@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+import os
+from typing import NamedTuple
 
 from quadra.archive import lay_out
 from quadra.disk import (
+    AnyPath,
     Identity,
     Piece,
     identity_of,
@@ -21,11 +21,12 @@ from quadra.disk import (
     link_or_copy,
     remove,
     sync_folder,
-    temporary_of,
+    temporary_name,
     write_file,
 )
 from quadra.errors import FolderChangedError
 from quadra.folder import require_lock
+from quadra.members import Contents, members_of
 from quadra.places import RING, SAVES, WEIGHTS
 from quadra.records import Record, seal
 
@@ -34,22 +35,21 @@ MOST_KEPT = 10
 RING_BYTES = 1 << 30  # that earlier saves may take together; two are kept whatever their size
 
 
-@dataclass(frozen=True)
-class Order:
+class Order(NamedTuple):
     """One weights file that is to become the newest save of a folder."""
 
-    folder: Path
+    folder: str
     lock: Identity  # of the lock file that stands in the folder as long as it is ours
     present: Identity | None  # of the weights file that stands there as long as nobody else has put another one
     keep_present: bool  # whether that one is an earlier save of the same run
     record: Record
-    members: Sequence[tuple[str, Piece]]  # of the archive
-    points: tuple[Path, ...] = ()  # further names that the file gets, as a restore point
-    expired: tuple[Path, ...] = ()  # restore points that go once those are durable
+    tensors: Piece  # the memory of the large ones
+    contents: Contents
+    points: tuple[str, ...] = ()  # further names that the file gets, as a restore point
+    expired: tuple[str, ...] = ()  # restore points that go once those are durable
 
 
-@dataclass(frozen=True)
-class Committed:
+class Committed(NamedTuple):
     """A weights file that is durable."""
 
     identity: Identity
@@ -59,17 +59,17 @@ class Committed:
 
 def carry_out(order: Order) -> Committed:
     """Commit; durable on return. Raises FolderChangedError or OSError: the present file is then intact, or the new one is."""
-    folder, target = order.folder, order.folder / WEIGHTS
-    temporary = temporary_of(target)
-    pieces = seal(lay_out(order.members), order.record)
+    folder, target = order.folder, os.path.join(order.folder, WEIGHTS)
+    temporary = temporary_name(target)
+    pieces = seal(lay_out(members_of(order.tensors, order.contents)), order.record)
     size = sum(memoryview(piece).nbytes for piece in pieces)
     require_own_save(folder, order.lock, order.present)
     try:
         write_file(temporary, pieces)
         require_own_save(folder, order.lock, order.present)  # a folder exchanged during the write must not be touched
         if order.keep_present and is_plain_file(target):
-            link_or_copy(target, folder / SAVES / RING[slot(order.record.sequence - 1, size)])
-        temporary.replace(target)
+            link_or_copy(target, os.path.join(folder, SAVES, RING[slot(order.record.sequence - 1, size)]))
+        os.replace(temporary, target)
     except BaseException:
         with contextlib.suppress(OSError):  # the first failure is the one to report
             remove(temporary)
@@ -83,13 +83,13 @@ def carry_out(order: Order) -> Committed:
 def _keep_points(order: Order) -> str:
     """Give the new file its further names. The save is durable already: a failure here is a remark."""
     try:
-        for place in dict.fromkeys(point.parent for point in (*order.points, *order.expired)):
-            if not (is_plain_folder(place.parent) and is_plain_folder(place)):
-                raise NotADirectoryError(errno.ENOTDIR, "its folder is not there, or is a link", str(place))
+        for place in dict.fromkeys(map(os.path.dirname, (*order.points, *order.expired))):
+            if not (is_plain_folder(os.path.dirname(place)) and is_plain_folder(place)):
+                raise NotADirectoryError(errno.ENOTDIR, "its folder is not there, or is a link", place)
         for point in order.points:
-            link_or_copy(order.folder / WEIGHTS, point)
+            link_or_copy(os.path.join(order.folder, WEIGHTS), point)
         if order.expired:
-            for place in dict.fromkeys(point.parent for point in order.points):
+            for place in dict.fromkeys(map(os.path.dirname, order.points)):
                 sync_folder(place)
         for point in order.expired:
             remove(point)
@@ -98,12 +98,13 @@ def _keep_points(order: Order) -> str:
     return ""
 
 
-def require_own_save(folder: Path, lock: Identity, present: Identity | None) -> None:
+def require_own_save(folder: AnyPath, lock: Identity, present: Identity | None) -> None:
     """Raise FolderChangedError unless the folder, and the newest save in it, are those that are known."""
     require_lock(folder, lock)
-    if identity_of(folder / WEIGHTS) != present:
+    target = os.path.join(folder, WEIGHTS)
+    if identity_of(target) != present:
         raise FolderChangedError(
-            f"{folder / WEIGHTS} was changed or removed by somebody else. Nothing is saved, so that nothing "
+            f"{target} was changed or removed by somebody else. Nothing is saved, so that nothing "
             "there is overwritten. Load what is there, or go on as a new saved run."
         )
 

@@ -8,26 +8,35 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import stat
 from collections.abc import Iterable
 from pathlib import Path
 
 from quadra.errors import DamagedFileError, InaccessibleFileError, MissingFileError
 
 Piece = bytes | bytearray | memoryview
+AnyPath = str | os.PathLike[str]
 Identity = tuple[int, ...]  # tells a file from one that was put in its place, or written into
 
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
 _BINARY = getattr(os, "O_BINARY", 0)  # Windows translates line ends without it
 _NO_LINKS = (errno.EPERM, errno.EACCES, errno.EMLINK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
+_NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 _LARGEST_WRITE = 1 << 30  # bytes; Linux takes no more than 2 GiB in one call
 
 
 def temporary_of(path: Path) -> Path:
     """The name under which a file is written before it takes its place."""
-    return path.with_name(f".{path.name}.tmp")
+    return Path(temporary_name(path))
 
 
-def write_file(path: Path, pieces: Iterable[Piece]) -> None:
+def temporary_name(path: AnyPath) -> str:
+    """The same as text."""
+    folder, name = os.path.split(path)
+    return os.path.join(folder, f".{name}.tmp")
+
+
+def write_file(path: AnyPath, pieces: Iterable[Piece]) -> None:
     """Write a new file, or over one of ours, durably; its name is durable only after `sync_folder`. Raises OSError."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _NO_FOLLOW | _BINARY, 0o644)
     try:
@@ -77,13 +86,13 @@ def overwrite_byte(path: Path, offset: int, byte: bytes) -> None:
         os.close(descriptor)
 
 
-def link_or_copy(source: Path, target: Path) -> None:
+def link_or_copy(source: AnyPath, target: AnyPath) -> None:
     """Give a file a second name, replacing what has it; on disks without such links, a copy. Durable after `sync_folder`.
 
     The second name first stands under a temporary one: to rename one name of a file onto another of its names does
     nothing, and would leave the temporary one behind.
     """
-    temporary = temporary_of(target)
+    temporary = temporary_name(target)
     remove(temporary)
     try:
         try:
@@ -91,8 +100,8 @@ def link_or_copy(source: Path, target: Path) -> None:
         except OSError as error:
             if error.errno not in _NO_LINKS:
                 raise
-            write_file(temporary, [read_file(source)])
-        temporary.replace(target)
+            write_file(temporary, [read_file(Path(source))])
+        os.replace(temporary, target)
     except BaseException:
         with contextlib.suppress(OSError):  # the first failure is the one to report
             remove(temporary)
@@ -121,7 +130,7 @@ def sync(descriptor: int) -> None:
     getattr(os, "fdatasync", os.fsync)(descriptor)  # neither Windows nor macOS has fdatasync
 
 
-def sync_folder(path: Path) -> None:
+def sync_folder(path: AnyPath) -> None:
     """Make the names in a folder durable (on Windows the system does so by itself)."""
     if os.name == "nt":
         return
@@ -132,20 +141,32 @@ def sync_folder(path: Path) -> None:
         os.close(descriptor)
 
 
-def remove(path: Path) -> None:
+def remove(path: AnyPath) -> None:
     """Delete a file or a link, where it is there."""
     with contextlib.suppress(FileNotFoundError):
-        path.unlink()
+        os.unlink(path)
 
 
-def is_plain_file(path: Path) -> bool:
+def is_plain_file(path: AnyPath) -> bool:
     """Whether this is a file and no link."""
-    return path.is_file() and not path.is_symlink()
+    return stat.S_ISREG(_mode_of(path))
 
 
-def is_plain_folder(path: Path) -> bool:
+def is_plain_folder(path: AnyPath) -> bool:
     """Whether this is a folder and no link."""
-    return path.is_dir() and not path.is_symlink()
+    return stat.S_ISDIR(_mode_of(path))
+
+
+def _mode_of(path: AnyPath) -> int:
+    """What kind of a thing this is, links not followed; 0 where nothing is."""
+    try:
+        return os.lstat(path).st_mode
+    except ValueError:  # no path could be so
+        return 0
+    except OSError as error:
+        if error.errno in _NOT_THERE:
+            return 0
+        raise
 
 
 def _write(descriptor: int, content: Piece) -> None:
@@ -154,10 +175,10 @@ def _write(descriptor: int, content: Piece) -> None:
         rest = rest[os.write(descriptor, rest[:_LARGEST_WRITE]) :]
 
 
-def identity_of(path: Path) -> Identity | None:
+def identity_of(path: AnyPath) -> Identity | None:
     """What tells this file from any other, and from itself once it is written to; None where it is not there."""
     try:
-        found = path.stat(follow_symlinks=False)
+        found = os.lstat(path)
     except FileNotFoundError:
         return None
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns

@@ -21,10 +21,10 @@ from quadra.actions import reward_of
 from quadra.adam import AdamRule
 from quadra.config import ACTIONS, TrainingConfig
 from quadra.errors import IntegrityError
-from quadra.memory import Copies, RunTensors, Snapshot, state_dict
+from quadra.members import packed
+from quadra.memory import Copies, RunTensors, Snapshot
 from quadra.plasticity import NeuroplasticityManager
 from quadra.qlearning import QTable, state_key
-from quadra.tensors import FlatTensors
 from quadra.text import Corpus, features
 
 
@@ -256,7 +256,7 @@ class Engine:
 
         Raises RuntimeError where `is_lent_out`.
         """
-        return self._copies.lend(self._rest())
+        return self._copies.lend(self._plain())
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that training reads: a copy, so that it stays as it is while training goes on.
@@ -264,23 +264,25 @@ class Engine:
         All tensors are views of one storage, so the copy is one move of memory and one entry in a file.
         """
         copy = self._run.flat.detach().to("cpu", copy=True)
-        return state_dict(FlatTensors(self._run.tensors.table, copy), self._rest())
+        return Snapshot(copy, self._run.tensors.table, self._plain(), None).state_dict()
 
-    def _rest(self) -> dict[str, Any]:
-        q_table = self.q_table.state_dict()
-        return {
-            **self._run.rest(),
-            "q_table": q_table["table"],
-            "generators": {
-                "samples": self._samples.get_state(),
-                "samples_device": self.config.device,
-                "exploration": q_table["generator"],
-            },
-            "neuroplasticity": self.neuroplasticity.state_dict(),
-            "corpus": self.corpus.state_dict(),
-            "newest": dict(self.newest),
-            "iteration_count": self.iteration,
-        }
+    def _plain(self) -> bytes:
+        """A copy of everything that does not stand in the buffer."""
+        return packed(
+            {
+                **self._run.plain(),
+                "q_table": self.q_table.rows,
+                "generators": {
+                    "samples": self._samples.get_state().numpy().tobytes(),
+                    "samples_device": self.config.device,
+                    "exploration": self.q_table.generator_state,
+                },
+                "neuroplasticity": self.neuroplasticity.state_dict(),
+                "corpus": self.corpus.state_dict(),
+                "newest": self.newest,
+                "iteration_count": self.iteration,
+            }
+        )
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over what `state_dict` gave; raises KeyError or ValueError where it does not fit."""

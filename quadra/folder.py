@@ -13,7 +13,17 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from quadra.disk import Identity, Piece, is_plain_file, link_or_copy, remove, sync_folder, temporary_of, write_file
+from quadra.disk import (
+    AnyPath,
+    Identity,
+    Piece,
+    is_plain_file,
+    link_or_copy,
+    remove,
+    sync_folder,
+    temporary_of,
+    write_file,
+)
 from quadra.errors import FolderChangedError, FolderUnusableError
 from quadra.lock import FolderLock, stands
 from quadra.places import (
@@ -361,11 +371,11 @@ def _sync_what_stays(folder: Path) -> None:
         sync_folder(folder)
 
 
-def require_lock(folder: Path, lock: Identity) -> None:
+def require_lock(folder: AnyPath, lock: Identity) -> None:
     """Raise FolderChangedError unless this lock file still stands in the folder."""
     if stands(folder, lock):
         return
-    what = "was exchanged for another one" if folder.exists() else "is not there any more"
+    what = "was exchanged for another one" if Path(folder).exists() else "is not there any more"
     raise FolderChangedError(
         f"The state directory {folder} {what}. Nothing is saved, so that nothing there is overwritten. "
         "Load what is there, or go on as a new saved run."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from quadra.disk import Identity
+from quadra.disk import AnyPath, Identity
 from quadra.errors import FolderLockedError, FolderUnusableError
 
 try:
@@ -18,10 +18,10 @@ LOCK = ".lock"
 _LOCK_OFFSET = 1 << 30  # msvcrt locks bytes; far behind the process number, so that others can read that
 
 
-def stands(folder: Path, identity: Identity) -> bool:
+def stands(folder: AnyPath, identity: Identity) -> bool:
     """Whether the lock file in a folder is this one."""
     try:
-        found = (folder / LOCK).stat()
+        found = os.stat(os.path.join(folder, LOCK))
     except OSError:
         return False
     return (found.st_dev, found.st_ino) == identity
@@ -33,9 +33,12 @@ class FolderLock:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._descriptor = -1
+        self._identity: Identity = ()
         try:
             self._descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o644)
             self._take()
+            held = os.fstat(self._descriptor)
+            self._identity = held.st_dev, held.st_ino
         except OSError as error:
             self.release()
             raise FolderUnusableError(
@@ -59,15 +62,12 @@ class FolderLock:
             if fcntl is not None:
                 fcntl.flock(self._descriptor, fcntl.LOCK_UN)  # also where another process was handed it
             os.close(self._descriptor)
-            self._descriptor = -1
+            self._descriptor, self._identity = -1, ()
 
     @property
     def identity(self) -> Identity:
         """Device and number of the lock file that is held; empty where none is."""
-        if not self.is_held:
-            return ()
-        held = os.fstat(self._descriptor)
-        return held.st_dev, held.st_ino
+        return self._identity
 
     def still_stands(self) -> bool:
         """Whether the lock file in the folder is the one that is held: not so once the folder was exchanged."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from quadra.config import NETWORKS, TrainingConfig
+from quadra.members import unpacked
 from quadra.spiking import draw_parameters, parameter_places
 from quadra.tensors import FlatTensors, Place, flat_size, places
 
@@ -56,9 +58,9 @@ class RunTensors:
             target = self.tensors[name]
             target.copy_(torch.empty(target.shape).normal_(0.0, self._config.start_deviation, generator=generator))
 
-    def rest(self) -> dict[str, Any]:
-        """What does not stand in the buffer."""
-        return {"optimizer_step": self.adam_steps, "wins": self.wins.to("cpu", copy=True)}
+    def plain(self) -> dict[str, Any]:
+        """What does not stand in the buffer, as builtins."""
+        return {"optimizer_step": self.adam_steps, "wins": self.wins.tolist()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over what `state_dict` gave; raises KeyError or ValueError where it does not fit."""
@@ -98,9 +100,9 @@ def _of_network(tensors: Mapping[str, Tensor], part: str, network: str) -> dict[
 class Snapshot:
     """A run as it was at one moment. Its buffer is lent: give it back with `release`, from any thread."""
 
-    def __init__(self, buffer: Tensor, table: Mapping[str, Place], rest: Mapping[str, Any], lent: deque[Tensor] | None):
+    def __init__(self, buffer: Tensor, table: Mapping[str, Place], plain: bytes, lent: deque[Tensor] | None) -> None:
         self.table = table  # where each tensor lies in `flat`
-        self.rest = rest  # everything else of `state_dict`, and `optimizer_step`: builtins and small tensors
+        self.plain = plain  # everything else, as `quadra.members.packed` gives it
         self._buffer: list[Tensor] = [buffer]
         self._lender = lent
 
@@ -109,6 +111,15 @@ class Snapshot:
         """All tensors, float32, on the CPU. Raises IndexError after `release`."""
         found: NDArray[np.float32] = self._buffer[0].numpy()
         return found
+
+    @cached_property
+    def rest(self) -> dict[str, Any]:
+        """Everything else of `state_dict`, and `optimizer_step`: builtins and small tensors."""
+        rest = unpacked(self.plain)
+        rest["wins"] = torch.tensor(rest["wins"], dtype=torch.int64)
+        generators = rest["generators"]
+        generators["samples"] = torch.frombuffer(bytearray(generators["samples"]), dtype=torch.uint8)
+        return rest
 
     def state_dict(self) -> dict[str, Any]:
         """The same as the engine's then; the tensors are views of `flat`, good until `release`."""
@@ -136,6 +147,7 @@ class Copies:
         parameters = run.parameters.flat
         count = 2 if parameters.numel() * parameters.element_size() < _TWO_COPIES_BELOW else 1
         self._free = deque(torch.empty_like(run.flat) for _ in range(count))
+        self._is_on_cpu = run.flat.device.type == "cpu"
         self._present: Tensor | None = None  # a copy of the state as it is now
         self._is_lent = False  # the present copy is somebody else's to give back
 
@@ -152,16 +164,16 @@ class Copies:
             self._present, self._is_lent = self._free.pop(), False
             self._present.copy_(self._run.flat)
 
-    def lend(self, rest: Mapping[str, Any]) -> Snapshot:
-        """The present state, as of now. Raises RuntimeError where there is no buffer for it."""
+    def lend(self, plain: bytes) -> Snapshot:
+        """The present state, as of now; `plain`: what is not in the buffer. Raises RuntimeError where none is free."""
         if self._is_lent:
             self._present, self._is_lent = None, False
         self.keep()
         assert self._present is not None
-        if self._present.device.type != "cpu":
-            return Snapshot(self._present.to("cpu"), self._run.tensors.table, rest, None)
+        if not self._is_on_cpu:
+            return Snapshot(self._present.to("cpu"), self._run.tensors.table, plain, None)
         self._is_lent = True
-        return Snapshot(self._present, self._run.tensors.table, rest, self._free)
+        return Snapshot(self._present, self._run.tensors.table, plain, self._free)
 
     def restore(self) -> None:
         """The state as it was when it was kept."""

@@ -6,6 +6,7 @@ the run. One save in a hundred iterations becomes one. The state with the best s
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -143,5 +144,5 @@ def smoothed_reward(rows: NDArray[np.float32], iteration: int, window: int) -> f
     """Mean reward of the `window` iterations up to one; None where there are not so many, or some are lost."""
     if not window <= iteration <= len(rows):
         return None
-    value = float(rows[iteration - window : iteration, _REWARD].mean(dtype=np.float64))
-    return value if np.isfinite(value) else None
+    value = float(np.add.reduce(rows[iteration - window : iteration, _REWARD], dtype=np.float64)) / window
+    return value if math.isfinite(value) else None

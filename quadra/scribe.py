@@ -2,13 +2,14 @@
 
 A thread that writes a save hands the interpreter to and fro with training some forty times, and each time training may
 have to wait to be woken: at 100 saves a second that costs a tenth of the rate. A process costs what its message costs.
-The tensors go through shared memory, everything else through a pipe. The scribe ends with its parent, however that ends;
-a signal that is meant for the server but reaches the scribe is passed on.
+Orders lie in shared memory, a pipe says so, and another one brings the outcomes. The scribe ends with its parent, however
+that ends; a signal that is meant for the server but reaches the scribe is passed on.
 """
 
 from __future__ import annotations
 
 import contextlib
+import marshal
 import mmap
 import os
 import pickle
@@ -19,30 +20,30 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from quadra.commit import Committed, Order, carry_out
 from quadra.errors import SaveError
+from quadra.members import Contents
 from quadra.records import Record
 
-CAPACITY = 4 << 20  # bytes of tensors; a step on a larger field takes so long that a thread does not disturb it
+CAPACITY = 4 << 20  # bytes of an order; a step on a larger field takes so long that a thread does not disturb it
 IS_POSSIBLE = os.name == "posix"  # descriptors are handed to the new process
-_LONGEST_MESSAGE = 60_000  # bytes: fits into a pipe without waiting for the reader
 _LONGEST_REPLY = 4096  # bytes that a pipe takes as one
-_LENGTH = struct.Struct("<I")
+_LENGTHS = struct.Struct("<II")  # of the tensors, and of the rest of the order behind them
 _ROOT = Path(__file__).resolve().parent.parent
 
 
 class Reply:
     """The outcome of an order, once it is there."""
 
-    def __init__(self, pipe: int) -> None:
-        self._pipe = pipe
+    def __init__(self, pipe: int, poll: select.poll) -> None:
+        self._pipe, self._poll = pipe, poll
         self._outcome: Committed | Exception | None = None
 
     def done(self) -> bool:
         """Whether it is there; does not wait."""
-        return self._is_there(0.0)
+        return self._is_there(0)
 
     def exception(self, timeout: float | None = None) -> Exception | None:
         """Wait for it; what went wrong, or None. Raises TimeoutError."""
@@ -59,7 +60,7 @@ class Reply:
         return self._outcome
 
     def _is_there(self, timeout: float | None) -> bool:
-        if self._outcome is None and select.select([self._pipe], [], [], timeout)[0]:
+        if self._outcome is None and self._poll.poll(None if timeout is None else timeout * 1000.0):
             content = os.read(self._pipe, _LONGEST_REPLY)
             self._outcome = pickle.loads(content) if content else SaveError("The process that writes saves has ended.")
         return self._outcome is not None
@@ -88,6 +89,8 @@ class Scribe:
         for descriptor in handed:
             os.close(descriptor)
         self._newest: Reply | None = None
+        self._poll = select.poll()
+        self._poll.register(self._replies, select.POLLIN)
 
     @property
     def is_alive(self) -> bool:
@@ -96,22 +99,20 @@ class Scribe:
 
     def send(self, order: Order) -> Reply | None:
         """Have an order carried out; None where it does not fit, an earlier one is under way, or the process has ended."""
-        (name, tensors), *others = order.members
-        size = memoryview(tensors).nbytes
-        if size > CAPACITY or (self._newest is not None and not self._newest.done()):
+        if self._newest is not None and not self._newest.done():
             return None
-        members = [(name, size), *((other, bytes(content)) for other, content in others)]
-        points = [str(point) for point in order.points], [str(point) for point in order.expired]
-        plain = str(order.folder), order.lock, order.present, order.keep_present, vars(order.record), members, points
-        message = pickle.dumps(plain, pickle.HIGHEST_PROTOCOL)  # of builtins alone: they are pickled faster
-        if len(message) > _LONGEST_MESSAGE:
+        folder, lock, present, keep, record, tensors, contents, points, expired = order
+        message = marshal.dumps((folder, lock, present, keep, vars(record), tuple(contents), points, expired))
+        size, end = len(tensors), len(tensors) + len(message)
+        if end > CAPACITY:
             return None
         self._shared[:size] = tensors
+        self._shared[size:end] = message
         try:
-            os.write(self._orders, _LENGTH.pack(len(message)) + message)
+            os.write(self._orders, _LENGTHS.pack(size, len(message)))
         except BrokenPipeError:
             return None
-        self._newest = Reply(self._replies)
+        self._newest = Reply(self._replies, self._poll)
         return self._newest
 
     def wait(self) -> int:
@@ -133,19 +134,14 @@ def serve() -> NoReturn:
     _end_with(parent)
     shared = memoryview(mmap.mmap(memory, CAPACITY))
     with os.fdopen(orders, "rb") as stream:
-        while header := stream.read(_LENGTH.size):
-            plain = pickle.loads(stream.read(*_LENGTH.unpack(header)))
-            os.write(replies, _reply_to(_order(plain, shared)))
+        while header := stream.read(_LENGTHS.size):
+            os.write(replies, _reply_to(_order(shared, *_LENGTHS.unpack(header))))
     os._exit(0)
 
 
-def _order(plain: tuple[Any, ...], shared: memoryview) -> Order:
-    folder, lock, present, keep, record, members, (points, expired) = plain
-    (name, size), *others = members
-    return Order(
-        Path(folder), lock, present, keep, Record(**record), [(name, shared[:size]), *others],
-        points=tuple(map(Path, points)), expired=tuple(map(Path, expired)),
-    )  # fmt: skip
+def _order(shared: memoryview, size: int, length: int) -> Order:
+    folder, lock, present, keep, record, contents, points, expired = marshal.loads(shared[size : size + length])
+    return Order(folder, lock, present, keep, Record(**record), shared[:size], Contents(*contents), points, expired)
 
 
 def _reply_to(order: Order) -> bytes:

@@ -374,7 +374,7 @@ class TrainingState(RunInMemory):
         record = Record(
             run=self.run or "", sequence=self._sequence, iteration_count=self.iteration_count,
             saved_at=iso(datetime.now(UTC)), ended=ended, chosen=chosen, field_size=engine.config.field_size,
-            seed=engine.config.seed or 0, history_sha256=self.history.checksum(), metrics_rows=0,
+            seed=engine.config.seed or 0, history_sha256=self.history.checksum(), metrics_rows=self._store.counted_on,
             loss=self.newest("loss"), reward=self.newest("reward"), parent=self.parent,
         )  # fmt: skip
         return Save(record, engine.config, engine.snapshot(), self.history.rows(), full)

@@ -43,7 +43,7 @@ from quadra.places import FILES, HISTORY, METRICS, POINTS, SAVES, SYSTEM, WEIGHT
 from quadra.points import NOTHING, Points, Retention
 from quadra.records import Record, peek, verify
 from quadra.scribe import Reply, Scribe
-from quadra.weights import WeightsEncoder
+from quadra.weights import WeightsEncoder, bytes_of
 
 log = logging.getLogger("quadra")
 
@@ -56,7 +56,7 @@ _VERIFY_EVERY = 32  # saves; one of them is read back
 class Save:
     """What one save writes: all of it copied, or never changed again, so that training may go on meanwhile."""
 
-    record: Record  # its `metrics_rows` is set by the store
+    record: Record  # its `metrics_rows` is set by the store, where it is not `Store.counted_on` already
     config: TrainingConfig
     snapshot: Snapshot
     rows: NDArray[np.float32]  # the whole history, shape (iteration_count, 4)
@@ -121,7 +121,7 @@ class Store:
         self.points.forget()
         # Rows that the metrics files held before they were last extended. The weights file carries all later ones, so
         # that it is completed by a metrics file of that time too, as a `cp -r` beside training may have caught it.
-        self._counted_on = 0
+        self.counted_on = 0
 
     def adopt(self, state: SavedState) -> None:
         """The folder's own files are those of this state, as `read_save` found them."""
@@ -132,7 +132,7 @@ class Store:
             Path(path): log for path, log in state.logs.items() if log.rows <= len(state.rows) and path not in damaged
         }
         self._identities = {path: identity_of(path) for path in (*self._files.values(), *self._logs)}
-        self._counted_on = min(state.record.metrics_rows, self._rows_in_metrics() or 0)
+        self.counted_on = min(state.record.metrics_rows, self._rows_in_metrics() or 0)
 
     def commit(self, save: Save) -> Receipt:
         """Save; durable on return. Raises FolderError, SaveError or OSError: the previous save is then intact, or this one is."""
@@ -214,14 +214,14 @@ class Store:
 
     def _rows_in_metrics(self) -> int | None:
         """Rows that both metrics files hold; None where that is not known."""
-        logs = [self._logs.get(path) for path in self._metrics]
-        return min((log.rows for log in logs if log is not None), default=None) if all(logs) else None
+        one, other = map(self._logs.get, self._metrics)
+        return None if one is None or other is None else min(one.rows, other.rows)
 
     def _extend_metrics(self, save: Save) -> int:
         """Bring the metrics and their copy up to date, one after the other; returns the bytes written."""
         held = self._rows_in_metrics()
         written = sum(self._extend(path, save) for path in self._metrics)
-        self._counted_on = len(save.rows) if held is None else held
+        self.counted_on = len(save.rows) if held is None else held
         return written
 
     def _write_system(self, save: Save) -> int:
@@ -266,19 +266,25 @@ class Store:
         """The weights file of a save, to be committed, and what becomes of the restore points."""
         if self._encoder is None:
             self._encoder = WeightsEncoder(save.config, save.snapshot)
-        members = self._encoder.members(save.snapshot, save.rows[self._counted_on :])
-        size = sum(memoryview(content).nbytes for _, content in members)
-        self._plan = self.points.plan(save.record, save.rows, size)
+        record, tensors = self._told(save.record), bytes_of(save.snapshot.flat)
+        contents = self._encoder.contents(save.snapshot, save.rows[self.counted_on :])
+        self._plan = self.points.plan(save.record, save.rows, len(tensors) + sum(map(len, contents)))
         return Order(
-            folder=self._folder.path,
+            folder=str(self._folder.path),
             lock=self._folder.lock,
             present=self._identities.get(self._files[WEIGHTS]),
             keep_present=keep_present,
-            record=replace(save.record, metrics_rows=self._counted_on),
-            members=members,
-            points=self._plan.points,
-            expired=self._plan.expired,
+            record=record,
+            tensors=tensors,
+            contents=contents,
+            points=tuple(map(str, self._plan.points)),
+            expired=tuple(map(str, self._plan.expired)),
         )
+
+    def _told(self, record: Record) -> Record:
+        """The record with the rows that the metrics file is counted on for."""
+        rows = self.counted_on
+        return record if record.metrics_rows == rows else replace(record, metrics_rows=rows)
 
     def _make_place_for(self, order: Order) -> None:
         """The folder of the restore points; where it cannot be had, the commit says so when it has kept the state."""

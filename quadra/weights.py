@@ -1,14 +1,13 @@
 """The weights file: what `torch.save` would write, encoded without it, and decoded by `torch.load` with weights only.
 
-A save every few milliseconds must not hold the interpreter. So the tensors' bytes go to the file from where they lie,
-and the description of the tensors, which never changes within a run, is pickled once.
+A save every few milliseconds must not hold the interpreter. So the tensors' bytes go to the file from where they lie, and
+the description of the tensors, which never changes within a run, is pickled once; `quadra.members` has the rest.
 """
 
 from __future__ import annotations
 
 import io
 import pickle
-import sys
 import zipfile
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -24,6 +23,7 @@ from quadra.archive import lay_out
 from quadra.config import TrainingConfig
 from quadra.disk import Piece
 from quadra.errors import DamagedFileError
+from quadra.members import PROTOCOL, Contents, entries_in, members_of
 from quadra.memory import Snapshot
 from quadra.places import WEIGHTS
 from quadra.records import FORMAT_VERSION
@@ -32,8 +32,6 @@ TAIL = "history_tail"  # entry for the history's rows that the metrics file does
 _DEEPEST = 20  # entries within entries; ours are five deep
 _LONGEST_PICKLE = 4 << 20  # bytes of the description of all tensors and the rest; ours take some ten thousand
 _MOST_SHARED = 4  # times the file's size that its tensors may have together
-_PROTOCOL = 2  # of the pickle: the one that torch.load reads with weights only
-_OPENING = pickle.PROTO + b"\x02" + pickle.EMPTY_DICT + pickle.BINPUT + b"\x00"  # how a dictionary's pickle begins
 _GENERATORS = pickle.BINUNICODE + b"\x0a\0\0\0generators" + pickle.EMPTY_DICT  # its entries and SETITEM follow
 _STORAGES = {"0": torch.FloatStorage, "1": torch.LongStorage, "2": torch.ByteStorage, "3": torch.FloatStorage}
 
@@ -49,31 +47,16 @@ class WeightsEncoder:
         tensors["optimizer"]["step"] = _View("1", wins + 1, wins, (), ())
         tensors["wins"] = _View("1", wins + 1, 0, (wins,), (1,))
         constants = {"configuration": config.as_dict(), "format_version": FORMAT_VERSION}
-        self._fixed = _entries(tensors) + _entries(constants)
+        samples = _samples_entry(len(snapshot.rest["generators"]["samples"]))
+        self._described = _entries(tensors) + _entries(constants) + _GENERATORS + samples
 
     def encode(self, snapshot: Snapshot, tail: NDArray[np.float32]) -> list[Piece]:
         """The pieces of the archive, not sealed yet. `tail`: shape (rows, 4)."""
-        return lay_out(self.members(snapshot, tail))
+        return lay_out(members_of(bytes_of(snapshot.flat), self.contents(snapshot, tail)))
 
-    def members(self, snapshot: Snapshot, tail: NDArray[np.float32]) -> list[tuple[str, Piece]]:
-        """The members of the archive, the snapshot's own memory first."""
-        rest = dict(snapshot.rest)
-        numbers = np.array([*rest.pop("wins").tolist(), rest.pop("optimizer_step")], np.int64)
-        generators = dict(rest.pop("generators"))
-        samples: NDArray[np.uint8] = generators.pop("samples").numpy()
-        described = [
-            *(_GENERATORS, _samples_entry(len(samples)), _plain_entries(generators), pickle.SETITEM),
-            *(_tail_entry(*tail.shape), _plain_entries(rest)),
-        ]
-        return [
-            ("archive/data/0", _bytes_of(snapshot.flat)),
-            ("archive/data/1", _bytes_of(numbers)),
-            ("archive/data/2", _bytes_of(samples)),
-            ("archive/data/3", _bytes_of(np.ascontiguousarray(tail))),
-            ("archive/byteorder", sys.byteorder.encode()),
-            ("archive/version", b"3\n"),
-            ("archive/data.pkl", b"".join([_OPENING, self._fixed, *described, pickle.STOP])),
-        ]
+    def contents(self, snapshot: Snapshot, tail: NDArray[np.float32]) -> Contents:
+        """What the file holds besides the snapshot's own memory."""
+        return Contents(self._described, _tail_entry(*tail.shape), tail.tobytes(), snapshot.plain)
 
 
 def decode(content: bytes, file: str | Path = WEIGHTS) -> dict[str, Any]:
@@ -161,13 +144,11 @@ class _Pickler(pickle.Pickler):
 
 
 def _entries(values: Mapping[str, Any]) -> bytes:
-    """The part of a dictionary's pickle that sets its entries: many such parts in a row fill one dictionary."""
     buffer = io.BytesIO()
-    _Pickler(buffer, _PROTOCOL).dump(values)
-    return _without_frame(buffer.getvalue())
+    _Pickler(buffer, PROTOCOL).dump(values)
+    return entries_in(buffer.getvalue())
 
 
-@lru_cache(maxsize=16)
 def _samples_entry(length: int) -> bytes:
     return _entries({"samples": _View("2", length, 0, (length,), (1,))})
 
@@ -175,15 +156,6 @@ def _samples_entry(length: int) -> bytes:
 @lru_cache(maxsize=4096)
 def _tail_entry(rows: int, columns: int) -> bytes:
     return _entries({TAIL: _View("3", rows * columns, 0, (rows, columns), (columns, 1))})
-
-
-def _plain_entries(values: Mapping[str, Any]) -> bytes:
-    """The same for builtins alone, ten times as fast: no call back for every object."""
-    return _without_frame(pickle.dumps(values, _PROTOCOL))
-
-
-def _without_frame(pickled: bytes) -> bytes:
-    return pickled.removeprefix(_OPENING).removesuffix(pickle.STOP)
 
 
 def _nested(views: Mapping[str, _View]) -> dict[str, Any]:
@@ -200,8 +172,9 @@ def _nested(views: Mapping[str, _View]) -> dict[str, Any]:
     return nested
 
 
-def _bytes_of(array: NDArray[Any]) -> memoryview:
-    return array.reshape(-1).view(np.uint8).data
+def bytes_of(flat: NDArray[np.float32]) -> memoryview:
+    """The memory of an array, shape (numbers,)."""
+    return flat.data.cast("B")
 
 
 # Files of the earlier generation may hold numpy numbers where a plain float was meant; these names make nothing else.

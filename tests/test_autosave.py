@@ -13,14 +13,15 @@ from typing import Any
 
 import pytest
 
-from quadra import TrainingState
+from quadra import TrainingState, autosave
+from quadra.autosave import AutoSave
 from quadra.errors import QuadraError, RefusedError, SaveError
 from quadra.lifecycle import SystemState
 from quadra.places import METRICS, WEIGHTS
 from quadra.records import peek
 from quadra.store import Receipt, Save, Store
 from quadra.view import Settings
-from tests.state_helpers import assert_same, content, files_of
+from tests.state_helpers import assert_same, content, files_of, new_run, opened, train
 from tests.test_worker import CONFIG, PATIENCE, Bench
 
 FULL = OSError(28, "No space left on device")
@@ -403,3 +404,29 @@ def test_no_save_begins_before_the_outcome_of_the_last_one_is_taken(bench: Bench
     for _ in range(2):
         saves.before_step(state)
     assert state.begun == 1
+
+
+def test_a_save_that_is_shown_late_does_not_hide_that_a_later_one_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: dict[str, Any] = {}
+    with opened(tmp_path / "state") as state:
+        saves = AutoSave(state.folder, 10, lambda **changes: shown.update(changes), lambda *_, **__: None, lambda: None)
+
+        def save_after_ten() -> None:
+            train(state, 10)
+            saves.after_step(state.iteration_count)
+            saves.before_step(state)
+            state.wait_for_save()
+            saves.before_step(state)
+
+        new_run(state, 10)
+        saves.save(state, None)
+        monkeypatch.setattr(autosave, "SHOWN_EVERY", 3600.0)
+        save_after_ten()
+        (tmp_path / "state" / WEIGHTS).write_bytes(b"somebody else's")
+        save_after_ten()
+        monkeypatch.setattr(autosave, "SHOWN_EVERY", 0.0)
+        saves.before_step(state)
+        assert shown["last_save"].iteration_count == 20
+        assert shown["trouble"].code == "folder_changed"

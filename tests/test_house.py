@@ -21,7 +21,7 @@ LAYERS = (
         *("pickles", "disk", "lock", "history", "svg"),
     ),
     (
-        *("archive", "records", "zips", "metrics", "places", "export", "probing", "summary", "reproduction"),
+        *("archive", "members", "records", "zips", "metrics", "places", "export", "probing", "summary", "reproduction"),
         *("spiking", "actions", "field", "forward", "fieldstep"),
     ),
     ("memory", "backward", "folder", "retention", "tables"),

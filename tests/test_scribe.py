@@ -9,7 +9,6 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +18,7 @@ from quadra.commit import Order, carry_out
 from quadra.disk import identity_of
 from quadra.errors import FolderChangedError, FolderLockedError, SaveError
 from quadra.folder import StateFolder
+from quadra.members import Contents, packed
 from quadra.places import WEIGHTS
 from quadra.scribe import CAPACITY, IS_POSSIBLE, Scribe
 from quadra.store import Sent
@@ -43,10 +43,13 @@ def folder(tmp_path: Path) -> Iterator[StateFolder]:
         yield folder
 
 
-def order(folder: StateFolder, tensors: bytes = b"t" * 1000, small: bytes = b"s") -> Order:
+PLAIN = packed({"wins": [1, 2], "optimizer_step": 3, "generators": {"samples": b"generator"}, "q_table": {}})
+
+
+def order(folder: StateFolder, tensors: bytes = b"t" * 1000, tail: bytes = b"tail") -> Order:
     return Order(
-        folder=folder.path, lock=folder.lock, present=identity_of(folder.path / WEIGHTS), keep_present=True,
-        record=record(), members=[("archive/data/0", tensors), ("archive/data.pkl", small)],
+        folder=str(folder.path), lock=folder.lock, present=identity_of(folder.path / WEIGHTS), keep_present=True,
+        record=record(), tensors=tensors, contents=Contents(b"described", b"tail described", tail, PLAIN),
     )  # fmt: skip
 
 
@@ -96,13 +99,13 @@ def test_the_systems_reason_comes_back_and_the_next_order_is_carried_out(writer:
 
 def test_what_does_not_fit_is_not_taken(writer: Scribe, folder: StateFolder) -> None:
     assert writer.send(order(folder, tensors=bytes(CAPACITY + 1))) is None
-    assert writer.send(order(folder, small=bytes(100_000))) is None
+    assert writer.send(order(folder, tail=bytes(CAPACITY))) is None
     assert not (folder.path / WEIGHTS).exists()
 
 
 def test_the_copy_is_taken_before_send_returns(writer: Scribe, folder: StateFolder) -> None:
     tensors = bytearray(b"before" * 100_000)
-    reply = writer.send(replace(order(folder), members=[("archive/data/0", tensors), ("archive/data.pkl", b"s")]))
+    reply = writer.send(order(folder)._replace(tensors=tensors))
     tensors[:] = b"after!" * 100_000
     assert reply is not None
     reply.result(PATIENCE)

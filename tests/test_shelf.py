@@ -23,7 +23,7 @@ from quadra.shelf import UNDO
 from tests.fault_loops import fingerprint
 from tests.state_helpers import new_run, small_config, train
 
-LATER = datetime.now(UTC) + UNDO + timedelta(minutes=1)
+LATER = datetime.now(UTC) + UNDO + timedelta(days=1)  # than any deletion here
 
 
 def opened(folder: Path) -> TrainingState:

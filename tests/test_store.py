@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import itertools
+import marshal
 import os
 import pickle
 import shutil
@@ -21,6 +22,7 @@ from quadra.catalog import read_catalog
 from quadra.errors import BadFileError, FolderChangedError, SaveError
 from quadra.folder import StateFolder
 from quadra.history import checksum_of
+from quadra.members import packed
 from quadra.persistence import SavedState, read, read_save
 from quadra.places import FILES, HISTORY, METRICS, POINTS, RING, RUNS, SAVES, SET_ASIDE, SYSTEM, WEIGHTS, Places
 from quadra.records import FORMAT_VERSION, peek
@@ -63,7 +65,7 @@ def stretched(state: SavedState, sequence: int, count: int, full: bool = False) 
     rows = np.random.default_rng(1).normal(size=(count, 4)).astype(np.float32)
     kept = replace(save.record, sequence=sequence, iteration_count=count, history_sha256=checksum_of(rows))
     snapshot = copy.copy(save.snapshot)
-    snapshot.rest = {**save.snapshot.rest, "iteration_count": count}
+    snapshot.plain = packed({**marshal.loads(save.snapshot.plain), "iteration_count": count})
     return replace(save, record=kept, snapshot=snapshot, rows=rows)
 
 
