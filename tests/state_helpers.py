@@ -19,13 +19,12 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from quadra import TrainingConfig, TrainingState, metrics
-from quadra.config import ACTIONS
+from quadra import TrainingConfig, TrainingState, members, metrics
 from quadra.engine import Engine
 from quadra.folder import StateFolder
 from quadra.history import History
 from quadra.lock import LOCK
-from quadra.members import packed
+from quadra.members import packed, unpacked
 from quadra.memory import Snapshot
 from quadra.persistence import SavedState, read, system_file
 from quadra.places import METRICS, SYSTEM, WEIGHTS
@@ -146,23 +145,26 @@ def write_as_elsewhere(folder: Path, state: SavedState, rest: Mapping[str, Any],
     """
     save, config = save_of(state), replace(state.config, **settings)
     flat = torch.from_numpy(save.snapshot.flat)
-    snapshot = Snapshot(flat, save.snapshot.table, packed({**marshal.loads(save.snapshot.plain), **_plain(rest)}), None)
+    entries, plain = _without_tensors(rest), marshal.loads(save.snapshot.plain)
+    if "generators" in rest:  # the description says how long the samples' state is
+        plain["generators"]["samples"] = entries["generators"]["samples"]
+    snapshot = Snapshot(flat, save.snapshot.table, packed(plain), None)
     write_state(folder, state)
-    pieces = WeightsEncoder(config, snapshot).encode(snapshot, state.rows[state.record.metrics_rows :])
+    with pytest.MonkeyPatch.context() as patch:  # what no save of ours would pack
+        patch.setattr(members, "unpacked", lambda plain: {**unpacked(plain), **entries})
+        pieces = WeightsEncoder(config, snapshot).encode(snapshot, state.rows[state.record.metrics_rows :])
     (folder / WEIGHTS).write_bytes(b"".join(seal(pieces, state.record)))
     system = system_file(state.record, config, {**state.engine, **rest})
     (folder / SYSTEM).write_bytes(b"".join(map(bytes, system)))
     return folder
 
 
-def _plain(rest: Mapping[str, Any]) -> dict[str, Any]:
-    """The entries as `packed` takes them: no tensors, the Q-table's values in the order of the actions."""
-    plain = dict(rest)
-    if "generators" in plain:
-        plain["generators"] = {**plain["generators"], "samples": bytes(plain["generators"]["samples"].numpy())}
-    if "q_table" in plain:
-        plain["q_table"] = {state: tuple(map(values.get, ACTIONS)) for state, values in plain["q_table"].items()}
-    return plain
+def _without_tensors(rest: Mapping[str, Any]) -> dict[str, Any]:
+    """The entries as a file's description has them."""
+    if "generators" not in rest:
+        return dict(rest)
+    samples = bytes(rest["generators"]["samples"].numpy())
+    return {**rest, "generators": {**rest["generators"], "samples": samples}}
 
 
 def grown(run: str, *parts: NDArray[np.float32]) -> bytes:
