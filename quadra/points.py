@@ -82,7 +82,7 @@ class Points:
         added = Point(run, iteration, size) if newest // EVERY < iteration // EVERY else None
         if added is None and best is None:
             return NOTHING
-        gone = self._expired({**points, run: [*of_run, added]}) if added else []
+        gone = self._expired({**points, run: [*of_run, added]}, run) if added else []
         names = [self._places.point(run, iteration)] if added else []
         if best is not None:
             names.append(self._places.path / POINTS / run / BEST)
@@ -99,14 +99,21 @@ class Points:
         for point in plan.gone:
             points[point.run] = [other for other in points[point.run] if other.iteration != point.iteration]
 
-    def _expired(self, points: Mapping[str, list[Point]]) -> list[Point]:
+    def surplus(self, run: str) -> list[Path]:
+        """What is over the budget though no save has added it; `run`: the present one."""
+        self.forget()
+        gone = self._expired(self._known(), run)
+        self.forget()
+        return [self._places.point(point.run, point.iteration) for point in gone]
+
+    def _expired(self, points: Mapping[str, list[Point]], run: str) -> list[Point]:
         kept = self._kept
         if kept is None:
             return []
         protected = {
             point for of_run in points.values() for point in of_run if f"{point.run}@{point.iteration}" in kept
         }
-        return expired(points, self._retention.budget, protected)
+        return expired(points, self._retention.budget, protected, run)
 
     def _known(self) -> dict[str, list[Point]]:
         if self._points is None:

@@ -23,17 +23,22 @@ class Point:
     size: int  # bytes
 
 
-def expired(points: Mapping[str, Sequence[Point]], budget: int, protected: Collection[Point]) -> list[Point]:
+def expired(
+    points: Mapping[str, Sequence[Point]], budget: int, protected: Collection[Point], present: str | None
+) -> list[Point]:
     """What must go, the least worth first; `points`: of each run, the oldest iteration first.
 
-    The newest of each run stays, and what is protected. Where these alone are above the budget, everything else goes.
+    The newest of the `present` run stays, and what is protected. Where these alone are above the budget, everything else
+    goes.
     """
-    left = {run: list(of_run) for run, of_run in points.items()}
+    left = {run: list(of_run) for run, of_run in points.items() if of_run}
     total = sum(point.size for of_run in left.values() for point in of_run)
     gone: list[Point] = []
     while total > budget:
-        worth = [(_least(of_run, protected), run) for run, of_run in left.items()]
-        (value, place), run = min(worth, default=((np.inf, 0), ""))
+        newest = left.get(present, [])[-1:] if present is not None else []
+        kept = {*protected, *newest}
+        worth = [(*_least(of_run, kept), run) for run, of_run in left.items() if of_run]
+        value, place, run = min(worth, default=(np.inf, 0, ""))
         if value == np.inf:
             break
         point = left[run].pop(place)
@@ -44,12 +49,10 @@ def expired(points: Mapping[str, Sequence[Point]], budget: int, protected: Colle
 
 def _least(points: Sequence[Point], protected: Collection[Point]) -> tuple[float, int]:
     """The smallest worth of a point that may go, and its place; infinity where none may."""
-    if len(points) < 2:
-        return np.inf, 0
     at = np.array([0, *(point.iteration for point in points)], np.float64)
+    at = np.append(at, 2 * at[-1] - at[-2])  # behind the newest the next one would come
     gaps = at[2:] - at[:-2]
-    worth = gaps / (at[-1] - at[1:-1] + _YOUNGEST)
-    if protected:
-        worth[[place for place, point in enumerate(points[:-1]) if point in protected]] = np.inf
+    worth = gaps / (at[-2] - at[1:-1] + _YOUNGEST)
+    worth[[place for place, point in enumerate(points) if point in protected]] = np.inf
     place = int(worth.argmin())
     return float(worth[place]), place

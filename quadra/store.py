@@ -346,7 +346,11 @@ class Store:
                 self._drop(file, run)
             except (OSError, FolderUnusableError) as error:
                 log.info("An earlier save of another run stays: %s", error)
-        self.points.forget()
+        try:
+            for point in self.points.surplus(run):
+                remove(point)
+        except OSError as error:
+            log.info("A restore point stays: %s", error)
 
     def _drop(self, file: Path, run: str) -> None:
         try:

@@ -398,6 +398,8 @@ def verify(stage: Stage, confirmed: Saved, thorough: bool = False, cleared: bool
         assert_kept(catalog, {seed: count for seed, count in confirmed.items() if seed != default.seed or thorough})
         assert {copy.iteration_count for copy in catalog.copies} >= set(scenario.keeps)
         assert_slots_whole(stage.folder)
+        if scenario.budget != BUDGET:
+            assert_some_point_whole(stage.folder)
         state.load()
         assert_loaded(state, scenario, confirmed)
         if thorough:
@@ -416,6 +418,17 @@ def assert_slots_whole(folder: Path) -> None:
     for place in Places(folder).slot_folders():
         saved = read_save(place / WEIGHTS, place)
         assert not saved.damaged
+        found = fingerprint(saved.engine, saved.rows)
+        assert found == expected(saved.config.seed or 0, saved.record.iteration_count)
+
+
+def assert_some_point_whole(folder: Path) -> None:
+    """No restore point goes before the one that supersedes it is there to stay."""
+    places = Places(folder)
+    points = [point for run in places.point_folders() for point in places.points_of(run.name)]
+    assert points
+    for point in points:
+        saved = read_save(point, folder)
         found = fingerprint(saved.engine, saved.rows)
         assert found == expected(saved.config.seed or 0, saved.record.iteration_count)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import pytest
@@ -230,3 +231,42 @@ def test_where_nobody_can_say_what_is_pinned_nothing_is_thinned(tmp_path: Path) 
         state._store.points.forget()
         train_and_save(state, 300)
         assert names(tmp_path, run) == ["100.pth", "200.pth", "300.pth"]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_whatever_is_done_nothing_that_is_kept_goes_and_the_budget_holds(tmp_path: Path, seed: int) -> None:
+    chance = Random(seed)
+    with opened(tmp_path, best_window=20) as state:
+        new_run(state, 1, "stopped")
+        budget = 5 * (tmp_path / WEIGHTS).stat().st_size
+    with opened(tmp_path, budget=budget, best_window=20) as state:
+        state.initialize()
+        pinned: set[str] = set()
+        slots: set[str] = set()
+        for _ in range(25):
+            match chance.choice(("train", "train", "train", "train", "pin", "unpin", "slot", "go back", "new run")):
+                case "train":
+                    train_and_save(state, state.iteration_count + 50, 25)
+                case "pin":
+                    points = [e.id for e in state.shelf.library.entries() if POINT in e.kinds and "@" in e.id]
+                    if points:
+                        pinned.add(chance.choice(points))
+                        state.shelf.label(max(pinned), pinned=True)
+                        pinned = {e.id for e in state.shelf.library.entries() if e.label.pinned}
+                case "unpin" if pinned:
+                    state.shelf.label(min(pinned), pinned=False)
+                    pinned.remove(min(pinned))
+                case "slot":
+                    slots.add(state.save_slot(f"slot {len(slots)}"))
+                case "go back" if pinned:
+                    state.load(chance.choice(sorted(pinned)))
+                case "new run":
+                    state.initialize()
+            listed = {e.id: e for e in state.shelf.library.entries()}
+            best = state.best
+            assert pinned | slots <= set(listed)
+            assert best is None or best.iteration == state.iteration_count or f"{state.run}@{best.iteration}" in listed
+            sizes = [e.size for e in listed.values() if POINT in e.kinds and e.id not in pinned and "@" in e.id]
+            assert sum(sizes) <= budget + max(sizes, default=0)
+        for entry in listed.values():
+            read_save(entry.file, entry.folder)

@@ -21,17 +21,17 @@ def after(count: int, budget: int, every: int = 100) -> list[int]:
     kept: list[Point] = []
     for number in range(1, count + 1):
         kept.append(Point(RUN, number * every, 1))
-        gone = expired({RUN: kept}, budget, ())
+        gone = expired({RUN: kept}, budget, (), RUN)
         kept = [point for point in kept if point not in gone]
     return [point.iteration for point in kept]
 
 
 def test_nothing_goes_within_the_budget() -> None:
-    assert expired({RUN: points_at([100, 200, 300])}, 30, ()) == []
+    assert expired({RUN: points_at([100, 200, 300])}, 30, (), RUN) == []
 
 
 def test_the_least_worth_goes_first() -> None:
-    assert expired({RUN: points_at([100, 200, 210, 1000])}, 39, ()) == points_at([200])
+    assert expired({RUN: points_at([100, 200, 210, 1000])}, 39, (), RUN) == points_at([200])
 
 
 def test_the_newest_stay_dense_and_the_oldest_stays() -> None:
@@ -44,10 +44,10 @@ def test_the_newest_stay_dense_and_the_oldest_stays() -> None:
     assert max(gap / age for gap, age in zip(gaps, ages, strict=True)) < 1
 
 
-def test_every_run_keeps_its_newest_whatever_the_budget() -> None:
+def test_the_present_run_keeps_its_newest_whatever_the_budget() -> None:
     points = {RUN: points_at([100, 200]), OTHER: points_at([300, 400], OTHER)}
-    gone = expired(points, 0, ())
-    assert {(point.run, point.iteration) for point in gone} == {(RUN, 100), (OTHER, 300)}
+    gone = expired(points, 0, (), OTHER)
+    assert {(point.run, point.iteration) for point in gone} == {(RUN, 100), (RUN, 200), (OTHER, 300)}
 
 
 STATES = st.lists(st.integers(1, 10_000), unique=True, max_size=30).map(sorted)
@@ -63,8 +63,8 @@ def test_what_is_protected_never_goes_and_the_budget_holds_but_for_that(
     }
     everything = [point for of_run in points.values() for point in of_run]
     protected = set(data.draw(st.lists(st.sampled_from(everything)))) if everything else set()
-    gone = expired(points, budget, protected)
-    newest = {of_run[-1] for of_run in points.values() if of_run}
+    gone = expired(points, budget, protected, RUN)
+    newest = set(points[RUN][-1:])
     assert len(set(gone)) == len(gone)
     assert not set(gone) & (protected | newest)
     left = set(everything) - set(gone)
