@@ -23,11 +23,11 @@ def file_name(run: str | None, iterations: int, ending: str) -> str:
     return f"quadramatrix-{(run or 'no-run')[:8]}-{iterations}.{ending}"
 
 
-def csv_pieces(rows: NDArray[np.float32]) -> Iterator[str]:
-    """A header line, then a line for each row; `rows`: shape (iterations, 4), the first is iteration 1."""
+def csv_pieces(rows: NDArray[np.float32], first: int = 1) -> Iterator[str]:
+    """A header line, then a line for each row; `rows`: shape (iterations, 4), the first is iteration `first`."""
     yield ",".join(("iteration", *SERIES)) + "\r\n"
     for start in range(0, len(rows), _ROWS):
-        lines = enumerate(rows[start : start + _ROWS].tolist(), start=start + 1)
+        lines = enumerate(rows[start : start + _ROWS].tolist(), start=start + first)
         yield "".join(f"{iteration},{','.join(map(_cell, row))}\r\n" for iteration, row in lines)
 
 

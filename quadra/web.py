@@ -142,29 +142,38 @@ def _add_interface(app: Flask, worker: Worker) -> None:
     @app.get("/api/history")
     def api_history() -> dict[str, Any]:
         view = worker.view()
-        start = _argument("start", 1, 1, LARGEST_ITERATION)
-        end = min(_argument("end", view.iteration_count, 0, LARGEST_ITERATION), view.iteration_count)
+        start, end = _range(view)
         points = view.history.slice(start, end, _argument("points", MOST_POINTS, 1, LARGEST_ANSWER))
         return {**points.as_lists(), "total": points.total, "thinned": points.thinned, "run": view.status.run}
 
     @app.get("/api/history.csv")
     def api_history_csv() -> Response:
         view = worker.view()
-        return _file(csv_pieces(_shown_rows(view)), "text/csv", _name_of(view, "csv"))
+        start, end = _range(view)
+        name = _name_of(view, f"{start}-{end}.csv" if {"start", "end"} & set(request.args) else f"{end}.csv")
+        return _file(csv_pieces(_shown_rows(view)[start - 1 : end], start), "text/csv", name)
 
     @app.get("/api/history.json")
     def api_history_json() -> Response:
         view = worker.view()
         facts = {"run": view.status.run, "seed": view.status.seed, "iterations": view.iteration_count}
-        return _file(json_pieces(_shown_rows(view), facts), "application/json", _name_of(view, "json"))
+        return _file(
+            json_pieces(_shown_rows(view), facts), "application/json", _name_of(view, f"{view.iteration_count}.json")
+        )
 
 
 def _shown_rows(view: View) -> NDArray[np.float32]:
     return view.history.rows()[: view.iteration_count]
 
 
+def _range(view: View) -> tuple[int, int]:
+    """The first and the last iteration that were asked for, by default all; raises ConfigurationError."""
+    start = _argument("start", 1, 1, LARGEST_ITERATION)
+    return start, min(_argument("end", view.iteration_count, 0, LARGEST_ITERATION), view.iteration_count)
+
+
 def _name_of(view: View, ending: str) -> str:
-    return f"quadramatrix-{(view.status.run or 'no-run')[:8]}-{view.iteration_count}.{ending}"
+    return f"quadramatrix-{(view.status.run or 'no-run')[:8]}-{ending}"
 
 
 def _file(pieces: Iterator[str], kind: str, name: str) -> Response:

@@ -81,6 +81,19 @@ def test_the_whole_history_is_a_file_of_csv_or_json(site: Site) -> None:
     }
 
 
+def test_a_range_of_the_history_is_a_file_too(site: Site) -> None:
+    site.train(30)
+    lines = site.http.get("/api/history.csv").text.splitlines()
+    part = site.http.get("/api/history.csv?start=11&end=20")
+    assert part.text.splitlines() == [lines[0], *lines[11:21]]
+    assert part.headers["Content-Disposition"].endswith('-11-20.csv"')
+    assert site.http.get("/api/history.csv?start=29&end=99").text.splitlines() == [lines[0], *lines[29:]]
+    assert site.http.get("/api/history.csv?start=31").text.splitlines() == lines[:1]
+    assert site.http.get("/api/history.csv?start=20&end=10").text.splitlines() == lines[:1]
+    refused = site.http.get("/api/history.csv?start=0")
+    assert (refused.status_code, refused.json["error"]["code"]) == (400, "invalid_value")
+
+
 def test_the_page_is_served_with_versioned_files(site: Site) -> None:
     page = site.http.get("/").text
     for name in ("Initialize System", "Start Training", "Stop Training", "Load Saved State", "Reset System"):

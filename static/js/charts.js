@@ -1,126 +1,157 @@
-/** The four line charts; they draw exactly the model's series. */
+/** The four line charts; together they draw exactly the model's series, or the range of it that was asked for. */
 
+import { POSITIVE, paintScales, scaleOptions } from "./axes.js";
+import { Drawing, createChartControls } from "./chart_controls.js";
+import { describe, linkTable, offerPicture } from "./chart_files.js";
+import { Crosshair, NEAREST } from "./crosshair.js";
+import { Detail } from "./detail.js";
 import { byId, setText, showText } from "./dom.js";
-import { iterations, metric, whole } from "./format.js";
-import { METRICS, newest } from "./series.js";
+import { metric, whole } from "./format.js";
+import { View, caption } from "./ranges.js";
+import { METRICS } from "./series.js";
+import { smooth } from "./smoothing.js";
+import { paintSelection, resetOnDoubleClick, zoomOptions } from "./zoom.js";
 
-/** @returns {(model: import("./model.js").Model) => void} draws the charts; cheap where nothing has changed */
-export function createCharts() {
-  const charts = Object.fromEntries(METRICS.map((name) => [name, createChart(name)]));
+/**
+ * @param {import("./model.js").Model} model
+ * @returns {() => void} draws the charts; cheap where nothing has changed
+ */
+export function createCharts(model) {
   let drawn = [];
+  const changed = () => {
+    drawn = [];
+    model.changed();
+  };
+  const [view, detail, drawing, crosshair] = [new View(changed), new Detail(changed), new Drawing(), new Crosshair()];
+  const charts = createAll(view, drawing, crosshair);
+  const drawControls = createChartControls(view, drawing, changed);
+  for (const name of METRICS) offerPicture(name, charts[name], () => describe(name, model.run, view.range));
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
-    for (const name of METRICS) paint(charts[name], name);
+    paintAll(charts, drawing, crosshair);
+    changed();
   });
-  return (model) => {
+  return () => {
     drawInvitations(model);
-    const shown = [model.series, model.branch, model.status?.best?.iteration_count];
+    const shown = [model.series, model.branch, model.status?.best?.iteration_count, model.run];
     if (shown.every((part, place) => part === drawn[place])) return;
     drawn = shown;
-    for (const name of METRICS) drawChart(charts[name], name, ...shown);
+    view.settle(model);
+    const series = view.mode === "whole" ? model.series : detail.of(model, view.range, view.followed);
+    const picture = { series, range: view.range, branch: model.branch, bestAt: model.status?.best?.iteration_count };
+    for (const name of METRICS) drawChart(charts[name], name, picture, drawing);
+    crosshair.apply();
+    drawControls();
   };
 }
 
 // The line of the run that was left, and the mark of the best state: neither has values to read off.
 const ASIDE = { data: [], pointHoverRadius: 0, pointHitRadius: 0, tension: 0 };
 const FAINT = "55";
+const [LINE, LEFT, BEST, SMOOTHED] = [0, 1, 2, 3];
 
-function createChart(name) {
+function createAll(view, drawing, crosshair) {
+  const charts = Object.fromEntries(METRICS.map((name) => [name, createChart(name, view, crosshair)]));
+  crosshair.join(Object.values(charts));
+  paintAll(charts, drawing, crosshair);
+  return charts;
+}
+
+function createChart(name, view, crosshair) {
   const chart = new globalThis.Chart(byId(`${name}-chart`), {
     type: "line",
     data: {
       labels: [],
       datasets: [
-        { data: [], borderWidth: 1.5, pointHoverRadius: 3, tension: 0, order: 1 },
-        { ...ASIDE, borderWidth: 1.5, pointRadius: 0, order: 2 },
+        { data: [], borderWidth: 1.5, pointHoverRadius: 3, tension: 0, order: 2 },
+        { ...ASIDE, borderWidth: 1.5, pointRadius: 0, order: 3 },
         { ...ASIDE, showLine: false, pointStyle: "star", pointRadius: 7, borderWidth: 2, order: 0, clip: false },
+        { ...ASIDE, borderWidth: 2, pointRadius: 0, order: 1 },
       ],
     },
-    options: options(name),
+    options: options(name, view),
+    plugins: [crosshair.plugin],
   });
-  paint(chart, name);
+  resetOnDoubleClick(chart, view);
   return chart;
 }
 
-function options(name) {
+function options(name, view) {
   return {
     animation: false,
+    // The zoom plugin updates by this name, which would otherwise be animated.
+    transitions: { zoom: { animation: { duration: 0 } } },
     responsive: true,
     maintainAspectRatio: false,
     normalized: true,
     locale: "en",
-    interaction: { mode: "index", intersect: false, axis: "x" },
+    interaction: { mode: NEAREST },
     scales: scaleOptions(name),
-    plugins: { legend: { display: false }, tooltip: tooltip() },
-  };
-}
-
-/** @param {string} name of a metric @returns {object} the scales of its chart */
-export function scaleOptions(name) {
-  return {
-    x: { type: "linear", ticks: { maxTicksLimit: 7, maxRotation: 0, precision: 0, includeBounds: false } },
-    // What cannot be negative is not drawn with room below zero.
-    y: { min: ["loss", "variance"].includes(name) ? 0 : undefined, ticks: { maxTicksLimit: 6 } },
+    plugins: { legend: { display: false }, tooltip: tooltip(), zoom: zoomOptions(view) },
   };
 }
 
 function tooltip() {
   return {
     displayColors: false,
-    filter: (item) => item.datasetIndex === 0,
-    callbacks: {
-      title: ([item]) => `Iteration ${whole(item.parsed.x)}`,
-      label: (item) => metric(item.parsed.y),
-    },
+    callbacks: { title: ([item]) => (item ? `Iteration ${whole(item.parsed.x)}` : ""), label },
   };
 }
 
-function paint(chart, name) {
+function label({ chart, dataIndex, parsed }) {
+  const smoothed = chart.data.datasets[SMOOTHED].data[dataIndex];
+  return smoothed == null ? metric(parsed.y) : [metric(parsed.y), `smoothed ${metric(smoothed)}`];
+}
+
+function paintAll(charts, drawing, crosshair) {
+  crosshair.paint(getComputedStyle(document.documentElement).getPropertyValue("--text").trim());
+  for (const name of METRICS) paint(charts[name], name, drawing);
+}
+
+function paint(chart, name, drawing) {
   const style = getComputedStyle(document.documentElement);
   const colour = (variable) => style.getPropertyValue(variable).trim();
-  const [line, left, best] = chart.data.datasets;
-  Object.assign(line, { borderColor: colour(`--${name}`), pointBackgroundColor: colour(`--${name}`) });
-  left.borderColor = colour(`--${name}`) + FAINT;
-  best.borderColor = colour("--text");
+  const sets = chart.data.datasets;
+  const own = colour(`--${name}`);
+  Object.assign(sets[LINE], { borderColor: drawing.smoothing > 0 ? own + FAINT : own, pointBackgroundColor: own });
+  sets[LEFT].borderColor = own + FAINT;
+  sets[BEST].borderColor = colour("--text");
+  sets[SMOOTHED].borderColor = own;
+  paintSelection(chart, colour("--text"));
   paintScales(chart, style);
-  chart.update();
 }
 
-/** Gives a chart's scales the colours of the theme. @param {object} chart @param {CSSStyleDeclaration} style of the root */
-export function paintScales(chart, style) {
-  const colour = (variable) => style.getPropertyValue(variable).trim();
-  for (const scale of Object.values(chart.options.scales)) {
-    Object.assign(scale.ticks, { color: colour("--muted"), font: { size: 12, family: style.fontFamily } });
-    Object.assign(scale, { grid: { color: colour("--grid") }, border: { color: colour("--border") } });
-  }
-}
-
-function drawChart(chart, name, series, branch, bestAt) {
+function drawChart(chart, name, { series, range, branch, bestAt }, drawing) {
+  const alone = series.iteration.length === 1 && range.min === range.max;
+  const sets = chart.data.datasets;
   chart.data.labels = series.iteration;
-  const alone = series.iteration.length === 1;
-  Object.assign(chart.data.datasets[0], { data: series[name], pointRadius: alone ? 3 : 0 });
-  const [first, last] = [series.iteration[0] ?? 0, Math.max(newest(series), newest(branch))];
-  chart.data.datasets[1].data = points(branch, name);
-  chart.data.datasets[2].data = mark(series, name, bestAt);
+  Object.assign(sets[LINE], { data: series[name], pointRadius: alone ? 3 : 0 });
+  sets[LEFT].data = points(branch, name);
+  sets[BEST].data = mark(series, name, bestAt, range);
+  sets[SMOOTHED].data = drawing.smoothing > 0 ? smooth(series[name], drawing.smoothing) : [];
+  setScale(chart, name, drawing.logarithmic);
+  paint(chart, name, drawing);
   // A single iteration gets some room on both sides; otherwise the line fills the whole width.
-  Object.assign(chart.options.scales.x, alone ? { min: first - 1, max: last + 1 } : { min: first, max: Math.max(last, first + 1) });
+  const { min, max } = range;
+  Object.assign(chart.options.scales.x, alone ? { min: min - 1, max: max + 1 } : { min, max: Math.max(max, min + 1) });
   chart.update();
-  setText(byId(`${name}-caption`), caption(series));
+  setText(byId(`${name}-caption`), caption(series, range));
+  linkTable(name, range);
+}
+
+function setScale(chart, name, logarithmic) {
+  const { y } = scaleOptions(name, logarithmic);
+  if (POSITIVE.includes(name) && chart.options.scales.y.type !== y.type) chart.options.scales.y = y;
 }
 
 function points(series, name) {
   return series.iteration.map((x, place) => ({ x, y: series[name][place] }));
 }
 
-function mark(series, name, at) {
+// Of a range, only what is in it: the star is drawn whole even at the edge, so it would also be drawn beyond.
+function mark(series, name, at, range) {
   const place = at ? series.iteration.findLastIndex((iteration) => iteration <= at) : -1;
-  return place < 0 ? [] : [{ x: series.iteration[place], y: series[name][place] }];
-}
-
-function caption(series) {
-  const held = series.iteration.length;
-  if (held === 0) return "";
-  const all = newest(series) - series.iteration[0] + 1;
-  return held < all ? `${whole(held)} of ${whole(all)} points, extremes kept` : iterations(all);
+  const x = series.iteration[place];
+  return place < 0 || x < range.min || at > range.max ? [] : [{ x, y: series[name][place] }];
 }
 
 function drawInvitations(model) {

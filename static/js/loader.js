@@ -17,6 +17,8 @@
       local: "../vendor/socket.io-4.8.4.min.js",
     },
   ];
+  // Chart.js's plugins: only from here, in this order, because each looks for the one before as it runs.
+  const PLUGINS = ["hammer-2.0.8.min.js", "chartjs-plugin-zoom-2.2.0.min.js"];
   // Short of the 700 ms allowed, so that the page also runs within a second on a busy machine.
   const CDN_PATIENCE_MS = 400;
   const BASE = document.currentScript.src;
@@ -47,11 +49,16 @@
     return fromCdn(library).catch(() => fromHere(library));
   }
 
+  function addPlugins() {
+    const insertNext = (before, file) => before.then(() => insert("script", { src: new URL("../vendor/" + file, BASE).href }));
+    return PLUGINS.reduce(insertNext, Promise.resolve());
+  }
+
   function fail(error) {
     const notice = document.getElementById("load-error");
     notice.textContent = "The dashboard could not start: " + error.message + ". Reload the page; if this stays, look at the server's terminal.";
     notice.hidden = false;
   }
 
-  Promise.all(LIBRARIES.map(load)).then(() => import(new URL("main.js", BASE).href)).catch(fail);
+  Promise.all(LIBRARIES.map(load)).then(addPlugins).then(() => import(new URL("main.js", BASE).href)).catch(fail);
 })();

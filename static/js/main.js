@@ -48,7 +48,7 @@ const views = [
   drawNotices,
   drawSaving,
   createBranch(),
-  createCharts(),
+  createCharts(model),
   createShelf(model, sendCommand, load),
   createStates(model, socket, sendCommand, load),
   createLog(),

@@ -1,6 +1,6 @@
 /** The curves of all states in four charts, a colour for each state, and the legend that hides them. */
 
-import { paintScales, scaleOptions } from "./charts.js";
+import { paintScales, scaleOptions } from "./axes.js";
 import { byId, make, setAttribute, setText } from "./dom.js";
 import { iterations, metric, whole } from "./format.js";
 import { METRICS } from "./series.js";

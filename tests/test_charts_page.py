@@ -1,0 +1,423 @@
+"""The charts in a real browser on a history too long to be drawn whole: zoom, follow, smoothing, and what can be kept."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import struct
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from quadra.history import checksum_of
+from tests.browser import executable, running_browser
+from tests.server import ROOT, Client, Server, warm_server
+from tests.state_helpers import saved_states, write_state
+from tests.test_browser import SERIES, charts, opened
+
+pytestmark = pytest.mark.skipif(
+    executable() is None and not os.environ.get("CI"), reason="no Chromium is installed on this machine"
+)
+
+LONG = 10_000  # iterations
+RANGES = """() => ["loss", "reward", "variance", "mean"].map((name) => {
+    const { min, max } = Chart.getChart(name + "-chart").scales.x;
+    return [min, max];
+})"""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with running_browser() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("long") / "state"
+    write_long_run(folder)
+    with warm_server(folder, "--pace", "50") as server:
+        with Client(server.url) as client:
+            assert client.ask("load_state", {})["ok"]
+        yield server
+
+
+def write_long_run(folder: Path) -> None:
+    """A run whose engine is that of a short one, and whose history is long."""
+    state = saved_states(3)[0]
+    rows = np.random.default_rng(1).random((LONG, len(SERIES)), np.float32)
+    record = replace(state.record, iteration_count=LONG, metrics_rows=LONG, history_sha256=checksum_of(rows))
+    write_state(folder, replace(state, record=record, rows=rows, engine={**state.engine, "iteration_count": LONG}))
+
+
+@pytest.fixture(scope="module")
+def shared_page(browser: Browser, server: Server) -> Iterator[Page]:
+    page = opened(browser, server.url)
+    page.wait_for_function("Chart.getChart('mean-chart').data.labels.length > 1000")
+    yield page
+    page.context.close()
+
+
+@pytest.fixture
+def page(shared_page: Page) -> Page:
+    """The page with its charts as a new visitor finds them."""
+    shared_page.mouse.move(5, 5)
+    shared_page.focus("#smoothing-input")
+    shared_page.keyboard.press("Home")
+    shared_page.uncheck("#log-input")
+    shared_page.select_option("#follow-select", "500")
+    shared_page.select_option("#follow-select", "")
+    shared_page.wait_for_function(
+        """() => ["loss", "variance"].map((name) => Chart.getChart(name + "-chart")).every(({ scales, data }) =>
+            scales.x.min === 1 && scales.y.type === "linear" && data.datasets[3].data.length === 0)"""
+    )
+    return shared_page
+
+
+def middle(page: Page, name: str) -> tuple[float, float]:
+    area = page.evaluate("name => Chart.getChart(name).chartArea", f"{name}-chart")
+    box: Any = page.locator(f"#{name}-chart").bounding_box()
+    return box["x"] + (area["left"] + area["right"]) / 2, box["y"] + (area["top"] + area["bottom"]) / 2
+
+
+def drag(page: Page, name: str, width: int) -> None:
+    """Select so many pixels in the middle of a chart."""
+    x, y = middle(page, name)
+    page.mouse.move(x - width / 2, y)
+    page.mouse.down()
+    page.mouse.move(x, y)
+    page.mouse.move(x + width / 2, y)
+    page.mouse.up()
+
+
+def wait_for_every_iteration(page: Page) -> tuple[int, int]:
+    """The iterations that are shown, once all of them are here: the first and the last one inside the range."""
+    expect(page.locator("#mean-caption")).to_have_text(re.compile(r"^[\d,]+ iterations$"))
+    low, high = page.evaluate(RANGES)[0]
+    return math.ceil(low), math.floor(high)
+
+
+def assert_all_together(page: Page) -> None:
+    ranges = page.evaluate(RANGES)
+    assert all(each == ranges[0] for each in ranges)
+
+
+def shown(page: Page, start: int, end: int) -> dict[str, list[float]]:
+    """What the charts draw of the iterations start to end."""
+    drawn = charts(page)
+    places = [place for place, iteration in enumerate(drawn["iteration"]) if start <= iteration <= end]
+    return {name: [values[place] for place in places] for name, values in drawn.items()}
+
+
+def assert_is_history(page: Page, server: Server, start: int, end: int) -> None:
+    kept, drawn = server.get(f"/api/history?start={start}&end={end}&points=20000"), shown(page, start, end)
+    assert drawn["iteration"] == list(range(start, end + 1))
+    for name in SERIES:
+        assert drawn[name] == kept[name], name
+
+
+def iteration(page: Page) -> int:
+    count: int = page.evaluate("quadra.model.series.iteration.at(-1)")
+    return count
+
+
+def train_on(page: Page, count: int) -> None:
+    """Train so many more iterations."""
+    until = iteration(page) + count
+    page.fill("#until-input", str(until))
+    page.click("#start-button")
+    page.wait_for_function("n => quadra.model.series.iteration.at(-1) >= n", arg=until)
+    expect(page.locator("#status-value")).to_have_attribute("data-value", "ready")
+
+
+def test_a_range_dragged_in_one_chart_is_shown_in_all_with_every_iteration(page: Page, server: Server) -> None:
+    before = charts(page)
+    expect(page.locator("#loss-caption")).to_contain_text(re.compile(r"^1,\d+ of 1\d,\d+ points, extremes kept$"))
+    drag(page, "reward", 60)
+    start, end = wait_for_every_iteration(page)
+    assert 500 < end - start < 2000
+    assert_all_together(page)
+    assert_is_history(page, server, start, end)
+    expect(page.locator("#loss-caption")).to_have_text(f"{end - start + 1:,} iterations")
+    page.mouse.dblclick(*middle(page, "variance"))
+    page.wait_for_function("n => Chart.getChart('loss-chart').data.labels.length === n", arg=len(before["loss"]))
+    assert charts(page) == before
+    assert_all_together(page)
+
+
+def test_the_wheel_zooms_around_the_pointer_and_a_button_leads_back(page: Page) -> None:
+    expect(page.locator("#whole-button")).to_be_hidden()
+    whole = page.evaluate(RANGES)[0]
+    page.mouse.move(*middle(page, "mean"))
+    page.mouse.wheel(0, -100)
+    expect(page.locator("#whole-button")).to_be_visible()
+    assert_all_together(page)
+    low, high = page.evaluate(RANGES)[0]
+    assert whole[0] < low < (whole[0] + whole[1]) / 2 < high < whole[1]
+    assert page.locator("#follow-select").input_value() == "zoomed"
+    page.focus("#whole-button")
+    page.keyboard.press("Enter")
+    expect(page.locator("#whole-button")).to_be_hidden()
+    assert page.evaluate(RANGES)[0] == whole
+    assert page.evaluate("document.activeElement.id") == "follow-select"
+
+
+def test_shift_and_drag_moves_the_range_and_never_beyond_the_history(page: Page) -> None:
+    drag(page, "loss", 60)
+    start, end = wait_for_every_iteration(page)
+    x, y = middle(page, "loss")
+    page.keyboard.down("Shift")
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x - 50, y, steps=5)
+    page.mouse.up()
+    low, high = page.evaluate(RANGES)[0]
+    assert low > start
+    assert high - low == pytest.approx(end - start, abs=2)
+    for _ in range(2):
+        page.mouse.move(x - 100, y)
+        page.mouse.down()
+        page.mouse.move(x + 5000, y, steps=3)
+        page.mouse.up()
+    page.keyboard.up("Shift")
+    low, high = page.evaluate(RANGES)[0]
+    assert low == 1
+    assert high - low == pytest.approx(end - start, abs=2)
+    assert_all_together(page)
+
+
+def assert_is_of_history(page: Page, server: Server, start: int, end: int) -> None:
+    """What is drawn of a range that is thinned, whenever it was fetched: true values, up to the newest."""
+    kept, drawn = server.get(f"/api/history?start={start}&end={end}&points=20000"), shown(page, start, end)
+    assert len(drawn["iteration"]) > 1000
+    assert drawn["iteration"][-1] == end
+    for name in SERIES:
+        assert drawn[name] == [kept[name][int(iteration) - start] for iteration in drawn["iteration"]], name
+
+
+def test_live_updates_leave_a_zoomed_view_still(page: Page) -> None:
+    drag(page, "mean", 60)
+    wait_for_every_iteration(page)
+    before, ranges = charts(page), page.evaluate(RANGES)
+    train_on(page, 25)
+    assert charts(page) == before
+    assert page.evaluate(RANGES) == ranges
+    page.click("#whole-button")
+    page.wait_for_function("n => Chart.getChart('loss-chart').data.labels.at(-1) === n", arg=iteration(page))
+
+
+@pytest.mark.parametrize("count", [500, 5000])
+def test_following_stays_at_the_newest_iterations(page: Page, server: Server, count: int) -> None:
+    drag(page, "loss", 100)  # what was fetched for a wider range must not serve for a narrow one
+    expect(page.locator("#loss-caption")).to_contain_text("extremes kept")
+    page.select_option("#follow-select", str(count))
+    expected = "500 iterations" if count == 500 else re.compile(r"^[12],\d+ of 5,000 points, extremes kept$")
+    expect(page.locator("#variance-caption")).to_have_text(expected)
+    train_on(page, 25)
+    newest = iteration(page)
+    page.wait_for_function("n => Chart.getChart('loss-chart').scales.x.max === n", arg=newest)
+    assert page.evaluate(RANGES) == [[newest - count + 1, newest]] * 4
+    expect(page.locator("#variance-caption")).to_have_text(expected)
+    if count == 500:
+        assert_is_history(page, server, newest - 499, newest)
+    else:
+        assert_is_of_history(page, server, newest - 4999, newest)
+    page.select_option("#follow-select", "")
+    page.wait_for_function("Chart.getChart('loss-chart').scales.x.min === 1")
+
+
+def plainly_smoothed(values: list[float], weight: float) -> list[float]:
+    smoothed = []
+    for number in range(len(values)):
+        weights = [(1 - weight) * weight**age for age in range(number + 1)]
+        newest_first = reversed(values[: number + 1])
+        smoothed.append(sum(w * v for w, v in zip(weights, newest_first, strict=True)) / sum(weights))
+    return smoothed
+
+
+def set_smoothing(page: Page, presses: int) -> None:
+    page.focus("#smoothing-input")
+    page.keyboard.press("End")
+    for _ in range(presses):
+        page.keyboard.press("ArrowLeft")
+
+
+def test_smoothing_draws_the_weighted_mean_over_the_faint_line_and_is_remembered(page: Page) -> None:
+    drag(page, "loss", 20)
+    wait_for_every_iteration(page)
+    set_smoothing(page, 9)
+    expect(page.locator("#smoothing-value")).to_have_text("0.90")
+    page.wait_for_function("Chart.getChart('mean-chart').data.datasets[3].data.length > 0")
+    raw = charts(page)
+    for name in SERIES:
+        line, smoothed = page.evaluate(
+            "name => [0, 3].map((set) => Chart.getChart(name).data.datasets[set])"
+            ".map(({ data, borderColor }) => ({ data, borderColor }))",
+            f"{name}-chart",
+        )
+        assert line["data"] == raw[name]
+        assert smoothed["data"] == pytest.approx(plainly_smoothed(raw[name], 0.9), rel=1e-9)
+        assert line["borderColor"] == smoothed["borderColor"] + "55"
+    page.check("#log-input")
+    page.reload()
+    page.wait_for_selector("html[data-ready=true]")
+    assert page.input_value("#smoothing-input") == "0.9"
+    expect(page.locator("#log-input")).to_be_checked()
+    page.focus("#smoothing-input")
+    page.keyboard.press("Home")
+    page.wait_for_function("Chart.getChart('mean-chart').data.datasets[3].data.length === 0")
+
+
+def test_smoothing_leaves_a_lost_value_lost_and_goes_on_behind_it(page: Page) -> None:
+    module = page.locator('link[rel="modulepreload"][href$="smoothing.js"]').get_attribute("href")
+    smoothed = page.evaluate(
+        "async ([file, values]) => (await import(new URL(file, document.baseURI))).smooth(values, 0.5)",
+        [module, [None, 1.0, None, 4.0]],
+    )
+    assert smoothed == [None, 1.0, None, 3.0]
+
+
+def test_the_logarithmic_scale_is_for_what_cannot_be_negative(page: Page) -> None:
+    kinds = "() => ['loss', 'reward', 'variance', 'mean'].map((name) => Chart.getChart(name + '-chart').scales.y.type)"
+    assert page.evaluate(kinds) == ["linear"] * 4
+    page.check("#log-input")
+    page.wait_for_function("Chart.getChart('loss-chart').scales.y.type === 'logarithmic'")
+    assert page.evaluate(kinds) == ["logarithmic", "linear", "logarithmic", "linear"]
+    low, high = page.evaluate("(({ min, max }) => [min, max])(Chart.getChart('loss-chart').scales.y)")
+    assert 0 < low <= min(charts(page)["loss"])
+    assert high >= max(charts(page)["loss"])
+    page.uncheck("#log-input")
+    page.wait_for_function("Chart.getChart('loss-chart').scales.y.type === 'linear'")
+
+
+def test_a_browser_that_refuses_storage_still_smooths(browser: Browser, server: Server) -> None:
+    page = browser.new_context().new_page()
+    page.on("pageerror", lambda error: pytest.fail(f"the page threw {error}"))
+    page.add_init_script(
+        "Object.defineProperty(window, 'localStorage', { get() { throw new DOMException('refused', 'SecurityError'); } })"
+    )
+    page.goto(server.url)
+    page.wait_for_selector("html[data-ready=true]")
+    set_smoothing(page, 0)
+    page.wait_for_function("Chart.getChart('mean-chart').data.datasets[3].data.length > 0")
+    page.context.close()
+
+
+def test_pointing_at_one_chart_reads_all_four_at_the_same_iteration(page: Page) -> None:
+    drag(page, "loss", 20)
+    wait_for_every_iteration(page)
+    x, y = middle(page, "reward")
+    page.mouse.move(x + 30, y)
+    page.wait_for_function("Chart.getChart('mean-chart').tooltip.opacity > 0")
+    read = page.evaluate(
+        """() => ["loss", "reward", "variance", "mean"].map((name) => {
+            const { tooltip, data } = Chart.getChart(name + "-chart");
+            const [point] = tooltip.dataPoints;
+            return [tooltip.title[0], data.labels[point.dataIndex], point.parsed.y];
+        })"""
+    )
+    drawn = charts(page)
+    at = drawn["iteration"].index(read[0][1])
+    for name, (title, iteration_there, value) in zip(SERIES, read, strict=True):
+        assert title == f"Iteration {drawn['iteration'][at]:,}"
+        assert (iteration_there, value) == (drawn["iteration"][at], drawn[name][at])
+    page.mouse.move(5, 5)
+    page.wait_for_function("Chart.getChart('mean-chart').getActiveElements().length === 0")
+
+
+def test_the_range_is_kept_as_a_table_of_every_iteration(page: Page, server: Server) -> None:
+    drag(page, "variance", 200)
+    expect(page.locator("#loss-caption")).to_contain_text("extremes kept")
+    start, end = (math.ceil(page.evaluate(RANGES)[0][0]), math.floor(page.evaluate(RANGES)[0][1]))
+    with page.expect_download() as download:
+        page.click("#variance-csv")
+    assert download.value.suggested_filename == f"quadramatrix-aaaaaaaa-{start}-{end}.csv"
+    lines = Path(download.value.path()).read_text().splitlines()[1:]
+    kept = server.get(f"/api/history?start={start}&end={end}&points=20000")
+    assert [int(line.split(",")[0]) for line in lines] == kept["iteration"]
+    assert [float(line.split(",")[3]) for line in lines] == pytest.approx(kept["variance"])
+
+
+def test_a_chart_is_kept_as_a_picture(page: Page) -> None:
+    with page.expect_download() as download:
+        page.click("#mean-png")
+    assert download.value.suggested_filename == f"quadramatrix-aaaaaaaa-mean-1-{iteration(page)}.png"
+    picture = Path(download.value.path()).read_bytes()
+    assert picture.startswith(b"\x89PNG\r\n\x1a\n")
+    width, height = struct.unpack(">II", picture[16:24])
+    box: Any = page.locator("#mean-chart").bounding_box()
+    assert (width > box["width"], height > box["height"]) == (True, True)
+
+
+def test_on_a_phone_the_charts_are_pinched_and_nothing_runs_off_the_screen(browser: Browser, server: Server) -> None:
+    context = browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    page = context.new_page()
+    page.on("pageerror", lambda error: pytest.fail(f"the page threw {error}"))
+    page.goto(server.url)
+    page.wait_for_selector("html[data-ready=true]")
+    page.locator("#loss-chart").scroll_into_view_if_needed()
+    whole = page.evaluate(RANGES)[0]
+    x, y = middle(page, "loss")
+    fingers = context.new_cdp_session(page)
+    for step in range(6):
+        points = [{"x": x - 20 - 10 * step, "y": y, "id": 0}, {"x": x + 20 + 10 * step, "y": y, "id": 1}]
+        kind = "touchMove" if step else "touchStart"
+        fingers.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+    fingers.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    expect(page.locator("#whole-button")).to_be_visible()
+    low, high = page.evaluate(RANGES)[0]
+    assert high - low < (whole[1] - whole[0]) / 2
+    assert_all_together(page)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    sizes = page.evaluate(
+        "[...document.querySelectorAll('.chart-tools *, .chart header *')]"
+        ".map((element) => parseFloat(getComputedStyle(element).fontSize))"
+    )
+    assert min(sizes) >= 12
+    context.close()
+
+
+def test_where_the_page_scrolls_the_wheel_scrolls_it_and_zooms_with_ctrl(browser: Browser, server: Server) -> None:
+    page = opened(browser, server.url, 900, 700)
+    page.locator("#loss-chart").scroll_into_view_if_needed()
+    before, whole = page.evaluate("scrollY"), page.evaluate(RANGES)
+    page.mouse.move(*middle(page, "loss"))
+    page.mouse.wheel(0, -60)
+    page.wait_for_function("before => scrollY < before", arg=before)
+    assert page.evaluate(RANGES) == whole
+    page.mouse.move(*middle(page, "loss"))
+    page.keyboard.down("Control")
+    page.mouse.wheel(0, -60)
+    expect(page.locator("#whole-button")).to_be_visible()
+    page.context.close()
+
+
+def test_every_vendored_file_has_its_licence_and_the_plugins_come_from_here() -> None:
+    vendor = ROOT / "static" / "vendor"
+    for script in vendor.glob("*.js"):
+        name = re.split(r"(?:\.umd)?\.min\.js", script.name)[0]
+        assert "Permission is hereby granted" in next(vendor.glob(f"{name}.LICENSE*")).read_text(), name
+    loader = (ROOT / "static" / "js" / "loader.js").read_text()
+    plugins = re.findall(r'"([a-z-]+-[\d.]+\.min\.js)"', loader)
+    assert plugins == ["hammer-2.0.8.min.js", "chartjs-plugin-zoom-2.2.0.min.js"]
+    assert all((vendor / plugin).is_file() for plugin in plugins)
+
+
+def test_another_run_ends_the_zoom(browser: Browser, tmp_path: Path) -> None:
+    write_long_run(tmp_path / "state")
+    with warm_server(tmp_path / "state", "--field-size", "8") as server:
+        page = opened(browser, server.url)
+        page.click("#load-button")
+        page.wait_for_function("Chart.getChart('mean-chart').data.labels.length > 1000")
+        drag(page, "loss", 60)
+        wait_for_every_iteration(page)
+        page.click("#initialize-button")
+        page.wait_for_function("Chart.getChart('mean-chart').data.labels.length === 0")
+        expect(page.locator("#whole-button")).to_be_hidden()
+        page.context.close()
