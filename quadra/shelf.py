@@ -144,10 +144,11 @@ class Shelf:
         labels = self._labels()
         late = iso(now - UNDO)
         due = [state for state, label in labels.items() if label.deleted_at is not None and label.deleted_at < late]
+        if not due:
+            return
         for entry in (entry for entry in self.library.entries() if entry.id in due):
             self._remove(entry)
-        if due:
-            self._write({state: label for state, label in labels.items() if state not in due})
+        self._write({state: label for state, label in labels.items() if state not in due})
 
     def _remove(self, entry: Entry) -> None:
         if RUN in entry.kinds:
