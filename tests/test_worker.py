@@ -422,6 +422,18 @@ def test_without_any_save_before_the_strikes_there_is_nothing_to_offer(
     assert bench.worker.view().status.rescue is None
 
 
+def test_strikes_where_the_names_of_states_are_damaged_end_training_and_nothing_else(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(TrainingState, "step", struck_at(35))
+    bench.worker.initialize().result(PATIENCE)
+    (bench.folder.path / "labels.json").write_text("?")
+    trained(bench, 100)
+    bench.worker.set_pace(None).result(PATIENCE)
+    assert bench.worker.view().status.rescue is None
+    assert bench.worker.view().unsaved_iterations == 0
+
+
 def test_with_the_option_training_goes_back_and_on_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bench = Bench(tmp_path / "state", Settings(pace=None, rescue=True))
     strikes, strike = [0], struck_at(35)
