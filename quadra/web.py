@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from flask import Flask, Response, render_template, request, send_from_directory
+from flask import Flask, Response, request
 from flask_socketio import SocketIO
 from numpy.typing import NDArray
 from werkzeug.exceptions import HTTPException
@@ -28,18 +26,16 @@ from quadra.lifecycle import SystemState
 from quadra.states import StateCommands
 from quadra.view import View
 from quadra.web_backup import backup_events
+from quadra.web_pages import ROOT, add_pages
 from quadra.web_states import Command, add_states, state_events
 from quadra.worker import Worker
 
 log = logging.getLogger("quadra.web")
 
-ROOT = Path(__file__).resolve().parent.parent
-STATIC = ROOT / "static"
 NEWEST_POINTS = 50  # of the history in /api/status
 LARGEST_ANSWER = 20_000  # points of /api/history
 LARGEST_MESSAGE = 100_000  # bytes that a client may send in one message
 LARGEST_ITERATION = 2**53 - 1
-_YEAR = 365 * 24 * 3600  # seconds
 
 
 def create_app(worker: Worker, secret_key: bytes, backup: Backup | None = None) -> tuple[Flask, SocketIO, Feed]:
@@ -57,7 +53,7 @@ def create_app(worker: Worker, secret_key: bytes, backup: Backup | None = None) 
     )
     feed = Feed(worker.view, _Sender(socketio))
     worker.listen(feed.take)
-    asset = _add_pages(app)
+    asset = add_pages(app)
     _add_interface(app, worker)
     _add_errors(app)
     states = StateCommands(worker)
@@ -95,29 +91,6 @@ class _Sender:
         transport = server.manager.eio_sid_from_sid(client, "/")
         connection = server.eio.sockets.get(transport)
         return connection is not None and not connection.queue.empty()
-
-
-def _add_pages(app: Flask) -> Callable[[str], str]:
-    version = _fingerprint(STATIC)
-
-    def asset(path: str) -> str:
-        """A relative address that changes with the content, so that no browser shows an old file."""
-        return f"assets/{version}/{path}"
-
-    @app.get("/")
-    def dashboard() -> Response:
-        page = Response(render_template("dashboard.html", asset=asset, version=__version__), mimetype="text/html")
-        page.headers["Cache-Control"] = "no-cache"
-        return page
-
-    @app.get("/assets/<version>/<path:path>")
-    def assets(version: str, path: str) -> Response:
-        del version  # it only makes the address new
-        answer = send_from_directory(STATIC, path, max_age=_YEAR)
-        answer.headers["Cache-Control"] = f"public, max-age={_YEAR}, immutable"
-        return answer
-
-    return asset
 
 
 def _add_interface(app: Flask, worker: Worker) -> None:
@@ -243,11 +216,3 @@ def _argument(name: str, default: int, least: int, most: int) -> int:
     if text.isascii() and text.isdigit() and len(text) < 20 and least <= int(text) <= most:
         return int(text)
     raise ConfigurationError(name, f"must be a whole number from {least} to {most:,}, not {shown(text)}")
-
-
-def _fingerprint(folder: Path) -> str:
-    digest = hashlib.sha256()
-    for file in sorted(folder.rglob("*")):
-        if file.is_file():
-            digest.update(file.relative_to(folder).as_posix().encode() + b"\0" + file.read_bytes())
-    return digest.hexdigest()[:12]

@@ -19,6 +19,7 @@ from quadra.state import TrainingState
 from quadra.store import Store
 from quadra.view import Settings
 from quadra.web import create_app
+from quadra.web_pages import STATIC
 from quadra.worker import Worker
 
 CONFIG = TrainingConfig(field_size=8, seed=1, threads=1)
@@ -251,3 +252,15 @@ def test_another_origin_cannot_open_a_socket(site: Site) -> None:
     foreign = site.http.get("/socket.io/?EIO=4&transport=polling", headers={"Origin": "http://evil.example"})
     assert own.status_code == 200
     assert foreign.status_code == 400
+
+
+def test_every_module_that_the_page_needs_is_told_to_the_browser_at_once(site: Site) -> None:
+    page = site.http.get("/").text
+    told = {part.split('.js"')[0] for part in page.split("/js/")[1:]} - {"loader"}
+    imported = {
+        name.split('.js"')[0]
+        for module in told
+        for name in (STATIC / "js" / f"{module}.js").read_text().split('"./')[1:]
+    }
+    assert told >= imported | {"main"}
+    assert len(told) == page.count("modulepreload")
