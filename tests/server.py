@@ -33,7 +33,7 @@ class Server:
         arguments = ["--port", "0", "--state-dir", str(state_dir), *options]
         self.process: Any
         if is_warm and IS_POSSIBLE:
-            self.process = WarmProcess(arguments, state_dir.parent)
+            self.process = WarmProcess(arguments, state_dir.parent, environment)
         else:
             self.process = subprocess.Popen(
                 [sys.executable, str(ROOT / "app.py"), *arguments],
@@ -93,9 +93,9 @@ class Server:
             self.process.wait(PATIENCE)
 
 
-def warm_server(state_dir: Path, *options: str) -> Server:
+def warm_server(state_dir: Path, *options: str, environment: dict[str, str] | None = None) -> Server:
     """One for a test of the page; see `tests.warm`."""
-    return Server(state_dir, *options, is_warm=True)
+    return Server(state_dir, *options, environment=environment, is_warm=True)
 
 
 class Client:

@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser import executable, running_browser
-from tests.server import Server, warm_server
+from tests.server import warm_server
 from tests.test_browser import FAST, PATIENCE, opened, train_until, wait_for_iteration
 
 pytestmark = pytest.mark.skipif(
@@ -265,7 +265,7 @@ def test_where_nothing_is_there_loading_says_so_and_the_run_stays(browser: Brows
 
 
 def test_a_slow_disk_is_named_as_what_training_waits_for(browser: Browser, tmp_path: Path, faults: Path) -> None:
-    with Server(tmp_path / "state", *FAST, environment=with_faults(faults)) as server:
+    with warm_server(tmp_path / "state", *FAST, environment=with_faults(faults)) as server:
         page = opened(browser, server.url)
         page.click("#initialize-button")
         train_until(page, 20)
@@ -283,7 +283,7 @@ def test_a_slow_disk_is_named_as_what_training_waits_for(browser: Browser, tmp_p
 def test_a_disk_that_does_not_answer_counts_as_a_failing_save_until_it_does(
     browser: Browser, tmp_path: Path, faults: Path
 ) -> None:
-    with Server(tmp_path / "state", *FAST, environment=with_faults(faults)) as server:
+    with warm_server(tmp_path / "state", *FAST, environment=with_faults(faults)) as server:
         page = opened(browser, server.url)
         page.click("#initialize-button")
         train_until(page, 20)
@@ -304,7 +304,7 @@ def test_a_disk_that_does_not_answer_counts_as_a_failing_save_until_it_does(
 
 
 def test_little_space_on_the_disk_is_told_with_the_figure(browser: Browser, tmp_path: Path, faults: Path) -> None:
-    with Server(tmp_path / "state", *FAST, environment=with_faults(faults)) as server:
+    with warm_server(tmp_path / "state", *FAST, environment=with_faults(faults)) as server:
         page = opened(browser, server.url)
         page.click("#initialize-button")
         train_until(page, 20)
@@ -318,23 +318,29 @@ def test_little_space_on_the_disk_is_told_with_the_figure(browser: Browser, tmp_
         page.context.close()
 
 
-@pytest.mark.parametrize(("width", "height"), [(1440, 900), (390, 844), (360, 740)])
-def test_panel_and_banner_fit_the_screen(browser: Browser, tmp_path: Path, width: int, height: int) -> None:
+def test_panel_and_banner_fit_the_screen(browser: Browser, tmp_path: Path) -> None:
     folder = tmp_path / "state"
     with warm_server(folder, *PACED) as server:
-        page = opened(browser, server.url, width, height)
+        page = opened(browser, server.url)
         train_and_exchange(page, folder)
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
-        for row in page.locator(".saving dl > div:visible").all():
-            assert box(row)["height"] < 25, row.inner_text()  # one line each
-        for button in ("#takeover-button", "#fork-button"):
-            place = box(page.locator(button))
-            assert place["x"] + place["width"] <= width
-            assert place["y"] + place["height"] <= height
-        if width == 1440:
-            panel = box(page.locator(".saving"))
-            assert panel["y"] + panel["height"] <= height
+        for width, height in ((1440, 900), (390, 844), (360, 740)):
+            page.set_viewport_size({"width": width, "height": height})
+            assert_panel_and_banner_fit(page, width, height)
         page.context.close()
+
+
+def assert_panel_and_banner_fit(page: Page, width: int, height: int) -> None:
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    for row in page.locator(".saving dl > div:visible").all():
+        assert box(row)["height"] < 25, row.inner_text()  # one line each
+    page.evaluate("scrollTo(0, 0)")
+    for button in ("#takeover-button", "#fork-button"):
+        place = box(page.locator(button))
+        assert place["x"] + place["width"] <= width
+        assert place["y"] + place["height"] <= height
+    if width == 1440:
+        panel = box(page.locator(".saving"))
+        assert panel["y"] + panel["height"] <= height
 
 
 def box(locator: Any) -> dict[str, float]:

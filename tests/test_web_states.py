@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from quadra import prove
 from tests.test_web import Site
 
 SLOT_EVENTS = ("label_state", "delete_state", "undelete_state", "prove_state")
@@ -162,7 +163,8 @@ def test_a_slot_needs_a_run(site: Site) -> None:
     assert site.ask("save_slot", {"name": "x"})["error"]["code"] == "refused"
 
 
-def test_a_state_is_proved_at_a_browsers_wish(site: Site) -> None:
+def test_a_state_is_proved_at_a_browsers_wish(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prove, "_train", prove.train)  # in this process, which is faster
     site.train(10)
     run = site.worker.view().status.run
     answer = site.ask("prove_state", {"id": run, "iterations": 4})

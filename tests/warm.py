@@ -13,9 +13,10 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 IS_POSSIBLE = hasattr(os, "fork")
 _ROOT = Path(__file__).resolve().parent.parent
@@ -25,10 +26,10 @@ _LONGEST_REQUEST = 65_536  # bytes
 class WarmProcess:
     """Like a Popen of `app.py`; its output is `stdout`, errors included."""
 
-    def __init__(self, arguments: list[str], folder: Path) -> None:
+    def __init__(self, arguments: list[str], folder: Path, environment: dict[str, str] | None = None) -> None:
         output, its_output = os.pipe()
         status, its_status = os.pipe()
-        request = json.dumps({"arguments": arguments, "folder": str(folder)}).encode()
+        request = json.dumps({"arguments": arguments, "folder": str(folder), "environment": environment or {}}).encode()
         socket.send_fds(_nursery(), [request], [its_output, its_status])
         for descriptor in (its_output, its_status):
             os.close(descriptor)
@@ -100,7 +101,7 @@ def serve(descriptor: int) -> None:
                 pass
 
 
-def _keep(request: dict[str, object], output: int, status: int, main: object) -> None:
+def _keep(request: dict[str, Any], output: int, status: int, main: Callable[[list[str]], object]) -> None:
     """Fork the server, tell its number, wait for it and tell its exit code."""
     server = os.fork()
     if server == 0:
@@ -108,7 +109,11 @@ def _keep(request: dict[str, object], output: int, status: int, main: object) ->
         for target in (1, 2):
             os.dup2(output, target)
         os.close(output)
-        os.chdir(str(request["folder"]))
+        os.chdir(request["folder"])
+        os.environ.update(request["environment"])
+        customized = Path(os.environ.get("PYTHONPATH", ""), "sitecustomize.py")
+        if customized.is_file():  # as Python itself does at a start
+            exec(compile(customized.read_text(), customized, "exec"), {})
         code = 1
         try:
             main(request["arguments"])

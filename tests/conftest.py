@@ -1,0 +1,16 @@
+"""Where the tests work: in memory where the machine has room for it, since thousands of them wait for a disk."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+_MEMORY = Path("/dev/shm")
+_ROOM = 2 * 10**9  # bytes
+
+
+def pytest_configure() -> None:
+    is_roomy = os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free > _ROOM
+    if is_roomy and "PYTEST_DEBUG_TEMPROOT" not in os.environ:
+        os.environ["PYTEST_DEBUG_TEMPROOT"] = str(_MEMORY)
