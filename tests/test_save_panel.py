@@ -330,7 +330,7 @@ def test_panel_and_banner_fit_the_screen(browser: Browser, tmp_path: Path) -> No
 
 
 def assert_panel_and_banner_fit(page: Page, width: int, height: int) -> None:
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.wait_for_function(f"document.documentElement.scrollWidth <= {width}")  # the charts follow a frame later
     for row in page.locator(".saving dl > div:visible").all():
         assert box(row)["height"] < 25, row.inner_text()  # one line each
     page.evaluate("scrollTo(0, 0)")
