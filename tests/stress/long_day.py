@@ -9,8 +9,9 @@ busy the machine was. At the end the last quarter is compared with the first one
 20 bytes an iteration, threads and open files not at all, the rate may have changed by 5 %; the log files and the disk must
 have held to their budgets in every sample. Ends with code 1 and says what did not hold.
 
-The rate is that of the clock and, since other programs may take the processor, that of a second of the training thread's
-own processor time; it has drifted where both have.
+Other programs on the machine change the rate too. So beside the rate by the clock stands the one that they cannot change by
+much: iterations a second of the training thread's own processor time, as a part of what a fresh run of the same size, kept
+for that in this process and put back each time, reaches at the same moment. The rate has drifted where both have.
 """
 
 from __future__ import annotations
@@ -26,11 +27,16 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import socketio
 from prometheus_client.parser import text_string_to_metric_families
 
+from quadra.config import TrainingConfig
+from quadra.continuation import complete
+from quadra.engine import Engine
+from quadra.text import Corpus
 from tests.server import PATIENCE, Server
 
 _INTERVAL = 10.0  # seconds between two samples
@@ -42,6 +48,7 @@ _POINTS_BUDGET = 500  # megabytes, as by default
 _LOG_BUDGET = 1  # megabytes, so that an hour fills it
 _SAVES = 64e6  # bytes on the disk beside restore points and histories: the last saves, and one that is being written
 _HISTORY_ON_DISK = 2 * 16  # bytes an iteration: the metrics file and its copy
+_TURNS = 100  # iterations of the yardstick
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -60,6 +67,23 @@ class Sample:
     logs: int
     updates: int  # that the client was sent
     load: float  # of the machine, over the last minute
+    yardstick: float  # iterations a second of processor time of a run that is fresh each time
+
+
+class Yardstick:
+    """A run that is always at its beginning."""
+
+    def __init__(self) -> None:
+        self._engine = Engine(complete(TrainingConfig(seed=1)), Corpus())
+        self._start = self._engine.state_dict()
+
+    def rate(self) -> float:
+        """Iterations a second of processor time now."""
+        self._engine.load_state_dict(self._start)
+        began = time.thread_time()
+        for _ in range(_TURNS):
+            self._engine.step()
+        return round(_TURNS / (time.thread_time() - began), 1)
 
 
 class Watched:
@@ -70,6 +94,7 @@ class Watched:
         self._place = Path("/proc", str(server.process.pid))
         self._scribe = _child_of(server.process.pid)
         self._began = time.monotonic()
+        self._yardstick = Yardstick()
         self.updates = 0
 
     def sample(self) -> Sample:
@@ -86,6 +111,7 @@ class Watched:
             logs=sum(path.stat().st_size for path in self._log.parent.glob(self._log.name + "*")),
             updates=self.updates,
             load=os.getloadavg()[0],
+            yardstick=self._yardstick.rate(),
         )
 
     def _iterations(self) -> int:
@@ -200,19 +226,28 @@ def _count_of(name: str, first: Sequence[Sample], last: Sequence[Sample]) -> tup
 
 def _rate_of(first: Sequence[Sample], last: Sequence[Sample]) -> tuple[str, bool]:
     drifts, words = [], []
-    for name, unit in (("seconds", "second"), ("training_seconds", "second of processor time")):
-        before, after = _rate(first, name), _rate(last, name)
+    for rate_in, unit in ((_by_clock, "iterations a second"), (_by_yardstick, "of a fresh run's")):
+        before, after = rate_in(first), rate_in(last)
         drifts.append(abs(after / before - 1.0))
-        words.append(f"{before:.1f} -> {after:.1f} iterations a {unit} ({after / before - 1.0:+.1%})")
+        words.append(f"{before:.3g} -> {after:.3g} {unit} ({after / before - 1.0:+.1%})")
     loads = [statistics.median(sample.load for sample in samples) for samples in (first, last)]
     return f"rate {', '.join(words)}; load {loads[0]:.1f} -> {loads[1]:.1f}", min(drifts) <= _DRIFT
 
 
-def _rate(samples: Sequence[Sample], name: str) -> float:
+def _by_clock(samples: Sequence[Sample]) -> float:
     """Median over the intervals between two samples."""
     return statistics.median(
-        (after.iterations - before.iterations) / (getattr(after, name) - getattr(before, name))
-        for before, after in zip(samples, samples[1:], strict=False)
+        (after.iterations - before.iterations) / (after.seconds - before.seconds) for before, after in pairwise(samples)
+    )
+
+
+def _by_yardstick(samples: Sequence[Sample]) -> float:
+    """Median of the iterations a second of processor time, each as a part of the yardstick's around it."""
+    return statistics.median(
+        (after.iterations - before.iterations)
+        / (after.training_seconds - before.training_seconds)
+        / statistics.mean((before.yardstick, after.yardstick))
+        for before, after in pairwise(samples)
     )
 
 
