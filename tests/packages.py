@@ -25,7 +25,7 @@ PIN = re.compile(
 )
 _HEADER = (
     "# Every package at one version, transitive ones too; the requirements files hold pip to it. Made by\n"
-    "# `python -m tests.packages`, not by hand. torch is left out, since its builds differ by platform: requirements.txt pins it.\n"
+    "# `python -m tests.packages`, not by hand. torch is left out: its builds differ by platform. requirements.txt pins it.\n"
 )
 
 
