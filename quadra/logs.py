@@ -120,7 +120,9 @@ class _File(RotatingFileHandler):
 
 def _opened(settings: LogSettings) -> _File:
     assert settings.file is not None, "asked before"
-    size = max(1, settings.budget // (_OLDER_FILES + 1))
+    size = (
+        settings.budget * 9 // 10 // (_OLDER_FILES + 1)
+    )  # the handler counts characters, of which some take more bytes
     try:
         return _File(
             settings.file, maxBytes=size, backupCount=_OLDER_FILES, encoding="utf-8", errors="backslashreplace"

@@ -5,7 +5,6 @@ Training pays for one observation a save and for nothing else.
 
 from __future__ import annotations
 
-import math
 import threading
 from collections.abc import Callable, Iterator
 from datetime import datetime
@@ -125,8 +124,7 @@ def _of_backups(backup: BackupHealth) -> Iterator[Metric]:
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:
-    number = float(value)
-    return GaugeMetricFamily(f"quadramatrix_{name}", text, value=number if math.isfinite(number) else math.nan)
+    return GaugeMetricFamily(f"quadramatrix_{name}", text, value=float(value))
 
 
 def _seconds(moment: str) -> float:
