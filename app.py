@@ -8,18 +8,20 @@ from __future__ import annotations
 import argparse
 import contextlib
 import gc
+import logging
 import os
 import secrets
 import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from quadra.config import TrainingConfig
 from quadra.errors import ConfigurationError, QuadraError
+from quadra.logs import FORMS, Logs, LogSettings
 
 if TYPE_CHECKING:
     from quadra.backup import Backup
@@ -46,7 +48,12 @@ BACKUP_EVERY = 100  # saves between two backups while training; 0: only on Stop,
 POINTS_BUDGET = 500  # megabytes that restore points may take together; older ones are thinned first
 BEST_WINDOW = 100  # iterations over which the reward is smoothed that makes a state the best one
 RESCUE = False  # whether training that ended by integrity strikes goes back to the last good state by itself
+LOG_FORMAT = "text"  # of the log, or json: then the terminal's lines are JSON as well
+LOG_FILE = None  # keeps the terminal's lines and the log
+LOG_BUDGET = 50  # megabytes that the log file and its older ones may take together
 THREADS = None  # of one training step; None: those of a loaded run, 1 for a new one
+
+log = logging.getLogger("quadra")
 
 BAD_START = 2  # exit code of a start that was refused: nothing was touched
 INTERRUPTED = 130  # exit code after a second Ctrl-C
@@ -73,9 +80,11 @@ def main(arguments: list[str] | None = None) -> NoReturn:
             device=options.device,
             threads=options.threads,
         )
+        logs = LogSettings(options.log_format, options.log_file, options.log_budget * 1_000_000)
         _check(config, options.backup_url)
+        logs.check()
         listener = _listen(options.host, options.port)
-        run(options, config, listener)
+        run(options, config, logs, listener)
     except ConfigurationError as error:
         _refuse(f"--{error.field.replace('_', '-')}: {error}")
     except QuadraError as error:
@@ -103,6 +112,9 @@ def parse(arguments: list[str] | None, environment: Mapping[str, str]) -> argpar
     add("backup-url", BACKUP_URL, str, "place that saved states are mirrored to")
     add("backup-every", BACKUP_EVERY, _whole(0, 1_000_000_000), "saves between two backups while training")
     add("points-budget", POINTS_BUDGET, _whole(0, 1_000_000_000), "megabytes for restore points")
+    add("log-format", LOG_FORMAT, _one_of(FORMS), "text or json")
+    add("log-file", LOG_FILE, Path, "file that keeps the terminal's lines and the log")
+    add("log-budget", LOG_BUDGET, _whole(1, 1_000_000), "megabytes for the log file and its older ones")
     add("best-window", BEST_WINDOW, _whole(1, 1_000_000), "iterations of smoothing for the best state")
 
     def add_switch(name: str, default: bool, text: str) -> None:
@@ -115,7 +127,9 @@ def parse(arguments: list[str] | None, environment: Mapping[str, str]) -> argpar
     return parser.parse_args(arguments)
 
 
-def run(options: argparse.Namespace, config: TrainingConfig, listener: socket.socket) -> NoReturn:
+def run(
+    options: argparse.Namespace, config: TrainingConfig, log_settings: LogSettings, listener: socket.socket
+) -> NoReturn:
     """Compose the parts and serve. torch is imported on the training thread, behind the page."""
     from quadra.backup import beside
     from quadra.console import Console
@@ -129,7 +143,7 @@ def run(options: argparse.Namespace, config: TrainingConfig, listener: socket.so
 
     folder = StateFolder(options.state_dir)
     scribe = Scribe(folder.lock_descriptor) if IS_POSSIBLE else None
-    console = Console(sys.stdout)
+    console = Console(sys.stdout, Logs(log_settings).line)
     retention = Retention(options.points_budget * 1_000_000, options.best_window)
     settings = Settings(options.save_every, options.pace, retention, options.rescue)
     worker = Worker(folder, config, settings, lambda: _open_state(folder, config, scribe, retention))
@@ -189,7 +203,7 @@ class _Ending:
     def with_scribe(self, scribe: Scribe) -> None:
         """It ends by itself only with this process: somebody has killed it, and this one saves and ends too."""
         scribe.wait()
-        _complain("The process that writes saves was killed; this one saves and ends too.")
+        log.error("The process that writes saves was killed; this one saves and ends too.")
         self.now(1)
 
 
@@ -253,7 +267,7 @@ def _close(worker: Worker) -> int:
     try:
         worker.close().result()
     except QuadraError as error:
-        _complain(f"The state could not be saved: {error}")
+        log.error("The state could not be saved: %s", error)  # noqa: TRY400  # the reason is for people
         return 1
     return 0
 
@@ -286,6 +300,15 @@ def _whole(least: int, most: int) -> Callable[[str], int]:
         return value
 
     convert.__name__ = "whole number"
+    return convert
+
+
+def _one_of(names: Sequence[str]) -> Callable[[str], str]:
+    def convert(text: str) -> str:
+        if text not in names:
+            raise argparse.ArgumentTypeError(f"must be {' or '.join(names)}, not {text}")
+        return text
+
     return convert
 
 

@@ -6,12 +6,12 @@ from quadra import TrainingConfig, TrainingState, read_saved
 from typing import TYPE_CHECKING, Any
 
 from quadra.config import TrainingConfig
+from quadra.release import __version__
 
 if TYPE_CHECKING:
     from quadra.persistence import read as read_saved
     from quadra.state import TrainingState
 
-__version__ = "0.1.0"
 __all__ = ["TrainingConfig", "TrainingState", "__version__", "read_saved"]
 
 

@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 import time
-from typing import TextIO
+from collections.abc import Callable
+from typing import NamedTuple, TextIO
 
 from quadra.view import Event
 
+Shape = Callable[[str, str, int], str]  # a line, its event and its level, to the line as it is printed
 _SECONDS_BETWEEN_SAVED = 0.5  # at high speed the "saved" lines are thinned to two a second
+_FAILURES = ("save_failed", "load_failed", "died")
+_LEVELS = {"warning": logging.WARNING, "error": logging.ERROR}  # of messages
+
+
+class _Line(NamedTuple):
+    event: str
+    level: int  # as loggers have it
+    text: str
 
 
 class Console:
     """Prints events to a stream from a thread of its own; a stream that blocks or is gone harms nobody else."""
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+    def __init__(self, stream: TextIO, shape: Shape = lambda text, *_: text) -> None:
+        self._stream, self._shape = stream, shape
         self._good, self._bad = ("✓", "✗") if _can_print(stream, "✓✗") else ("[ok]", "[failed]")
         self._events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
-        self._waiting: tuple[str, str] | None = None  # kind and line of the newest save that was held back
+        self._waiting: _Line | None = None  # of the newest save that was held back
         self._saved_at = -_SECONDS_BETWEEN_SAVED
         self._thread = threading.Thread(target=self._run, name="console", daemon=True)
 
@@ -55,20 +66,21 @@ class Console:
         return max(0.0, self._saved_at + _SECONDS_BETWEEN_SAVED - time.monotonic())
 
     def _handle(self, event: Event) -> None:
-        line = self._line(event)
-        if line is None:
+        text = self._text(event)
+        if text is None:
             return
+        line = _Line(event.kind, _level(event), text)
         if event.kind in ("saved", "save_failed"):
-            if self._waiting is not None and self._waiting[0] != event.kind:
+            if self._waiting is not None and self._waiting.event != event.kind:
                 self._print_waiting()
-            self._waiting = (event.kind, line)
+            self._waiting = line
             if time.monotonic() - self._saved_at >= _SECONDS_BETWEEN_SAVED:
                 self._print_waiting()
             return
         self._print_waiting()
         self._print(line)
 
-    def _line(self, event: Event) -> str | None:
+    def _text(self, event: Event) -> str | None:
         told = event.details
         match event.kind:
             case "saved":
@@ -95,18 +107,25 @@ class Console:
 
     def _print_waiting(self) -> None:
         if self._waiting is not None:
-            self._print(self._waiting[1])
+            self._print(self._waiting)
             self._waiting = None
             self._saved_at = time.monotonic()
 
-    def _print(self, line: str) -> None:
+    def _print(self, line: _Line) -> None:
         encoding = self._stream.encoding or "utf-8"
-        printable = line.encode(encoding, "replace").decode(encoding)
+        shaped = self._shape(line.text, line.event, line.level)
+        printable = shaped.encode(encoding, "replace").decode(encoding)
         try:
             self._stream.write(printable + "\n")
             self._stream.flush()
         except (OSError, ValueError):  # the terminal is gone: there is nobody left to tell
             return
+
+
+def _level(event: Event) -> int:
+    if event.kind == "message":
+        return _LEVELS.get(event.details["type"], logging.INFO)
+    return logging.ERROR if event.kind in _FAILURES else logging.INFO
 
 
 def _can_print(stream: TextIO, text: str) -> bool:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quadra.history import SERIES
+from quadra.release import __version__
 
 _ROWS = 10_000  # of one piece
 
@@ -32,8 +33,9 @@ def csv_pieces(rows: NDArray[np.float32], first: int = 1) -> Iterator[str]:
 
 
 def json_pieces(rows: NDArray[np.float32], facts: Mapping[str, Any]) -> Iterator[str]:
-    """One object: the facts, then each series as a list, its first number that of iteration 1."""
-    yield "{" + "".join(f"{json.dumps(name)}: {json.dumps(value)}, " for name, value in facts.items())
+    """One object: the facts and the program's version, then each series as a list, its first number that of iteration 1."""
+    told = {**facts, "program": __version__}
+    yield "{" + "".join(f"{json.dumps(name)}: {json.dumps(value)}, " for name, value in told.items())
     for column, name in enumerate(SERIES):
         yield (", " if column else "") + f'"{name}": ['
         for start in range(0, len(rows), _ROWS):

@@ -173,6 +173,7 @@ def system_file(record: Record, config: TrainingConfig, engine: Mapping[str, Any
                 "ended": record.ended,
                 "chosen": record.chosen,
                 "history_sha256": record.history_sha256,
+                "program": record.program,
             }
         )
     ]

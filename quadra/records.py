@@ -25,8 +25,9 @@ Ended = Literal["stopped", "cut off"]
 _RUN_ID = re.compile(r"[0-9a-f]{16}")
 _MOMENT = re.compile(r"[0-9T:.+Z-]{1,40}")
 _STATE = re.compile(r"[0-9a-f]{16}@\d{1,16}")
+_PROGRAM = re.compile(r"[0-9A-Za-z.+-]{1,40}")
 _CHECKSUM = re.compile(r"[0-9a-f]{64}")
-_LATER = ("loss", "reward", "parent")  # what the first records of this format did not have
+_LATER = ("loss", "reward", "parent", "program")  # what the first records of this format did not have
 _END_OF_ARCHIVE = b"PK\x05\x06"
 _END_SIZE = 22  # bytes of the end record before the comment
 _LONGEST_COMMENT = 0xFFFF
@@ -52,6 +53,7 @@ class Record:
     loss: float | None = None  # of that iteration; None: there is none, or it is not known
     reward: float | None = None
     parent: str | None = None  # the state that this run went on from, `<run>@<iteration>`; None: from nothing
+    program: str | None = None  # version of the program that saved it; None: it did not say so yet
 
     @property
     def state(self) -> str:
@@ -152,7 +154,10 @@ def _is_possible(record: Record) -> bool:
         )
         and record.metrics_rows <= record.iteration_count
         and all(value is None or _is_finite(value) for value in (record.loss, record.reward))
-        and (record.parent is None or (isinstance(record.parent, str) and _STATE.fullmatch(record.parent) is not None))
+        and all(
+            value is None or (isinstance(value, str) and pattern.fullmatch(value) is not None)
+            for value, pattern in ((record.parent, _STATE), (record.program, _PROGRAM))
+        )
         and isinstance(record.foreign, bool)
     )
 

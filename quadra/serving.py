@@ -38,8 +38,12 @@ def serve(app: WSGIApplication, listener: socket.socket, say: Callable[[str], No
         "loglevel": "warning",
     }.items():
         config.set(name, value)
+    logger = Logger(config)
+    for handler in list(logger.error_log.handlers):  # what it reports goes where all else is reported
+        logger.error_log.removeHandler(handler)
+    logger.error_log.propagate = True
     worker_class = _worker_class()
-    worker_class(0, 0, [listener], _Application(app), 0, config, Logger(config)).init_process()
+    worker_class(0, 0, [listener], _Application(app), 0, config, logger).init_process()
 
 
 def listen(host: str, port: int) -> socket.socket:

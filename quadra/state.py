@@ -31,6 +31,7 @@ from quadra.persistence import SavedState, files_of, read
 from quadra.places import ID, RUNS, WEIGHTS
 from quadra.points import Best, Retention
 from quadra.records import Ended, Record
+from quadra.release import __version__
 from quadra.run import RunInMemory
 from quadra.saver import Saver, Writing
 from quadra.scribe import Scribe
@@ -376,5 +377,6 @@ class TrainingState(RunInMemory):
             saved_at=iso(datetime.now(UTC)), ended=ended, chosen=chosen, field_size=engine.config.field_size,
             seed=engine.config.seed or 0, history_sha256=self.history.checksum(), metrics_rows=self._store.counted_on,
             loss=self.newest("loss"), reward=self.newest("reward"), parent=self.parent,
+            program=__version__,
         )  # fmt: skip
         return Save(record, engine.config, engine.snapshot(), self.history.rows(), full)

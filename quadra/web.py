@@ -13,7 +13,6 @@ from flask_socketio import SocketIO
 from numpy.typing import NDArray
 from werkzeug.exceptions import HTTPException
 
-from quadra import __version__
 from quadra.answers import error_answer, status_of
 from quadra.backup import Backup
 from quadra.config import LARGEST_FIELD, LARGEST_SEED, SMALLEST_FIELD
@@ -22,10 +21,10 @@ from quadra.export import csv_pieces, json_pieces
 from quadra.feed import MOST_POINTS, Feed, describe
 from quadra.fields import fields, pace, shown, switch, text, whole, whole_or_infinity
 from quadra.history import SERIES
-from quadra.lifecycle import SystemState
 from quadra.states import StateCommands
 from quadra.view import View
 from quadra.web_backup import backup_events
+from quadra.web_metrics import add_metrics
 from quadra.web_pages import ROOT, add_pages
 from quadra.web_states import Command, add_states, state_events
 from quadra.worker import Worker
@@ -54,6 +53,7 @@ def create_app(worker: Worker, secret_key: bytes, backup: Backup | None = None) 
     feed = Feed(worker.view, _Sender(socketio))
     worker.listen(feed.take)
     asset = add_pages(app)
+    add_metrics(app, socketio, worker)
     _add_interface(app, worker)
     _add_errors(app)
     states = StateCommands(worker)
@@ -94,16 +94,6 @@ class _Sender:
 
 
 def _add_interface(app: Flask, worker: Worker) -> None:
-    @app.get("/health")
-    def health() -> dict[str, Any]:
-        status = worker.view().status
-        return {
-            "status": "degraded" if status.trouble else "healthy",
-            "initialized": status.state is not SystemState.UNINITIALIZED,
-            "running": status.state is SystemState.TRAINING,
-            "version": __version__,
-        }
-
     @app.get("/api/status")
     def api_status() -> dict[str, Any]:
         view = worker.view()

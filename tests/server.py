@@ -48,7 +48,7 @@ class Server:
         self._new: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
-        self.url = self.wait_for("QuadraMatrix is on ").split()[3]
+        self.url = self.wait_for("QuadraMatrix is on ").partition(" is on ")[2].split()[0]
 
     def _read(self) -> None:
         assert self.process.stdout is not None

@@ -51,6 +51,8 @@ def refused(tmp_path: Path, *options: str, environment: dict[str, str] | None = 
         (["--threads", "0"], "threads"),
         (["--device", "tpu"], "device"),
         (["--corpus", "/no/such/file"], "/no/such/file"),
+        (["--log-format", "xml"], "--log-format"),
+        (["--log-file", "/no/such/folder/server.log"], "--log-file"),
         (["--no-such-option"], "--no-such-option"),
         (["--host", "256.1.1.1"], "256.1.1.1"),
     ],

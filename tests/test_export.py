@@ -34,7 +34,7 @@ def test_csv_gives_every_number_back_exactly_and_what_is_not_finite_as_an_empty_
 @given(ROWS)
 def test_json_gives_every_number_back_exactly_and_what_is_not_finite_as_null(rows: np.ndarray) -> None:
     found = json.loads("".join(json_pieces(rows, {"run": "a", "iterations": len(rows)})))
-    assert list(found) == ["run", "iterations", *SERIES]
+    assert list(found) == ["run", "iterations", "program", *SERIES]
     columns = [[value if value is None else float(np.float32(value)) for value in found[name]] for name in SERIES]
     assert [list(row) for row in zip(*columns, strict=True)] == told(rows)
 

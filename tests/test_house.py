@@ -15,7 +15,7 @@ from tests.state_helpers import REPOSITORY
 
 # From the ground up; a room imports from its own layer and those below. `__init__` is the package's public face.
 LAYERS = (
-    ("errors", "config"),
+    ("errors", "config", "release"),
     (
         *("text", "tensors", "adam", "compiling", "qlearning", "plasticity"),
         *("pickles", "disk", "lock", "history", "svg"),
@@ -39,13 +39,14 @@ LAYERS = (
     ("__init__",),
     ("lifecycle", "view", "inbox", "autosave", "rescue", "worker", "backup", "states"),
     ("versions",),
-    ("feed", "fields", "answers", "prove", "proofs", "report", "console", "serving", "terminal"),
+    ("feed", "fields", "answers", "prove", "proofs", "report", "logs", "serving", "terminal", "monitoring"),
+    ("console",),
     ("looking",),
     ("changing", "comparing"),
     ("moving",),
     ("command_line",),
     ("__main__",),
-    ("web_compare", "web_report", "web_states", "web_transfer", "web_backup", "web_pages"),
+    ("web_compare", "web_report", "web_states", "web_transfer", "web_backup", "web_metrics", "web_pages"),
     ("web",),
     ("app",),
 )
@@ -56,7 +57,10 @@ TENSORS = {"spiking", "actions", "field", "tensors", "memory", "torch_trainer", 
 TORCH = TENSORS | {"weights", "persistence"}
 NUMBA = {"compiling"}  # the kernels ask that room to compile them
 KERNELS = ("forward", "backward", "fieldstep")  # arrays and numbers only: they work on the run's own memory
-WEB = {"web", "answers", "web_compare", "web_report", "web_states", "web_transfer", "web_backup", "web_pages", "app"}
+WEB = {
+    *("web", "answers", "web_compare", "web_report", "web_states", "web_transfer", "web_backup", "web_metrics"),
+    *("web_pages", "app"),
+}
 SERVERS = {"serving"}
 WORLDLY = {"time", "threading", "random"}
 BELOW_STATE = sorted(room for room in LAYER if LAYER[room] < LAYER["state"])

@@ -77,7 +77,7 @@ def test_the_whole_history_is_a_file_of_csv_or_json(site: Site) -> None:
     assert csv.headers["Content-Disposition"] == f'attachment; filename="quadramatrix-{run[:8]}-30.csv"'
     assert csv.mimetype == "text/csv"
     assert len(csv.text.splitlines()) == 31
-    assert found.json == {"run": run, "seed": 1, "iterations": 30} | {
+    assert found.json == {"run": run, "seed": 1, "iterations": 30, "program": __version__} | {
         name: pytest.approx(site.http.get("/api/history").json[name]) for name in ("loss", "reward", "variance", "mean")
     }
 
@@ -120,7 +120,7 @@ def test_files_outside_static_cannot_be_reached(site: Site) -> None:
 
 def test_health_says_healthy_and_the_version(site: Site) -> None:
     assert site.http.get("/health").json == {
-        "status": "healthy", "initialized": False, "running": False, "version": __version__,
+        "status": "healthy", "problems": [], "initialized": False, "running": False, "version": __version__,
     }  # fmt: skip
 
 
@@ -136,7 +136,7 @@ def test_health_says_degraded_while_saves_fail(site: Site, monkeypatch: pytest.M
         while site.worker.view().status.state is SystemState.TRAINING:
             site.worker.set_pace(None).result(30)
         answer = site.http.get("/health")
-        assert (answer.status_code, answer.json["status"]) == (200, "degraded")
+        assert (answer.status_code, answer.json["status"], answer.json["problems"]) == (200, "degraded", ["saves"])
         status = site.http.get("/api/status").json
         assert status["save_error"]["since"] == 5
         assert "No space left" in status["save_error"]["message"]
