@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -30,7 +30,11 @@ class World:
         self.history = History()
         self.status = STATUS
         self.sent: list[tuple[str, dict[str, Any], str | None]] = []
-        self.busy: set[str] = set()
+        self.queues: dict[str, int] = {}
+        self.answering: set[str] = set()  # clients that acknowledge at once
+        self.acknowledge: Callable[[str, int], None] = lambda client, number: None
+        self.numbers: dict[str, list[int]] = {}  # of the updates that a client was sent
+        self.dropped: list[str] = []
         self._arrived = threading.Condition()
 
     def view(self) -> View:
@@ -42,13 +46,24 @@ class World:
         for _ in range(iterations):
             self.history.append(len(self.history) + 1, 8.0, 0.1, float("nan"))
 
-    def send(self, event: str, payload: dict[str, Any], client: str | None = None) -> None:
+    def send(self, event: str, payload: Mapping[str, Any], to: str | Sequence[str] | None = None) -> None:
         with self._arrived:
-            self.sent.append((event, payload, client))
+            clients = [to] if to is None or isinstance(to, str) else to
+            self.sent.extend((event, dict(payload), client) for client in clients)
             self._arrived.notify_all()
 
-    def is_busy(self, client: str) -> bool:
-        return client in self.busy
+    def send_update(self, payload: Mapping[str, Any], clients: Sequence[str], number: int) -> None:
+        self.send("metrics_update", payload, clients)
+        for client in clients:
+            self.numbers.setdefault(client, []).append(number)
+            if client in self.answering:
+                self.acknowledge(client, number)
+
+    def waiting(self, client: str) -> int:
+        return self.queues.get(client, 0)
+
+    def drop(self, client: str) -> None:
+        self.dropped.append(client)
 
     def wait(self, condition: Callable[[], bool]) -> None:
         with self._arrived:
@@ -85,14 +100,14 @@ def test_a_slow_browser_is_sent_nothing_until_it_takes_its_messages_and_then_all
     feed = Feed(world.view, world)
     feed.join("slow")
     feed.join("quick")
-    world.busy.add("slow")
+    world.queues["slow"] = 1
     feed.start()
     world.train(30)
     world.wait(lambda: len(world.points("quick")) == 30)
     assert world.points("slow") == []
     world.status = replace(STATUS, state=SystemState.READY)
     feed.take(Event("training", {"running": False}))
-    world.busy.clear()
+    world.queues.clear()
     world.wait(lambda: len(world.points("slow")) == 30)
     feed.close()
 
@@ -102,9 +117,9 @@ def test_messages_of_this_very_round_do_not_count_as_slowness(world: World) -> N
     feed.join("one")
     real = world.send
 
-    def send(event: str, payload: dict[str, Any], client: str | None = None) -> None:
-        world.busy.add("one")
-        real(event, payload, client)
+    def send(event: str, payload: Mapping[str, Any], to: str | Sequence[str] | None = None) -> None:
+        world.queues["one"] = 1
+        real(event, payload, to)
 
     world.send = send  # type: ignore[method-assign]
     world.train(10)
@@ -168,10 +183,10 @@ def test_of_many_saves_the_newest_is_told(world: World) -> None:
 def test_a_client_that_cannot_be_reached_does_not_end_the_feed(world: World, caplog: pytest.LogCaptureFixture) -> None:
     real, failures = world.send, iter([True])
 
-    def fail_once(event: str, payload: dict[str, Any], client: str | None = None) -> None:
+    def fail_once(event: str, payload: Mapping[str, Any], to: str | Sequence[str] | None = None) -> None:
         if event == "metrics_update" and next(failures, False):
             raise ConnectionError("gone")
-        real(event, payload, client)
+        real(event, payload, to)
 
     world.send = fail_once  # type: ignore[method-assign]
     feed = Feed(world.view, world)

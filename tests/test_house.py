@@ -38,14 +38,15 @@ LAYERS = (
     ("state", "saver"),
     ("__init__",),
     ("lifecycle", "view", "inbox", "autosave", "rescue", "worker", "backup", "states"),
-    ("versions",),
-    ("feed", "fields", "answers", "prove", "proofs", "report", "console", "serving", "terminal"),
+    ("versions", "pacing"),
+    ("feed", "fields", "answers", "prove", "proofs", "report", "console", "serving", "terminal", "limits"),
     ("looking",),
     ("changing", "comparing"),
     ("moving",),
     ("command_line",),
     ("__main__",),
     ("web_compare", "web_report", "web_states", "web_transfer", "web_backup", "web_pages"),
+    ("web_limits", "web_sockets", "web_headers", "web_openapi"),
     ("web",),
     ("app",),
 )
@@ -57,6 +58,7 @@ TORCH = TENSORS | {"weights", "persistence"}
 NUMBA = {"compiling"}  # the kernels ask that room to compile them
 KERNELS = ("forward", "backward", "fieldstep")  # arrays and numbers only: they work on the run's own memory
 WEB = {"web", "answers", "web_compare", "web_report", "web_states", "web_transfer", "web_backup", "web_pages", "app"}
+WEB |= {"web_limits", "web_sockets", "web_headers", "web_openapi"}
 SERVERS = {"serving"}
 WORLDLY = {"time", "threading", "random"}
 BELOW_STATE = sorted(room for room in LAYER if LAYER[room] < LAYER["state"])
