@@ -27,6 +27,7 @@ from quadra.limits import CommandLimits
 from quadra.states import StateCommands
 from quadra.view import View
 from quadra.web_backup import backup_events
+from quadra.web_headers import add_headers
 from quadra.web_limits import HttpLimits, add_limits
 from quadra.web_pages import ROOT, add_pages
 from quadra.web_sockets import Gate, SocketSender, use_plain_websockets
@@ -68,6 +69,7 @@ def create_app(
     _add_events(
         socketio, worker, feed, {**state_events(worker, states), **backup_events(backup, states, worker.places)}
     )
+    add_headers(app)
     return app, socketio, feed
 
 

@@ -100,6 +100,10 @@ def use_plain_websockets(socketio: SocketIO, largest_message: int) -> None:
             environ.pop("HTTP_SEC_WEBSOCKET_EXTENSIONS", None)
             return super().__call__(environ, start_response)
 
+        def close(self) -> None:
+            with contextlib.suppress(OSError):  # the socket is closed already: what reads from it was quicker
+                super().close()
+
     engine = socketio.server.eio
     engine._async = {**engine._async, "websocket": PlainWebSocket}
 
