@@ -22,7 +22,7 @@ from typing import Any, Protocol
 
 from quadra import __version__
 from quadra.lifecycle import SystemState, refusals
-from quadra.pacing import SHORTEST_INTERVAL, Viewers, interval_for, split
+from quadra.pacing import SHORTEST_INTERVAL, Viewers, split, standing_interval
 from quadra.view import Event, Status, View
 
 log = logging.getLogger("quadra.feed")
@@ -35,7 +35,6 @@ _STANDING = {
     "states_changed": "states_changed",
 }  # newest says all
 _LONGEST_TEXT = 300  # characters of a line that are shown
-_STATUS_SHARE = 2.0  # with many viewers, how things stand is told half as often as the metrics
 
 
 class Sender(Protocol):
@@ -150,7 +149,7 @@ class Feed:
         if events or waiting is not self._told_waiting:  # that training waits for the disk is a state, no event
             self._told_waiting = waiting
             self._standing["training_status"] = {}
-        due = self._clock() - self._stood_at >= _STATUS_SHARE * interval_for(len(self._viewers)) - SHORTEST_INTERVAL
+        due = self._clock() - self._stood_at >= standing_interval(len(self._viewers))
         if urgent or due:
             self._tell_standing(busy)
 

@@ -157,6 +157,11 @@ def interval_for(viewers: int) -> float:
     return min(max(SHORTEST_INTERVAL, viewers / UPDATES_A_SECOND), LONGEST_INTERVAL)
 
 
+def standing_interval(viewers: int) -> float:
+    """Seconds between two messages that say how things stand: with many viewers, less often than the metrics."""
+    return 4.0 * (interval_for(viewers) - SHORTEST_INTERVAL)
+
+
 def split(names: Iterable[str], waiting: Callable[[str], int], most: int) -> tuple[list[str], list[str], list[str]]:
     """Names whose queue is empty, those whose queue is not, and those whose queue is longer than `most` messages."""
     idle: list[str] = []

@@ -27,10 +27,11 @@ from quadra.limits import CommandLimits
 from quadra.states import StateCommands
 from quadra.view import View
 from quadra.web_backup import backup_events
+from quadra.web_delivery import SocketSender, use_plain_websockets
 from quadra.web_headers import add_headers
 from quadra.web_limits import HttpLimits, add_limits
 from quadra.web_pages import ROOT, add_pages
-from quadra.web_sockets import Gate, SocketSender, use_plain_websockets
+from quadra.web_sockets import Gate
 from quadra.web_states import Command, add_states, state_events
 from quadra.worker import Worker
 

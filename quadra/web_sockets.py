@@ -1,111 +1,27 @@
-"""Socket.IO below its events: how messages go out to browsers, and what is looked at before a message that came in is acted on.
+"""The gate: what is looked at before Socket.IO acts on a message, so that nothing a client sends raises, piles up or floods.
 
-It goes deeper into python-socketio and python-engineio than their interfaces, for three things that these do not offer: one
-encoding for many receivers that acknowledge, a view of what waits in a queue, and a bound on what a client may send. Both are
-pinned, and `tests/test_web_sockets.py` holds them to what is used here.
+It takes the place of python-socketio's own handler of messages and calls the same functions behind it. The library is pinned,
+and `tests/test_web_sockets.py` holds it to what is used here.
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import re
-import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Any
 
-from engineio.async_drivers._websocket_wsgi import SimpleWebSocketWSGI
-from engineio.packet import MESSAGE, Packet
 from flask_socketio import SocketIO
 
 from quadra.errors import ConfigurationError
 from quadra.limits import CONNECTIONS, MESSAGES, MOST_CONNECTIONS, Buckets
+from quadra.web_delivery import drop_transport, hang_up
 
 log = logging.getLogger("quadra.web")
 
 _CONNECT, _DISCONNECT, _EVENT, _ACKNOWLEDGEMENT, _BINARY_EVENT = "0", "1", "2", "3", "5"
 _NUMBERED = re.compile(r"3(?:/,)?(\d{1,15})(?!\d)")
 _NOT_JSON = ConfigurationError("payload", "must be an object of fields in JSON, not binary data")
-
-
-class SocketSender:
-    """The feed's way to browsers."""
-
-    def __init__(self, socketio: SocketIO) -> None:
-        self._socketio = socketio
-
-    def send(self, event: str, payload: Mapping[str, Any], to: str | Sequence[str] | None = None) -> None:
-        """To one client, to some, or to all; encoded once."""
-        self._socketio.emit(event, payload, to=to)
-
-    def send_update(self, payload: Mapping[str, Any], clients: Sequence[str], number: int) -> None:
-        """A `metrics_update` that asks for an acknowledgement; encoded once, because all are given the same number."""
-        server = self._socketio.server
-        event = server.packet_class(data=["metrics_update", payload], namespace="/", id=number, binary=False)
-        message = Packet(MESSAGE, event.encode())
-        message.encode()  # now, and not on the thread of every connection
-        for client in clients:
-            transport = server.manager.eio_sid_from_sid(client, "/")
-            if transport is not None:  # it has gone meanwhile
-                server._send_eio_packet(transport, message)
-
-    def waiting(self, client: str) -> int:
-        """Messages in the client's queue: its connection is slower than what it is sent."""
-        server = self._socketio.server
-        connection = server.eio.sockets.get(server.manager.eio_sid_from_sid(client, "/"))
-        return 0 if connection is None else connection.queue.qsize()
-
-    def drop(self, client: str) -> None:
-        """Cut the connection of a client that does not read: it would not see a polite end."""
-        server = self._socketio.server
-        transport = server.manager.eio_sid_from_sid(client, "/")
-        if transport is not None:
-            drop_transport(server, transport)
-
-
-def drop_transport(server: Any, transport: str) -> None:
-    """End a session of engine.io at once, whatever waits in its queue."""
-    environment = server.environ.get(transport, {})
-    connection = server.eio.sockets.get(transport)
-    hang_up(environment)
-    if connection is not None:
-        while not connection.queue.empty():
-            with contextlib.suppress(connection.server.get_queue_empty_exception()):
-                connection.queue.get_nowait()
-        connection.close(wait=False, abort=True, reason=server.eio.reason.TRANSPORT_ERROR)
-
-
-def hang_up(environment: Mapping[str, Any]) -> None:
-    """Shut the socket of a WebSocket; threads that wait for the other side there wake up and end."""
-    if "HTTP_UPGRADE" not in environment:
-        return
-    for name in ("gunicorn.socket", "werkzeug.socket"):
-        if name in environment:
-            with contextlib.suppress(OSError):  # it is closed already
-                environment[name].shutdown(socket.SHUT_RDWR)
-
-
-def use_plain_websockets(socketio: SocketIO, largest_message: int) -> None:
-    """WebSockets without compression, and with a limit for what is received.
-
-    Compressing would be done for each receiver anew, which costs more time than all else together, and a small compressed
-    message could unfold into a large one.
-    """
-
-    class PlainWebSocket(SimpleWebSocketWSGI):  # type: ignore[misc]  # engineio ships no types
-        def __init__(self, handler: Callable[..., Any], server: Any) -> None:
-            super().__init__(handler, server, max_message_size=largest_message)
-
-        def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
-            environ.pop("HTTP_SEC_WEBSOCKET_EXTENSIONS", None)
-            return super().__call__(environ, start_response)
-
-        def close(self) -> None:
-            with contextlib.suppress(OSError):  # the socket is closed already: what reads from it was quicker
-                super().close()
-
-    engine = socketio.server.eio
-    engine._async = {**engine._async, "websocket": PlainWebSocket}
 
 
 class Gate:

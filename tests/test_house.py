@@ -45,7 +45,7 @@ LAYERS = (
     ("moving",),
     ("command_line",),
     ("__main__",),
-    ("web_compare", "web_report", "web_states", "web_transfer", "web_backup", "web_pages"),
+    ("web_compare", "web_report", "web_states", "web_transfer", "web_backup", "web_pages", "web_delivery"),
     ("web_limits", "web_sockets", "web_headers", "web_openapi"),
     ("web",),
     ("app",),
@@ -58,7 +58,7 @@ TORCH = TENSORS | {"weights", "persistence"}
 NUMBA = {"compiling"}  # the kernels ask that room to compile them
 KERNELS = ("forward", "backward", "fieldstep")  # arrays and numbers only: they work on the run's own memory
 WEB = {"web", "answers", "web_compare", "web_report", "web_states", "web_transfer", "web_backup", "web_pages", "app"}
-WEB |= {"web_limits", "web_sockets", "web_headers", "web_openapi"}
+WEB |= {"web_limits", "web_delivery", "web_sockets", "web_headers", "web_openapi"}
 SERVERS = {"serving"}
 WORLDLY = {"time", "threading", "random"}
 BELOW_STATE = sorted(room for room in LAYER if LAYER[room] < LAYER["state"])
