@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import struct
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -26,6 +27,7 @@ from flask_socketio import SocketIO
 from wsproto.utilities import ProtocolError
 
 _NOT_WAITING = getattr(socket, "MSG_DONTWAIT", None)  # Windows has none
+_WITHOUT_DELAY = struct.pack("ii", 1, 0)  # closing does not wait until what was sent is taken
 _TEXT = 0x81  # first byte of a frame that is a whole text message
 
 
@@ -191,10 +193,12 @@ def drop_transport(server: Any, transport: str) -> None:
 
 
 def hang_up(environment: Mapping[str, Any]) -> None:
-    """Shut the socket of a WebSocket; threads that wait for the other side there wake up and end."""
+    """Shut the socket of a WebSocket; threads that wait for the other side there wake up and end. What the system still holds
+    for it is given up, too."""
     if "HTTP_UPGRADE" not in environment:
         return
     for name in ("gunicorn.socket", "werkzeug.socket"):
         if name in environment:
             with contextlib.suppress(OSError):  # it is closed already
+                environment[name].setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _WITHOUT_DELAY)
                 environment[name].shutdown(socket.SHUT_RDWR)

@@ -42,8 +42,9 @@ def main() -> int:
             say((process.communicate(timeout=60)[0] or "").strip())
     first, last = samples[len(samples) // 5], samples[-1]
     grown, allowed = last[1] - first[1], _HISTORY * (last[0] - first[0]) + _SLACK
+    iterations = last[0] - first[0]
     say(
-        f"Memory grew by {grown / 1e6:.2f} MB; the history of {last[0] - first[0]:,} iterations and 3 MB are {allowed / 1e6:.2f} MB"
+        f"Memory grew by {grown / 1e6:.2f} MB; {iterations:,} iterations of history and 3 MB are {allowed / 1e6:.2f} MB"
     )
     return int(grown > allowed)
 
