@@ -14,6 +14,7 @@ what is used.
 from __future__ import annotations
 
 import contextlib
+import logging
 import socket
 import struct
 import threading
@@ -91,7 +92,7 @@ class PlainWebSocket(SimpleWebSocketWSGI):  # type: ignore[misc]  # engineio shi
                     break
                 connection.ws.receive_data(received)
                 connection.connected = connection._handle_events()
-        if connection.input_buffer:
+        if connection.input_buffer and _is_readable(connection.input_buffer[0]):
             return connection.input_buffer.pop(0)
         connection.connected = False
         connection.sock.close()
@@ -101,6 +102,28 @@ class PlainWebSocket(SimpleWebSocketWSGI):  # type: ignore[misc]  # engineio shi
         """For the thread that writes."""
         with contextlib.suppress(OSError, simple_websocket.ConnectionClosed):  # it is closed already
             super().close()
+
+
+def _is_readable(message: Any) -> bool:
+    """Whether engineio can read a message; it would raise where nobody catches it."""
+    try:
+        Packet(encoded_packet=message)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+class _Unreadable(logging.Filter):
+    """Has engineio say in a line that a client sent nonsense in the body of a request, instead of showing a failure of the
+    server."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Every record stays."""
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, (ValueError, RecursionError)):
+            record.msg, record.args, record.exc_info = "A client sent what cannot be read: %r", (error,), None
+            record.levelno, record.levelname = logging.WARNING, "WARNING"
+        return True
 
 
 class _NoThread:
@@ -179,6 +202,7 @@ def use_plain_websockets(socketio: SocketIO, largest_message: int) -> None:
     kind = type("PlainWebSocket", (PlainWebSocket,), {"largest_message": largest_message})
     engine = socketio.server.eio
     engine._async = {**engine._async, "websocket": kind}
+    engine.logger.addFilter(_Unreadable())
 
 
 def drop_transport(server: Any, transport: str) -> None:

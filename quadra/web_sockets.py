@@ -59,6 +59,7 @@ class Gate:
         """A session has ended. Where the other side does not answer, nothing else would end its threads."""
         environment = self._server.environ.get(transport, {})
         self._messages.forget(transport)
+        self._server.eio.sockets.pop(transport, None)  # a request that names it later is a bad one, not a failure
         self._server._handle_eio_disconnect(transport, reason)
         if reason == self._server.eio.reason.PING_TIMEOUT:
             hang_up(environment)
