@@ -30,6 +30,7 @@ from quadra.web_backup import backup_events
 from quadra.web_delivery import SocketSender, use_plain_websockets
 from quadra.web_headers import add_headers
 from quadra.web_limits import HttpLimits, add_limits
+from quadra.web_openapi import add_openapi
 from quadra.web_pages import ROOT, add_pages
 from quadra.web_sockets import Gate
 from quadra.web_states import Command, add_states, state_events
@@ -62,6 +63,7 @@ def create_app(
     feed = Feed(worker.view, SocketSender(socketio))
     worker.listen(feed.take)
     add_limits(app, http_limits or HttpLimits())
+    add_openapi(app)
     asset = add_pages(app)
     _add_interface(app, worker)
     _add_errors(app)
