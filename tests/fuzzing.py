@@ -143,7 +143,6 @@ class Fuzzer:
             if self._connection is None or self._sent_here >= _PER_CONNECTION:
                 self._connect()
             self._send_one()
-        self._connection.close()
 
     def _connect(self) -> None:
         if self._connection is not None:

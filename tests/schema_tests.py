@@ -9,7 +9,6 @@ import hypothesis
 import schemathesis
 from flask import Flask
 from hypothesis import HealthCheck, Phase, given, settings
-
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from quadra.web_openapi import DESCRIPTION

@@ -21,7 +21,10 @@ def main() -> int:
         Server(Path(folder) / "state", "--field-size", "8", "--pace", "max") as server,
     ):
         fuzzer = Fuzzer(server, seed)
-        fuzzer.run(messages)
+        for number in range(1000, messages + 1000, 1000):
+            fuzzer.run(min(number, messages))
+            sys.stdout.write(f"{fuzzer.sent} sent\n")
+            sys.stdout.flush()
         told = f"{fuzzer.sent} messages over {fuzzer.connections} connections, {len(fuzzer.transitions)} kinds of transition"
         code = server.end()
         exceptions = [line for line in server.lines if "Traceback" in line or "unexpectedly" in line]
