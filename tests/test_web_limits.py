@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import queue
+import threading
+from pathlib import Path
+from typing import Any
+
 import pytest
-from flask import Flask
+from flask import Flask, request
 
 from quadra.errors import TooManyRequestsError
-from quadra.limits import EXPENSIVE, REQUESTS, UPLOADS, Allowance
+from quadra.limits import EXPENSIVE, MOST_COMMANDS_AT_ONCE, REQUESTS, UPLOADS, Allowance, CommandLimits
+from quadra.web import _handler
 from quadra.web_limits import HttpLimits, add_limits
+from tests.test_web import Site
 
 PEOPLE = 30
 FILES_OF_A_PAGE = 70  # requests until a page is there, with every module a file of its own
@@ -64,3 +71,31 @@ def test_thirty_people_behind_one_proxy_can_open_the_page_and_a_saved_state_each
     assert REQUESTS.burst >= PEOPLE * FILES_OF_A_PAGE
     assert EXPENSIVE.burst >= 2 * PEOPLE
     assert UPLOADS.burst >= 10
+
+
+def test_what_one_client_can_queue_for_the_worker_is_bounded_and_another_one_has_its_place(tmp_path: Path) -> None:
+    site = Site(tmp_path / "state")
+    released, limits, answers = threading.Event(), CommandLimits(), queue.SimpleQueue[dict[str, Any]]()
+    handler = _handler(site.socketio, lambda _: site.worker.stop_training(), limits)
+
+    def ask(client: str) -> None:
+        with site.app.test_request_context():
+            request.sid = client  # type: ignore[attr-defined]
+            answers.put(handler({}))
+
+    site.worker.do(lambda _: {"released": released.wait(60)})
+    flood = [threading.Thread(target=ask, args=("flood",)) for _ in range(60)]
+    other = threading.Thread(target=ask, args=("other",))
+    for thread in flood:
+        thread.start()
+    refused = [answers.get(timeout=60)["error"]["code"] for _ in range(60 - MOST_COMMANDS_AT_ONCE)]
+    waiting = site.worker._inbox._requests.qsize()
+    other.start()
+    released.set()
+    for thread in (*flood, other):
+        thread.join(60)
+    site.close()
+    rest = [answers.get(timeout=60)["error"]["code"] for _ in range(MOST_COMMANDS_AT_ONCE + 1)]
+    assert set(refused) == {"too_many_requests"}
+    assert waiting <= MOST_COMMANDS_AT_ONCE
+    assert set(rest) == {"refused"}  # by the life cycle: each of these was answered by the worker
