@@ -134,19 +134,15 @@ def run(
     from quadra.backup import beside
     from quadra.console import Console
     from quadra.folder import StateFolder
-    from quadra.points import Retention
     from quadra.scribe import IS_POSSIBLE, Scribe
     from quadra.serving import serve
-    from quadra.view import Event, Settings
+    from quadra.view import Event
     from quadra.web import create_app
-    from quadra.worker import Worker
 
     folder = StateFolder(options.state_dir)
     scribe = Scribe(folder.lock_descriptor) if IS_POSSIBLE else None
     console = Console(sys.stdout, Logs(log_settings).line)
-    retention = Retention(options.points_budget * 1_000_000, options.best_window)
-    settings = Settings(options.save_every, options.pace, retention, options.rescue)
-    worker = Worker(folder, config, settings, lambda: _open_state(folder, config, scribe, retention))
+    worker = _worker(options, config, folder, scribe)
     worker.listen(console.take)
     backup = beside(worker, options.backup_url, options.backup_every) if options.backup_url else None
     app, _, feed = create_app(worker, _secret_key(), backup)
@@ -168,6 +164,16 @@ def run(
         worker.resume()
     serve(app, listener, say)
     raise SystemExit
+
+
+def _worker(options: argparse.Namespace, config: TrainingConfig, folder: StateFolder, scribe: Scribe | None) -> Worker:
+    from quadra.points import Retention
+    from quadra.view import Settings
+    from quadra.worker import Worker
+
+    retention = Retention(options.points_budget * 1_000_000, options.best_window)
+    settings = Settings(options.save_every, options.pace, retention, options.rescue)
+    return Worker(folder, config, settings, lambda: _open_state(folder, config, scribe, retention))
 
 
 class _Ending:

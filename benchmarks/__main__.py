@@ -15,6 +15,7 @@ TOPICS = {  # name: what it measures; each is a module of this package with run(
     "endurance": "whether it stays as fast over 100,000 iterations, and as small",
     "memory": "peak memory at 100,000 cells, in parameters' bytes",
     "product": "the whole server with a client watching, against the bare step",
+    "crowd": "a hundred viewers at full speed against one: training's rate, updates, answers over HTTP",
     "tricks": "what each trick of the compiled step saves",
     "saves": "what saves cost training, whether that stays flat, and how long a load takes",
     "start": "from the command to the page",

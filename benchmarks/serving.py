@@ -11,6 +11,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -53,6 +54,17 @@ class Server:
                 return time.perf_counter() - self._started
             except (urllib.error.URLError, OSError):
                 time.sleep(0.01)
+
+    @property
+    def number(self) -> int:
+        """Of its process."""
+        return self._process.pid
+
+    def queued_seconds(self) -> float:
+        """How long its busiest thread, which is the one that trains, has waited for a processor that others had."""
+        tasks = Path(f"/proc/{self.number}/task").iterdir()
+        times = [tuple(map(int, (task / "schedstat").read_text().split()[:2])) for task in tasks]
+        return max(times)[1] / 1e9
 
     def status(self) -> dict[str, Any]:
         """What it says of itself."""

@@ -11,6 +11,7 @@ from quadra.errors import (
     NoSavedStateError,
     QuadraError,
     RefusedError,
+    TooManyRequestsError,
     UnknownSourceError,
 )
 
@@ -22,6 +23,7 @@ _STATUS: tuple[tuple[type[QuadraError], int], ...] = (
     (LoadError, 409),
     (NameTakenError, 409),
     (RefusedError, 409),
+    (TooManyRequestsError, 429),
 )
 
 

@@ -5,6 +5,7 @@
     ├── CorpusError              the training text cannot be read, or has no line
     ├── RefusedError             the life cycle does not allow this command now
     ├── NameTakenError           another saved state has this name: overwriting it must be asked for
+    ├── TooManyRequestsError     a client asks for more than its share (says when to try again)
     ├── WorkerClosedError        the server is shutting down and takes no more commands
     ├── IntegrityError           three void iterations in a row; training has stopped
     ├── FolderError
@@ -69,6 +70,16 @@ class NameTakenError(QuadraError):
     """Another saved state has this name; it is overwritten only where that is asked for."""
 
     code = "name_taken"
+
+
+class TooManyRequestsError(QuadraError):
+    """A client asks for more than its share; `retry_after` is the seconds after which it may try again."""
+
+    code = "too_many_requests"
+
+    def __init__(self, reason: str, retry_after: int) -> None:
+        super().__init__(reason)
+        self.retry_after = retry_after
 
 
 class WorkerClosedError(QuadraError):

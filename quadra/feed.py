@@ -1,7 +1,12 @@
 """Feed: step results and events -> what each browser is sent. It drops nothing and floods nobody.
 
 Every browser has a place in the history. At most twenty times a second it is sent all iterations since that place (a
-thinned set where they are many), unless it has not taken its last message yet: then its next one carries more.
+thinned set where they are many), unless it has not taken its last message yet: then its next one carries more. `pacing`
+has the rules. Browsers at the same place get the same message, which is encoded once.
+
+Other events are of two kinds. Of those that say how things stand (status, saves, the list of states) the newest says all:
+a browser whose queue is not empty gets that one when it is. The rest goes into its queue; one that lets more than
+LONGEST_QUEUE messages pile up there is disconnected, and refreshes itself when it comes back.
 """
 
 from __future__ import annotations
@@ -9,44 +14,58 @@ from __future__ import annotations
 import logging
 import math
 import threading
+import time
 from collections import deque
-from collections.abc import Callable
-from itertools import zip_longest
+from collections.abc import Callable, Mapping, Sequence
+from itertools import count
 from typing import Any, Protocol
 
 from quadra import __version__
-from quadra.history import History
 from quadra.lifecycle import SystemState, refusals
+from quadra.pacing import SHORTEST_INTERVAL, Viewers, split, standing_interval
 from quadra.view import Event, Status, View
 
 log = logging.getLogger("quadra.feed")
 
-SHORTEST_INTERVAL = 0.05  # seconds between two updates of one browser
 MOST_POINTS = 2000
-_COALESCED = ("saved", "save_failed")  # of many in a row the newest says all
+LONGEST_QUEUE = 200  # messages that may wait for one browser
+_STANDING = {
+    "saved": "state_saved",
+    "save_failed": "save_failed",
+    "states_changed": "states_changed",
+}  # newest says all
 _LONGEST_TEXT = 300  # characters of a line that are shown
 
 
 class Sender(Protocol):
     """How the feed reaches browsers."""
 
-    def send(self, event: str, payload: dict[str, Any], client: str | None = None) -> None:
-        """Send to one client, or to all."""
+    def send(self, event: str, payload: Mapping[str, Any], to: str | Sequence[str] | None = None) -> None:
+        """Send to one client, to some, or to all."""
 
-    def is_busy(self, client: str) -> bool:
-        """Whether a client has not taken its last message yet."""
+    def send_update(self, payload: Mapping[str, Any], clients: Sequence[str], number: int) -> None:
+        """Send a `metrics_update` and ask for an acknowledgement, which names its number."""
+
+    def waiting(self, client: str) -> int:
+        """How many messages a client has not taken from its queue yet."""
+
+    def drop(self, client: str) -> None:
+        """Cut a client's connection."""
 
 
 class Feed:
     """Sends from a thread of its own; `take` and the client methods may be called from any thread."""
 
-    def __init__(self, view: Callable[[], View], sender: Sender) -> None:
+    def __init__(self, view: Callable[[], View], sender: Sender, clock: Callable[[], float] = time.monotonic) -> None:
         self._view = view
         self._sender = sender
+        self._clock = clock
         self._events: deque[Event] = deque()
-        self._places: dict[str, tuple[History, int]] = {}  # client -> (history, iterations of it that it was sent)
+        self._viewers = Viewers()
+        self._numbers = count(1)  # of updates
+        self._standing: dict[str, Mapping[str, Any]] = {}  # event -> the newest, not told yet
+        self._stood_at = float("-inf")  # when that was told last
         self._told_waiting = False
-        self._lock = threading.Lock()
         self._wake = threading.Event()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="feed", daemon=True)
@@ -69,51 +88,94 @@ class Feed:
     def join(self, client: str) -> None:
         """A browser has connected: from here on it is sent every iteration."""
         view = self._view()
-        with self._lock:
-            self._places[client] = (view.history, view.iteration_count)
+        self._viewers.join(client, view.history, view.iteration_count)
         self._sender.send("training_status", describe(view), client)
 
     def leave(self, client: str) -> None:
         """A browser has gone."""
-        with self._lock:
-            self._places.pop(client, None)
+        self._viewers.leave(client)
+
+    def acknowledge(self, client: str, number: int) -> None:
+        """A browser has applied an update."""
+        self._viewers.acknowledge(client, number)
 
     def _run(self) -> None:
         while not self._closing.wait(SHORTEST_INTERVAL):
-            if self._view().status.state is not SystemState.TRAINING and not self._someone_is_behind():
+            if self._is_at_rest():
                 self._wake.wait()
             self._wake.clear()
-            self._round()
-        self._round()
+            self.round()
+        self.round(is_last=True)
 
-    def _round(self) -> None:
+    def _is_at_rest(self) -> bool:
+        view = self._view()
+        behind = self._viewers.behind(view.history, view.iteration_count)
+        return view.status.state is not SystemState.TRAINING and not (behind or self._standing or self._viewers.owing)
+
+    def round(self, is_last: bool = False) -> None:
+        """Send what is due now; the thread does so again and again."""
         try:
-            idle = self._idle_clients()  # before the events go out: what they put in a queue must not count as slowness
-            self._send_events()
+            # Before the events go out: what they put in a queue must not count as slowness.
+            idle, busy, lost = split(self._viewers.names(), self._sender.waiting, LONGEST_QUEUE)
+            for client in lost:
+                log.warning("A browser does not take its messages; its connection is cut, so that it begins afresh")
+                self._viewers.leave(client)
+                self._sender.drop(client)
+            self._pay(idle)
+            self._send_events(busy, is_last)
             self._send_points(self._view(), idle)
         except Exception:
             log.exception("An update could not be sent; the next one carries what it held")
 
-    def _send_events(self) -> None:
-        """Everything that happened since the last round, in order; of many saves, or failures, in a row the newest is enough."""
+    def _pay(self, idle: list[str]) -> None:
+        """Browsers that have emptied their queues are told how things have come to stand."""
+        for client, events in self._viewers.pay(idle).items():
+            for event, payload in events.items():
+                self._sender.send(event, describe(self._view()) if event == "training_status" else payload, client)
+
+    def _send_events(self, busy: list[str], is_last: bool) -> None:
+        """Everything that happened since the last round, in order; of what says how things stand the newest is enough."""
         events = [self._events.popleft() for _ in range(len(self._events))]
-        for event, following in zip_longest(events, events[1:]):
-            if not (event.kind in _COALESCED and following is not None and following.kind == event.kind):
+        urgent = is_last
+        for event in events:
+            if event.kind in _STANDING:
+                self._stand(event)
+            else:
+                urgent = True
+                self._tell_standing(busy)
                 self._send_event(event)
         view = self._view()
         waiting = view.status.saves.waiting
         if events or waiting is not self._told_waiting:  # that training waits for the disk is a state, no event
             self._told_waiting = waiting
-            self._sender.send("training_status", describe(view))
+            self._standing["training_status"] = {}
+        due = self._clock() - self._stood_at >= standing_interval(len(self._viewers))
+        if urgent or due:
+            self._tell_standing(busy)
+
+    def _stand(self, event: Event) -> None:
+        self._standing[_STANDING[event.kind]] = dict(event.details)
+        if event.kind == "save_failed":
+            text = f"Failed to save state: {event.details['message']}"
+            self._standing["status_message"] = {"message": text, "type": "error"}
+
+    def _tell_standing(self, busy: list[str]) -> None:
+        """Tell all how things stand: browsers that are busy will be told."""
+        if not self._standing:
+            return
+        standing, self._standing = self._standing, {}
+        self._stood_at = self._clock()
+        if "training_status" in standing:
+            standing["training_status"] = describe(self._view())
+        self._viewers.owe(busy, standing)
+        to = [name for name in self._viewers.names() if name not in busy] if busy else None
+        if to != []:
+            for event, payload in standing.items():
+                self._sender.send(event, payload, to)
 
     def _send_event(self, event: Event) -> None:
         told = dict(event.details)
         match event.kind:
-            case "saved":
-                self._sender.send("state_saved", told)
-            case "save_failed":
-                self._sender.send("save_failed", told)
-                self._say(f"Failed to save state: {told['message']}", "error")
             case "load_failed":
                 self._say(
                     told["message"] if told["nothing_there"] else f"Failed to load state: {told['message']}", "error"
@@ -133,8 +195,6 @@ class Feed:
                 self._move_all(0)
                 self._sender.send("system_reset", {})
                 self._say("System reset: every saved state was deleted.", "success")
-            case "states_changed":
-                self._sender.send("states_changed", {})
             case "message":
                 self._say(told["text"], told["type"])
 
@@ -149,36 +209,21 @@ class Feed:
 
     def _move_all(self, iteration_count: int) -> None:
         """Another run is in memory: every browser has been told of its first iterations."""
-        history = self._view().history
-        with self._lock:
-            self._places = dict.fromkeys(self._places, (history, iteration_count))
+        self._viewers.move_all(self._view().history, iteration_count)
 
-    def _idle_clients(self) -> list[str]:
-        with self._lock:
-            clients = list(self._places)
-        return [client for client in clients if not self._sender.is_busy(client)]
-
-    def _send_points(self, view: View, clients: list[str]) -> None:
+    def _send_points(self, view: View, idle: list[str]) -> None:
         if view.result is None:
             return
-        with self._lock:
-            places = {client: self._places[client] for client in clients if client in self._places}
-        for client, (history, sent) in places.items():
-            if history is view.history and sent < view.iteration_count:
-                self._sender.send("metrics_update", update(view, sent), client)
-                self._advance(client, (history, sent), view.iteration_count)
-
-    def _someone_is_behind(self) -> bool:
-        view = self._view()
-        with self._lock:
-            return any(
-                history is view.history and sent < view.iteration_count for history, sent in self._places.values()
-            )
-
-    def _advance(self, client: str, before: tuple[History, int], iteration_count: int) -> None:
-        with self._lock:
-            if self._places.get(client) == before:
-                self._places[client] = (before[0], iteration_count)
+        now = self._clock()
+        for sent, clients in self._viewers.due(idle, view.history, view.iteration_count, now).items():
+            number = next(self._numbers)
+            # First: the acknowledgement may be here before `send_update` returns.
+            self._viewers.mark_sent(clients, view.history, view.iteration_count, number, now)
+            try:
+                self._sender.send_update(update(view, sent), clients, number)
+            except Exception:
+                self._viewers.take_back(clients, view.history, sent, number)
+                raise
 
 
 def update(view: View, sent: int) -> dict[str, Any]:

@@ -6,7 +6,9 @@ The file needs nothing else: no script, no other file, no network, and its own p
 from __future__ import annotations
 
 import argparse
+import base64
 import contextlib
+import hashlib
 import sys
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -53,6 +55,8 @@ def report(state: SavedState, name: str, written_at: datetime, note: str = "") -
     facts = facts_of(state)
     page = _environment().get_template("report.html").render(
         name=name.strip() or "Saved state",
+        policy=policy(),
+        style=_style(),
         note=note.strip(),
         written_at=_moment(written_at),
         record=state.record,
@@ -69,6 +73,18 @@ def report(state: SavedState, name: str, written_at: datetime, note: str = "") -
         machine=machine(),
     )  # fmt: skip
     return page.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def policy() -> str:
+    """The Content-Security-Policy of a report: nothing but its own style and the pictures in it."""
+    digest = base64.b64encode(hashlib.sha256(_style().encode()).digest()).decode()
+    return f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:"
+
+
+@cache
+def _style() -> str:
+    """What stands in the report's style element."""
+    return "\n" + (_ROOT / "templates" / "report.css").read_text(encoding="utf-8")
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -21,11 +21,17 @@ from quadra.export import csv_pieces, json_pieces
 from quadra.feed import MOST_POINTS, Feed, describe
 from quadra.fields import fields, pace, shown, switch, text, whole, whole_or_infinity
 from quadra.history import SERIES
+from quadra.limits import CommandLimits
 from quadra.states import StateCommands
 from quadra.view import View
 from quadra.web_backup import backup_events
+from quadra.web_delivery import SocketSender, use_plain_websockets
+from quadra.web_headers import add_headers
+from quadra.web_limits import HttpLimits, add_limits
 from quadra.web_metrics import add_metrics
+from quadra.web_openapi import add_openapi
 from quadra.web_pages import ROOT, add_pages
+from quadra.web_sockets import Gate
 from quadra.web_states import Command, add_states, state_events
 from quadra.worker import Worker
 
@@ -37,7 +43,9 @@ LARGEST_MESSAGE = 100_000  # bytes that a client may send in one message
 LARGEST_ITERATION = 2**53 - 1
 
 
-def create_app(worker: Worker, secret_key: bytes, backup: Backup | None = None) -> tuple[Flask, SocketIO, Feed]:
+def create_app(
+    worker: Worker, secret_key: bytes, backup: Backup | None = None, http_limits: HttpLimits | None = None
+) -> tuple[Flask, SocketIO, Feed]:
     """The Flask application, its Socket.IO server and the feed (not started) for a worker and its backups."""
     app = Flask("quadra", root_path=str(ROOT), static_folder=None, template_folder="templates")
     app.config.update(SECRET_KEY=secret_key, MAX_CONTENT_LENGTH=LARGEST_MESSAGE)
@@ -50,8 +58,11 @@ def create_app(worker: Worker, secret_key: bytes, backup: Backup | None = None) 
         max_http_buffer_size=LARGEST_MESSAGE,
         json=_Json,
     )
-    feed = Feed(worker.view, _Sender(socketio))
+    use_plain_websockets(socketio, LARGEST_MESSAGE)
+    feed = Feed(worker.view, SocketSender(socketio))
     worker.listen(feed.take)
+    add_limits(app, http_limits or HttpLimits())
+    add_openapi(app)
     asset = add_pages(app)
     add_metrics(app, socketio, worker)
     _add_interface(app, worker)
@@ -61,6 +72,7 @@ def create_app(worker: Worker, secret_key: bytes, backup: Backup | None = None) 
     _add_events(
         socketio, worker, feed, {**state_events(worker, states), **backup_events(backup, states, worker.places)}
     )
+    add_headers(app)
     return app, socketio, feed
 
 
@@ -74,23 +86,6 @@ class _Json:
     @staticmethod
     def loads(text: str | bytes, **options: Any) -> Any:
         return json.loads(text, **{**options, "parse_int": whole_or_infinity})
-
-
-class _Sender:
-    """The feed's way to browsers."""
-
-    def __init__(self, socketio: SocketIO) -> None:
-        self._socketio = socketio
-
-    def send(self, event: str, payload: dict[str, Any], client: str | None = None) -> None:
-        self._socketio.emit(event, payload, to=client)
-
-    def is_busy(self, client: str) -> bool:
-        """Whether messages wait in the client's queue: its connection is slower than what it is sent."""
-        server = self._socketio.server
-        transport = server.manager.eio_sid_from_sid(client, "/")
-        connection = server.eio.sockets.get(transport)
-        return connection is not None and not connection.queue.empty()
 
 
 def _add_interface(app: Flask, worker: Worker) -> None:
@@ -160,8 +155,15 @@ def _add_errors(app: Flask) -> None:
 
 
 def _add_events(socketio: SocketIO, worker: Worker, feed: Feed, others: Mapping[str, Command]) -> None:
+    limits = CommandLimits()
+
+    def leave(*_: Any) -> None:
+        feed.leave(_client())
+        limits.leave(_client())
+
     socketio.on_event("connect", lambda *_: feed.join(_client()))
-    socketio.on_event("disconnect", lambda *_: feed.leave(_client()))
+    socketio.on_event("disconnect", leave)
+    Gate(socketio, feed.acknowledge, lambda client, error: _refused(socketio, client, error.code, error.message))
     commands: dict[str, Command] = {
         "initialize_system": lambda given: worker.initialize(
             whole(given, "field_size", SMALLEST_FIELD, LARGEST_FIELD), whole(given, "seed", 0, LARGEST_SEED)
@@ -174,24 +176,29 @@ def _add_events(socketio: SocketIO, worker: Worker, feed: Feed, others: Mapping[
         "set_pace": lambda given: worker.set_pace(pace(given)),
     }
     for name, command in {**commands, **others}.items():
-        socketio.on_event(name, _handler(socketio, command))
+        socketio.on_event(name, _handler(socketio, command, limits))
 
 
-def _handler(socketio: SocketIO, command: Command) -> Callable[..., dict[str, Any]]:
+def _handler(socketio: SocketIO, command: Command, limits: CommandLimits) -> Callable[..., dict[str, Any]]:
     """An event handler whose return value is the acknowledgement; nothing that a client sends makes it raise."""
 
     def handle(*payload: Any) -> dict[str, Any]:
         try:
-            return {"ok": True, **command(fields(payload)).result()}
+            with limits.command(_client()):
+                return {"ok": True, **command(fields(payload)).result()}
         except QuadraError as error:
-            told = {"code": error.code, "message": error.message}
+            return _refused(socketio, _client(), error.code, error.message)
         except Exception:
             log.exception("A command failed unexpectedly")
-            told = {"code": "internal_error", "message": "The command failed unexpectedly; the terminal says why."}
-        socketio.emit("status_message", {"message": told["message"], "type": "error"}, to=_client())
-        return {"ok": False, "error": told}
+            said = "The command failed unexpectedly; the terminal says why."
+            return _refused(socketio, _client(), "internal_error", said)
 
     return handle
+
+
+def _refused(socketio: SocketIO, client: str, code: str, message: str) -> dict[str, Any]:
+    socketio.emit("status_message", {"message": message, "type": "error"}, to=client)
+    return {"ok": False, "error": {"code": code, "message": message}}
 
 
 def _client() -> str:

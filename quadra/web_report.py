@@ -30,10 +30,13 @@ def add_report(
 
     @pages.get("/api/states/<source>/report")
     def state_report(source: str) -> Response:
-        from quadra.report import report  # brings torch and the template engine: only when somebody asks
+        from quadra.report import policy, report  # brings torch and the template engine: only when somebody asks
 
         name, state = open_state(source)
-        return _file([report(state, name, datetime.now(UTC), note_of(source))], "text/html", state.record, "html")
+        page = report(state, name, datetime.now(UTC), note_of(source))
+        answer = _file([page], "text/html", state.record, "html")
+        answer.headers["Content-Security-Policy"] = f"{policy()}; frame-ancestors 'none'"
+        return answer
 
     @pages.get("/api/states/<source>/history.csv")
     def state_history_csv(source: str) -> Response:

@@ -38,15 +38,21 @@ LAYERS = (
     ("state", "saver"),
     ("__init__",),
     ("lifecycle", "view", "inbox", "autosave", "rescue", "worker", "backup", "states"),
-    ("versions",),
-    ("feed", "fields", "answers", "prove", "proofs", "report", "logs", "serving", "terminal", "monitoring"),
+    ("versions", "pacing"),
+    (
+        *("feed", "fields", "answers", "prove", "proofs", "report", "logs", "serving", "terminal"),
+        *("monitoring", "limits"),
+    ),
     ("console",),
     ("looking",),
     ("changing", "comparing"),
     ("moving",),
     ("command_line",),
     ("__main__",),
-    ("web_compare", "web_report", "web_states", "web_transfer", "web_backup", "web_metrics", "web_pages"),
+    (
+        *("web_compare", "web_report", "web_states", "web_transfer", "web_backup", "web_metrics", "web_pages"),
+        *("web_delivery", "web_limits", "web_sockets", "web_headers", "web_openapi"),
+    ),
     ("web",),
     ("app",),
 )
@@ -57,10 +63,7 @@ TENSORS = {"spiking", "actions", "field", "tensors", "memory", "torch_trainer", 
 TORCH = TENSORS | {"weights", "persistence"}
 NUMBA = {"compiling"}  # the kernels ask that room to compile them
 KERNELS = ("forward", "backward", "fieldstep")  # arrays and numbers only: they work on the run's own memory
-WEB = {
-    *("web", "answers", "web_compare", "web_report", "web_states", "web_transfer", "web_backup", "web_metrics"),
-    *("web_pages", "app"),
-}
+WEB = {room for room in LAYER if room.startswith("web")} | {"answers", "app"}
 SERVERS = {"serving"}
 WORLDLY = {"time", "threading", "random"}
 BELOW_STATE = sorted(room for room in LAYER if LAYER[room] < LAYER["state"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -137,7 +139,10 @@ def test_the_q_table_and_the_configuration_are_complete() -> None:
 def test_a_report_is_one_file_that_asks_for_nothing() -> None:
     html, document = made(STATE, HOSTILE, HOSTILE)
     assert html.startswith("<!DOCTYPE html>\n<html lang=")
-    assert """content="default-src 'none'; style-src 'unsafe-inline'; img-src data:\"""" in html
+    style = re.search("<style>(.*?)</style>", html, re.DOTALL)
+    assert style
+    digest = base64.b64encode(hashlib.sha256(style[1].encode()).digest()).decode()
+    assert f"""content="default-src 'none'; style-src 'sha256-{digest}'; img-src data:\"""" in html
     assert not document.tags & {"script", "img", "iframe", "object", "embed", "form", "base", "use", "image", "a"}
     assert document.handlers == []
     assert [address.split(",")[0] for address in document.addresses] == ["data:image/svg+xml"]

@@ -24,7 +24,7 @@ export class Sync {
     socket.on("connect", () => this.#onConnect());
     socket.on("disconnect", () => model.setConnection("lost"));
     socket.on("training_status", (status) => this.#onStatus(status));
-    socket.on("metrics_update", (update) => this.#onUpdate(update));
+    socket.on("metrics_update", (update, taken) => this.#take(update, taken));
     for (const event of ["system_initialized", "state_loaded", "system_reset"]) socket.on(event, () => this.#startOver());
   }
 
@@ -47,6 +47,15 @@ export class Sync {
     this.#model.applyStatus(status);
     const behind = !status.running && (status.iteration_count ?? 0) !== newest(this.#model.series);
     if (this.#model.run !== runBefore || behind) this.refresh();
+  }
+
+  // The server sends the next update only after this one is acknowledged, so that a slow page is never flooded.
+  #take(update, taken) {
+    try {
+      this.#onUpdate(update);
+    } finally {
+      taken?.();
+    }
   }
 
   #onUpdate(update) {

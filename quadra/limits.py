@@ -1,0 +1,108 @@
+"""Limits: how much one client may ask for. Token buckets, generous for people and scripts, so that a flood harms nobody else.
+
+A bucket holds `burst` tokens and gets `rate` new ones a second; what is asked for takes one, or more where it costs more. The
+numbers leave room for thirty people behind one proxy, who all have its address.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from quadra.errors import TooManyRequestsError
+
+MOST_COMMANDS_AT_ONCE = 8  # of one client, under way or waiting for the worker
+MOST_CONNECTIONS = 200  # Socket.IO sessions in all; each holds a thread of the server, which must keep some for HTTP
+_MOST_BUCKETS = 10_000  # that are remembered; the one that was used longest ago is forgotten
+
+
+class Allowance(NamedTuple):
+    """What one client may take."""
+
+    rate: float  # tokens a second
+    burst: float  # tokens
+
+
+COMMANDS = Allowance(20.0, 100.0)  # Socket.IO events of one client
+MESSAGES = Allowance(60.0, 300.0)  # everything that one client sends over its socket, acknowledgements included
+CONNECTIONS = Allowance(20.0, 400.0)  # Socket.IO sessions that one address opens
+REQUESTS = Allowance(100.0, 3000.0)  # HTTP requests of one address; the page with its files is some sixty of them
+EXPENSIVE = Allowance(5.0, 60.0)  # requests of one address that open and verify saved states
+UPLOADS = Allowance(0.5, 20.0)  # saved states that one address sends
+
+
+class Buckets:
+    """One bucket for each key; callable from any thread."""
+
+    def __init__(self, allowance: Allowance, clock: Callable[[], float] = time.monotonic) -> None:
+        self._allowance = allowance
+        self._clock = clock
+        self._levels: OrderedDict[str, tuple[float, float]] = OrderedDict()  # key -> (tokens, when there were so many)
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._levels)
+
+    def wait_for(self, key: str) -> float:
+        """Take a token; 0, or the seconds until there is one, in which case none was taken."""
+        rate, burst = self._allowance
+        now = self._clock()
+        with self._lock:
+            level, then = self._levels.pop(key, (burst, now))
+            level = min(burst, level + (now - then) * rate)
+            allowed = level >= 1.0
+            self._levels[key] = (level - 1.0 if allowed else level, now)
+            while len(self._levels) > _MOST_BUCKETS:
+                self._levels.popitem(last=False)
+        return 0.0 if allowed else (1.0 - level) / rate
+
+    def take(self, key: str) -> None:
+        """Take a token. Raises TooManyRequestsError where there is none."""
+        wait = self.wait_for(key)
+        if wait > 0.0:
+            seconds = math.ceil(wait)
+            raise TooManyRequestsError(
+                f"Too many requests came from here in a short time. Try again in {seconds} s.", seconds
+            )
+
+    def forget(self, key: str) -> None:
+        """A client has gone."""
+        with self._lock:
+            self._levels.pop(key, None)
+
+
+class CommandLimits:
+    """What each client of Socket.IO may have done for it: how often, and how much at once."""
+
+    def __init__(self, allowance: Allowance = COMMANDS, most_at_once: int = MOST_COMMANDS_AT_ONCE) -> None:
+        self._buckets = Buckets(allowance)
+        self._most = most_at_once
+        self._under_way: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def command(self, client: str) -> Iterator[None]:
+        """While a client's command is under way. Raises TooManyRequestsError where it has to wait."""
+        self._buckets.take(client)
+        with self._lock:
+            if self._under_way[client] >= self._most:
+                raise TooManyRequestsError(
+                    f"{self._most} commands of this client are under way. Wait until one of them is answered.", 1
+                )
+            self._under_way[client] += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._under_way[client] -= 1
+                if not self._under_way[client]:
+                    del self._under_way[client]
+
+    def leave(self, client: str) -> None:
+        """A client has gone."""
+        self._buckets.forget(client)
