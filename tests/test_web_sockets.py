@@ -124,6 +124,8 @@ def test_a_websocket_is_not_compressed(server: Server) -> None:
         "4" + "[" * 5000,
         "42" + "[" * 90_000,
         "x" * 100_001,
+        '42["disconnect"]',
+        '42/other,["x"]',
     ],
     ids=range(15),
 )
