@@ -21,6 +21,7 @@ log = logging.getLogger("quadra.web")
 
 _CONNECT, _DISCONNECT, _EVENT, _ACKNOWLEDGEMENT, _BINARY_EVENT = "0", "1", "2", "3", "5"
 _NUMBERED = re.compile(r"3(?:/,)?(\d{1,15})(?!\d)")
+_RESERVED = ("connect", "disconnect")  # whose handlers are the server's own
 _NOT_JSON = ConfigurationError("payload", "must be an object of fields in JSON, not binary data")
 
 
@@ -87,6 +88,9 @@ class Gate:
         elif kind == _EVENT:
             if not isinstance(packet.data, list) or not packet.data or not isinstance(packet.data[0], str):
                 raise _MalformedError("sends an event without a name")
+            if packet.data[0] in _RESERVED:
+                raise _MalformedError("sends an event that only the server may cause")
+            self._client(transport, packet)
             self._server._handle_event(transport, packet.namespace, packet.id, packet.data)
         elif kind == _CONNECT:
             given = packet.data if isinstance(packet.data, dict) else None
@@ -100,11 +104,15 @@ class Gate:
         except (ValueError, RecursionError, TypeError, IndexError) as error:
             raise _MalformedError("sends what cannot be read") from error
 
-    def _answer_binary(self, transport: str, packet: Any) -> None:
+    def _client(self, transport: str, packet: Any) -> str:
+        """The client that a message comes from; one that is not connected would wait for its answer for ever."""
         client = self._server.manager.sid_from_eio_sid(transport, packet.namespace or "/")
         if client is None:
-            raise _MalformedError("sends binary data without being connected")
-        answer = self._refuse(client, _NOT_JSON)
+            raise _MalformedError("sends an event without being connected")
+        return str(client)
+
+    def _answer_binary(self, transport: str, packet: Any) -> None:
+        answer = self._refuse(self._client(transport, packet), _NOT_JSON)
         if packet.id is not None:
             kind = self._server.packet_class
             self._server._send_packet(

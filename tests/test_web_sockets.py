@@ -124,8 +124,10 @@ def test_a_websocket_is_not_compressed(server: Server) -> None:
         "4" + "[" * 5000,
         "42" + "[" * 90_000,
         "x" * 100_001,
+        '42["disconnect"]',
+        '42/other,["x"]',
     ],
-    ids=range(13),
+    ids=range(15),
 )
 def test_what_is_no_message_ends_the_connection_and_nothing_else(server: Server, message: str) -> None:
     client = Raw(server)

@@ -30,7 +30,8 @@ def main() -> int:
         exceptions = [line for line in server.lines if "Traceback" in line or "unexpectedly" in line]
     sys.stdout.write(f"seed {seed}: {told}; exit code of the server: {code}; {len(exceptions)} exceptions\n")
     if exceptions:
-        sys.stdout.write("\n".join(server.lines[-200:]) + "\n")
+        first = server.lines.index(exceptions[0])
+        sys.stdout.write("\n".join(server.lines[max(0, first - 5) : first + 60]) + "\n")
     return int(bool(exceptions) or code != 0)
 
 

@@ -19,7 +19,7 @@ def main() -> int:
             try:
                 call_and_check(app, path, method, examples, seed)
                 sys.stdout.write(f"{method.upper()} {path}: as described\n")
-            except Exception as error:  # the others are to be tried, too
+            except (Exception, BaseExceptionGroup) as error:  # the others are to be tried, too
                 failed += 1
                 sys.stdout.write(f"{method.upper()} {path}: {error}\n")
             sys.stdout.flush()
