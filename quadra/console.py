@@ -7,19 +7,27 @@ import threading
 import time
 from typing import TextIO
 
+from quadra.journal import Journal
 from quadra.view import Event
 
 _SECONDS_BETWEEN_SAVED = 0.5  # at high speed the "saved" lines are thinned to two a second
+_REPEATING = ("saved", "save_failed")  # of these in a row, the newest says all
+_TYPES = {
+    **dict.fromkeys(("saved", "loaded", "initialized", "reset"), "success"),
+    **dict.fromkeys(("save_failed", "load_failed", "died"), "error"),
+    "alert": "warning",
+}
 
 
 class Console:
     """Prints events to a stream from a thread of its own; a stream that blocks or is gone harms nobody else."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, journal: Journal | None = None) -> None:
         self._stream = stream
+        self._journal = journal or Journal()  # of what was printed
         self._good, self._bad = ("✓", "✗") if _can_print(stream, "✓✗") else ("[ok]", "[failed]")
         self._events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
-        self._waiting: tuple[str, str] | None = None  # kind and line of the newest save that was held back
+        self._waiting: tuple[Event, str] | None = None  # the newest save that was held back, and its line
         self._saved_at = -_SECONDS_BETWEEN_SAVED
         self._thread = threading.Thread(target=self._run, name="console", daemon=True)
 
@@ -59,14 +67,14 @@ class Console:
         if line is None:
             return
         if event.kind in ("saved", "save_failed"):
-            if self._waiting is not None and self._waiting[0] != event.kind:
+            if self._waiting is not None and self._waiting[0].kind != event.kind:
                 self._print_waiting()
-            self._waiting = (event.kind, line)
+            self._waiting = (event, line)
             if time.monotonic() - self._saved_at >= _SECONDS_BETWEEN_SAVED:
                 self._print_waiting()
             return
         self._print_waiting()
-        self._print(line)
+        self._print(event, line)
 
     def _line(self, event: Event) -> str | None:
         told = event.details
@@ -91,15 +99,21 @@ class Console:
                 return f"{self._bad} The training thread ended: {told['message']}"
             case "message":
                 return str(told["text"])
+            case "alert":
+                return str(told["message"])
+            case "pace":
+                pace = told["iterations_per_second"]
+                return "Pace: no limit" if pace is None else f"Pace: {pace:g} iterations a second"
         return None
 
     def _print_waiting(self) -> None:
         if self._waiting is not None:
-            self._print(self._waiting[1])
+            self._print(*self._waiting)
             self._waiting = None
             self._saved_at = time.monotonic()
 
-    def _print(self, line: str) -> None:
+    def _print(self, event: Event, line: str) -> None:
+        self._journal.add(line, _type_of(event), event.kind if event.kind in _REPEATING else None)
         encoding = self._stream.encoding or "utf-8"
         printable = line.encode(encoding, "replace").decode(encoding)
         try:
@@ -107,6 +121,12 @@ class Console:
             self._stream.flush()
         except (OSError, ValueError):  # the terminal is gone: there is nobody left to tell
             return
+
+
+def _type_of(event: Event) -> str:
+    if event.kind == "message":
+        return str(event.details["type"])
+    return _TYPES.get(event.kind, "info")
 
 
 def _can_print(stream: TextIO, text: str) -> bool:

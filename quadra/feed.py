@@ -15,6 +15,7 @@ from itertools import zip_longest
 from typing import Any, Protocol
 
 from quadra import __version__
+from quadra.alerts import as_list
 from quadra.history import History
 from quadra.lifecycle import SystemState, refusals
 from quadra.view import Event, Status, View
@@ -24,6 +25,7 @@ log = logging.getLogger("quadra.feed")
 SHORTEST_INTERVAL = 0.05  # seconds between two updates of one browser
 MOST_POINTS = 2000
 _COALESCED = ("saved", "save_failed")  # of many in a row the newest says all
+_REMARKS = ("alert", "log_line")  # change nothing of what is shown of the system
 _LONGEST_TEXT = 300  # characters of a line that are shown
 
 
@@ -40,9 +42,11 @@ class Sender(Protocol):
 class Feed:
     """Sends from a thread of its own; `take` and the client methods may be called from any thread."""
 
-    def __init__(self, view: Callable[[], View], sender: Sender) -> None:
+    def __init__(self, view: Callable[[], View], sender: Sender, watch: Callable[[], None] = lambda: None) -> None:
+        """`watch` is called at every round, on the feed's thread, before anything is sent."""
         self._view = view
         self._sender = sender
+        self._watch = watch
         self._events: deque[Event] = deque()
         self._places: dict[str, tuple[History, int]] = {}  # client -> (history, iterations of it that it was sent)
         self._told_waiting = False
@@ -88,6 +92,7 @@ class Feed:
 
     def _round(self) -> None:
         try:
+            self._watch()
             idle = self._idle_clients()  # before the events go out: what they put in a queue must not count as slowness
             self._send_events()
             self._send_points(self._view(), idle)
@@ -102,7 +107,9 @@ class Feed:
                 self._send_event(event)
         view = self._view()
         waiting = view.status.saves.waiting
-        if events or waiting is not self._told_waiting:  # that training waits for the disk is a state, no event
+        if (
+            any(event.kind not in _REMARKS for event in events) or waiting is not self._told_waiting
+        ):  # that training waits for the disk is a state, no event
             self._told_waiting = waiting
             self._sender.send("training_status", describe(view))
 
@@ -135,6 +142,8 @@ class Feed:
                 self._say("System reset: every saved state was deleted.", "success")
             case "states_changed":
                 self._sender.send("states_changed", {})
+            case "alert" | "log_line" | "alerts_changed":
+                self._sender.send(event.kind, told)
             case "message":
                 self._say(told["text"], told["type"])
 
@@ -227,6 +236,7 @@ def describe(view: View) -> dict[str, Any]:
         "parent": status.parent,
         "best": _best(status),
         "rescue": _plain(status.rescue),
+        "alerts": as_list(status.alerts),
         "iterations_per_second": round(view.iterations_per_second, 2),
         "save_every": status.save_every,
         **_saves(view),

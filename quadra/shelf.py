@@ -5,6 +5,7 @@ What is deleted waits for an hour, under its label, before its files go.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import secrets
 from collections.abc import Callable, Iterable, Mapping
@@ -23,6 +24,7 @@ from quadra.library import BEST_STATE, CURRENT, POINT, RUN, SAVE, SLOT, SLOT_PRE
 from quadra.places import BEST, FILES, LABELS, LABELS_COPY, POINTS, WEIGHTS
 from quadra.points import Points
 from quadra.records import peek
+from quadra.rulebook import Rulebook, read_rules
 
 log = logging.getLogger("quadra")
 
@@ -52,6 +54,7 @@ class Shelf:
     def __init__(self, folder: StateFolder, points: Points) -> None:
         self._folder, self._points = folder, points
         self.library = Library(folder)
+        self.rulebook = Rulebook(folder)
 
     @_with_our_error
     def look(self) -> None:
@@ -78,15 +81,19 @@ class Shelf:
     @_with_our_error
     def take_folder(self, folder: Path, name: str) -> str:
         """Make a folder of three verified files a named state; returns its id. A name that is taken gets a number."""
+        arrived = summarize(folder / WEIGHTS, folder)
         if not name.strip():
-            arrived = summarize(folder / WEIGHTS, folder)
             name = f"imported run {arrived.id[:8]}, iteration {arrived.iteration_count}"
         base, labels, number = checked_name(name[: LONGEST_NAME - 10]), self._labels(), 1
         name = base
         while self._slots_named(name, labels):
             number += 1
             name = f"{base} ({number})"
-        return self.add_slot(name, {file: [read_file(folder / file)] for file in FILES})
+        state = self.add_slot(name, {file: [read_file(folder / file)] for file in FILES})
+        with contextlib.suppress(BadFileError):  # it has none, or `transfer.verified` has told
+            for told in self.rulebook.hand_on(state, read_rules(folder).get(arrived.id, ())):
+                log.warning(told)
+        return state
 
     @_with_our_error
     def label(self, state: str, name: str | None = None, note: str | None = None, pinned: bool | None = None) -> Entry:

@@ -21,11 +21,23 @@ LAYERS = (
         *("pickles", "disk", "lock", "history", "svg"),
     ),
     (
-        *("archive", "members", "records", "zips", "metrics", "places", "export", "probing", "summary", "reproduction"),
+        *(
+            "archive",
+            "members",
+            "records",
+            "zips",
+            "metrics",
+            "places",
+            "export",
+            "probing",
+            "summary",
+            "reproduction",
+            "alerts",
+        ),
         *("spiking", "actions", "field", "forward", "fieldstep"),
     ),
     ("memory", "backward", "folder", "retention", "tables"),
-    ("commit", "points", "labels", "remote"),
+    ("commit", "points", "labels", "remote", "rulebook"),
     ("scribe",),
     ("torch_trainer", "compiled_trainer"),
     ("engine",),
@@ -39,13 +51,13 @@ LAYERS = (
     ("__init__",),
     ("lifecycle", "view", "inbox", "autosave", "rescue", "worker", "backup", "states"),
     ("versions",),
-    ("feed", "fields", "answers", "prove", "proofs", "report", "console", "serving", "terminal"),
+    ("feed", "fields", "answers", "prove", "proofs", "report", "console", "journal", "watching", "serving", "terminal"),
     ("looking",),
     ("changing", "comparing"),
     ("moving",),
     ("command_line",),
     ("__main__",),
-    ("web_compare", "web_report", "web_states", "web_transfer", "web_backup", "web_pages"),
+    ("web_compare", "web_report", "web_states", "web_transfer", "web_backup", "web_alerts", "web_pages"),
     ("web",),
     ("app",),
 )
@@ -56,7 +68,18 @@ TENSORS = {"spiking", "actions", "field", "tensors", "memory", "torch_trainer", 
 TORCH = TENSORS | {"weights", "persistence"}
 NUMBA = {"compiling"}  # the kernels ask that room to compile them
 KERNELS = ("forward", "backward", "fieldstep")  # arrays and numbers only: they work on the run's own memory
-WEB = {"web", "answers", "web_compare", "web_report", "web_states", "web_transfer", "web_backup", "web_pages", "app"}
+WEB = {
+    "web",
+    "answers",
+    "web_compare",
+    "web_report",
+    "web_states",
+    "web_transfer",
+    "web_backup",
+    "web_alerts",
+    "web_pages",
+    "app",
+}
 SERVERS = {"serving"}
 WORLDLY = {"time", "threading", "random"}
 BELOW_STATE = sorted(room for room in LAYER if LAYER[room] < LAYER["state"])
