@@ -107,9 +107,8 @@ class Feed:
                 self._send_event(event)
         view = self._view()
         waiting = view.status.saves.waiting
-        if (
-            any(event.kind not in _REMARKS for event in events) or waiting is not self._told_waiting
-        ):  # that training waits for the disk is a state, no event
+        changed = any(event.kind not in _REMARKS for event in events)
+        if changed or waiting is not self._told_waiting:  # that training waits for the disk is a state, no event
             self._told_waiting = waiting
             self._sender.send("training_status", describe(view))
 

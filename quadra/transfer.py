@@ -93,10 +93,9 @@ def write_archive(stream: BinaryIO, files: Mapping[str, Iterable[Piece]], name: 
 def unpack(stream: BinaryIO, target: Path, limit: int) -> tuple[str, ...]:
     """Write the three files of an uploaded zip archive into a folder that is there and empty; durable on return.
 
-    They stand at the archive's top, or in one folder of it; alert rules beside them are taken along. `limit`: bytes, of the archive
-    and of all that is written.
-    Returns the names of what was skipped. Raises BadArchiveError, which says what is wrong, or OSError; nothing is left
-    in the folder then.
+    They stand at the archive's top, or in one folder of it; alert rules beside them are taken along. `limit`: bytes, of the
+    archive and of all that is written. Returns the names of what was skipped. Raises BadArchiveError, which says what is
+    wrong, or OSError; nothing is left in the folder then.
     """
     _require_size(stream, limit)
     return _take(entries_of(stream), target, limit)
