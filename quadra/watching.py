@@ -58,6 +58,7 @@ class Watchman:
         self._watch = Watch()
         self._history = view().history
         self._seen = 0  # iterations of that history that were looked at
+        self._strikes = 0
         self._run: str | None = None
         self._untold: dict[Rule, _Untold] = {}
         self._told_at: dict[Rule, float] = {}
@@ -76,6 +77,12 @@ class Watchman:
 
     def round(self) -> None:
         """Look at all that has happened since the last round, and tell what it set off."""
+        try:
+            self._look_around()
+        except Exception:
+            log.exception("The alert rules could not be looked at; the next round goes on")
+
+    def _look_around(self) -> None:
         now = self._view()  # before the events: one that is told from here on has its own view
         for _ in range(len(self._events)):
             event, view = self._events.popleft()
@@ -99,17 +106,22 @@ class Watchman:
     def _look(self, view: View) -> None:
         self._rows(view.history, view.iteration_count)
         if view.result is not None:
-            self._add(self._watch.strikes(view.iteration_count, view.result.integrity_strikes))
+            self._count_strikes(view.iteration_count, view.result.integrity_strikes)
 
     def _rows(self, history: History, count: int) -> None:
         if count > self._seen:
             first, self._seen = self._seen + 1, count
             self._add(self._watch.rows(first, history.rows()[first - 1 : count]))
 
+    def _count_strikes(self, iteration: int, strikes: int) -> None:
+        self._strikes = max(self._strikes, strikes)  # those that ended training are in no iteration's result
+        self._add(self._watch.strikes(iteration, self._strikes))
+
     def _adopt(self, view: View) -> None:
         """Another run: what its last iteration had set off already is not told again."""
         self._watch = Watch(view.status.alerts)
         self._history, self._seen = view.history, view.iteration_count
+        self._strikes = view.result.integrity_strikes if view.result is not None else 0
         self._newest(view)
 
     def _change(self, view: View) -> None:
@@ -122,15 +134,14 @@ class Watchman:
     def _newest(self, view: View) -> list[Fired]:
         count = view.iteration_count
         fired = self._watch.rows(count, view.history.rows()[:count][-1:])
-        strikes = view.result.integrity_strikes if view.result is not None else 0
-        return [*fired, *self._watch.strikes(count, strikes)]
+        return [*fired, *self._watch.strikes(count, self._strikes)]
 
     def _hear(self, event: Event, view: View) -> None:
         told, count = event.details, view.iteration_count
         if event.kind in ("saved", "save_failed"):
             self._add(self._watch.saves(count, event.kind == "save_failed"))
         elif event.kind == "training" and told.get("by_itself"):
-            self._add(self._watch.strikes(count, told["integrity_strikes"]))
+            self._count_strikes(count, told["integrity_strikes"])
             self._add(self._watch.finished(count))
 
     def _add(self, found: list[Fired]) -> None:
