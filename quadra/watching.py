@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("quadra")
 
 MOST_KEPT = 100  # alerts that a browser which comes later is told
-SECONDS_BETWEEN = 1.0  # two alerts of one rule; what begins more often is counted
+SHORTEST_PAUSE = 1.0  # seconds between two alerts of one rule; what begins in between is counted
+LONGEST_PAUSE = 60.0  # to which that is doubled, again and again, while a condition flickers
 
 
 class Teller(Protocol):
@@ -61,7 +62,7 @@ class Watchman:
         self._strikes = 0
         self._run: str | None = None
         self._untold: dict[Rule, _Untold] = {}
-        self._told_at: dict[Rule, float] = {}
+        self._told_at: dict[Rule, tuple[float, float]] = {}  # when, and the pause after that
         self._kept: deque[dict[str, Any]] = deque(maxlen=MOST_KEPT)
         self._start = secrets.token_hex(4)  # tells the alerts of this server's start from those of others
         self._number = 0
@@ -160,10 +161,12 @@ class Watchman:
     def _tell_due(self, rests: bool) -> None:
         now = self._clock()
         for rule, untold in list(self._untold.items()):
-            if rests or now - self._told_at.get(rule, -SECONDS_BETWEEN) >= SECONDS_BETWEEN:
-                self._told_at[rule] = now
+            at, pause = self._told_at.get(rule, (-LONGEST_PAUSE, 0.0))
+            if rests or now - at >= pause:
+                flickers = now - at < 2.0 * pause
+                self._told_at[rule] = now, min(2.0 * pause, LONGEST_PAUSE) if flickers else SHORTEST_PAUSE
                 self._tell_one(untold)
-        self._told_at = {rule: at for rule, at in self._told_at.items() if now - at < SECONDS_BETWEEN}
+        self._told_at = {rule: told for rule, told in self._told_at.items() if now - told[0] < 2.0 * LONGEST_PAUSE}
 
     def _tell_one(self, untold: _Untold) -> None:
         del self._untold[untold.fired.rule]

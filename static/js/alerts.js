@@ -170,7 +170,7 @@ function createNotices(dismiss) {
 /** @returns {Alert[][]} one rule's alerts together, the rule that was set off last first */
 function grouped(alerts) {
   const groups = new Map();
-  for (const alert of alerts.toReversed()) {
+  for (const alert of [...alerts].reverse()) {
     const key = `${alert.run} ${words(alert.rule)}`;
     groups.set(key, [...(groups.get(key) ?? []), alert]);
   }
