@@ -111,8 +111,8 @@ class Watchman:
 
     def _rows(self, history: History, count: int) -> None:
         if count > self._seen:
-            first, self._seen = self._seen + 1, count
-            self._add(self._watch.rows(first, history.rows()[first - 1 : count]))
+            self._add(self._watch.rows(self._seen + 1, history.rows()[self._seen : count]))
+            self._seen = count
 
     def _count_strikes(self, iteration: int, strikes: int) -> None:
         self._strikes = max(self._strikes, strikes)  # those that ended training are in no iteration's result

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -45,13 +46,8 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("alerts") / "state"
-
-
-@pytest.fixture(scope="module")
-def server(folder: Path) -> Iterator[Server]:
-    with warm_server(folder, *OPTIONS) as server:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with warm_server(tmp_path_factory.mktemp("alerts") / "state", *OPTIONS) as server:
         yield server
 
 
@@ -78,7 +74,7 @@ def shown_rules(page: Page) -> list[str]:
 
 
 def test_a_rule_set_while_training_is_told_in_every_browser_and_stays_with_the_run(
-    browser: Browser, server: Server, folder: Path
+    browser: Browser, server: Server
 ) -> None:
     one, two = prepared(browser, server.url, STUB % "default"), opened(browser, server.url, 390, 844)
     for page in (one, two):
@@ -182,8 +178,11 @@ def as_printed(text: str) -> list[str]:
 
 def folded(lines: list[str]) -> list[str]:
     """The terminal's lines, of which "saved" ones in a row show the last."""
-    is_saved = [line.startswith("✓ State saved") for line in lines]
-    return [line for at, line in enumerate(lines) if not (is_saved[at] and at + 1 < len(lines) and is_saved[at + 1])]
+
+    def alike(line: str) -> str:
+        return "saved" if line.startswith("✓ State saved") else line
+
+    return [list(found)[-1] for _, found in groupby(lines, key=alike)]
 
 
 @pytest.mark.parametrize("script", ["", NO_CLIPBOARD], ids=["clipboard", "without clipboard"])
@@ -241,5 +240,5 @@ def test_a_reader_of_an_old_line_stays_at_it_while_new_ones_come(browser: Browse
     expect(page.locator("#log li").first).to_contain_text("flood 899")
     assert page.locator("#log li .own").count() == 200
     page.evaluate("for (let n = 0; n < 5; n++) quadra.model.record('again', 'info')")
-    expect(page.locator("#log li").first).to_contain_text("again × 5")
+    expect(page.locator("#log li").first).to_contain_text("again \u00d7 5")
     page.context.close()

@@ -30,6 +30,7 @@ def opened(folder: Path) -> TrainingState:
 def with_rules(state: TrainingState, *rules: Rule, count: int = 2) -> str:
     """A saved run with these rules; returns its id."""
     run = new_run(state, count)
+    state.save()
     state.change_rules(rules)
     return run
 

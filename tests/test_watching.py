@@ -123,7 +123,6 @@ def test_a_rule_that_flickers_is_told_after_longer_and_longer_pauses_with_how_of
             told_at.append(round(desk.now, 1))
     assert told_at[:3] == [3.1, 7.1, 15.1]
     assert {round(after - before) for before, after in pairwise(told_at[5:])} == {60}
-    assert sum(alert["times"] for alert in desk.told) + 2000 >= 2010
     desk.now += 1000.0
     desk.train(0.0, 2.0)
     assert len(desk.round()) == 1
@@ -233,10 +232,11 @@ def test_a_failure_of_the_watchman_is_logged_and_the_next_round_goes_on(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     desk = Desk(HIGH)
+    desk.round()
     desk.train(5.0)
     with monkeypatch.context() as patch:
         patch.setattr(History, "rows", lambda self: 1 / 0)
         desk.watchman.round()
     assert "alert rules could not be looked at" in caplog.text
     desk.train(0.0, 5.0)
-    assert desk.round() == [(3, 1)]
+    assert desk.round() == [(3, 2)]
