@@ -7,6 +7,7 @@ import { createNotifications } from "./notify.js";
 
 const DISMISSED = "quadra-dismissed-alerts";
 const MOST_REMEMBERED = 300;
+const MOST_KEPT = 100;
 const MOST_SHOWN = 3;
 const KINDS = {
   loss_above: { words: (limit) => `Loss above ${limit}`, step: "any" },
@@ -32,7 +33,7 @@ export function createAlerts(model, socket, send) {
     const gone = new Set(dismissed());
     const known = new Map(model.alerts.map((alert) => [alert.id, alert]));
     for (const alert of alerts) if (!gone.has(alert.id)) known.set(alert.id, alert);
-    model.alerts = [...known.values()].sort((a, b) => Date.parse(a.at) - Date.parse(b.at));
+    model.alerts = [...known.values()].sort((a, b) => Date.parse(a.at) - Date.parse(b.at)).slice(-MOST_KEPT);
     model.changed();
   };
   const dismiss = (alerts) => {
@@ -43,6 +44,8 @@ export function createAlerts(model, socket, send) {
   };
   socket.on("alert", (alert) => {
     take([alert]);
+    // Of its own, since the ages in the notices change by the second.
+    setText(byId("alert-announcement"), alert.message);
     notify(alert, words(alert.rule));
   });
   socket.on("connect", async () => {
@@ -217,7 +220,7 @@ function dismissed() {
 
 function remember(ids) {
   try {
-    localStorage.setItem(DISMISSED, JSON.stringify([...dismissed(), ...ids].slice(-MOST_REMEMBERED)));
+    localStorage.setItem(DISMISSED, JSON.stringify([...new Set([...dismissed(), ...ids])].slice(-MOST_REMEMBERED)));
   } catch {
     // A browser that keeps nothing for pages shows them again after a reload.
   }
