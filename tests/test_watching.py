@@ -108,21 +108,21 @@ def test_a_rule_that_flickers_is_told_after_longer_and_longer_pauses_with_how_of
     desk = Desk(HIGH)
     desk.train(2.0)
     assert desk.round() == [(1, 1)]
-    for _ in range(9):
+    for _ in range(7):
         desk.train(0.0, 2.0)
-        desk.now += 0.1
+        desk.now += 0.125
         assert desk.round() == []
-    desk.now += 0.2
-    assert desk.round() == [(19, 9)]
-    assert "9 times" in desk.told[-1]["message"]
+    desk.now += 0.25
+    assert desk.round() == [(15, 7)]
+    assert "7 times" in desk.told[-1]["message"]
     told_at = []
-    for _ in range(2000):
+    for _ in range(1600):
         desk.train(0.0, 2.0)
-        desk.now += 0.1
+        desk.now += 0.125
         if desk.round():
-            told_at.append(round(desk.now, 1))
-    assert told_at[:3] == [3.1, 7.1, 15.1]
-    assert {round(after - before) for before, after in pairwise(told_at[5:])} == {60}
+            told_at.append(desk.now)
+    assert told_at[:3] == [3.125, 7.125, 15.125]
+    assert {after - before for before, after in pairwise(told_at[5:])} == {60.0}
     desk.now += 1000.0
     desk.train(0.0, 2.0)
     assert len(desk.round()) == 1
