@@ -81,8 +81,8 @@ class Shelf:
     @_with_our_error
     def take_folder(self, folder: Path, name: str) -> str:
         """Make a folder of three verified files a named state; returns its id. A name that is taken gets a number."""
-        arrived = summarize(folder / WEIGHTS, folder)
         if not name.strip():
+            arrived = summarize(folder / WEIGHTS, folder)
             name = f"imported run {arrived.id[:8]}, iteration {arrived.iteration_count}"
         base, labels, number = checked_name(name[: LONGEST_NAME - 10]), self._labels(), 1
         name = base
@@ -91,7 +91,8 @@ class Shelf:
             name = f"{base} ({number})"
         state = self.add_slot(name, {file: [read_file(folder / file)] for file in FILES})
         with contextlib.suppress(BadFileError):  # it has none, or `transfer.verified` has told
-            for told in self.rulebook.hand_on(state, read_rules(folder).get(arrived.id, ())):
+            book = read_rules(folder)
+            for told in self.rulebook.hand_on(state, book.get(summarize(folder / WEIGHTS, folder).id, ())):
                 log.warning(told)
         return state
 
