@@ -120,7 +120,6 @@ def run(options: argparse.Namespace, config: TrainingConfig, listener: socket.so
     from quadra.backup import beside
     from quadra.console import Console
     from quadra.folder import StateFolder
-    from quadra.journal import Journal
     from quadra.points import Retention
     from quadra.scribe import IS_POSSIBLE, Scribe
     from quadra.serving import serve
@@ -130,14 +129,13 @@ def run(options: argparse.Namespace, config: TrainingConfig, listener: socket.so
 
     folder = StateFolder(options.state_dir)
     scribe = Scribe(folder.lock_descriptor) if IS_POSSIBLE else None
-    journal = Journal()
-    console = Console(sys.stdout, journal)
+    console = Console(sys.stdout)
     retention = Retention(options.points_budget * 1_000_000, options.best_window)
     settings = Settings(options.save_every, options.pace, retention, options.rescue)
     worker = Worker(folder, config, settings, lambda: _open_state(folder, config, scribe, retention))
     worker.listen(console.take)
     backup = beside(worker, options.backup_url, options.backup_every) if options.backup_url else None
-    app, _, feed = create_app(worker, _secret_key(), backup, journal)
+    app, _, feed = create_app(worker, _secret_key(), backup, console.journal)
     ending = _Ending(worker, feed, console, backup)
     worker.listen(ending.with_training)
     _handle_signals(ending.now)

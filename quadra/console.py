@@ -22,9 +22,9 @@ _TYPES = {
 class Console:
     """Prints events to a stream from a thread of its own; a stream that blocks or is gone harms nobody else."""
 
-    def __init__(self, stream: TextIO, journal: Journal | None = None) -> None:
+    def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._journal = journal or Journal()  # of what was printed
+        self.journal = Journal()  # of what was printed
         self._good, self._bad = ("✓", "✗") if _can_print(stream, "✓✗") else ("[ok]", "[failed]")
         self._events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         self._waiting: tuple[Event, str] | None = None  # the newest save that was held back, and its line
@@ -113,7 +113,7 @@ class Console:
             self._saved_at = time.monotonic()
 
     def _print(self, event: Event, line: str) -> None:
-        self._journal.add(line, _type_of(event), event.kind if event.kind in _REPEATING else None)
+        self.journal.add(line, _type_of(event), event.kind if event.kind in _REPEATING else None)
         encoding = self._stream.encoding or "utf-8"
         printable = line.encode(encoding, "replace").decode(encoding)
         try:

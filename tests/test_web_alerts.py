@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 
 from quadra.console import Console
-from quadra.journal import Journal
 from quadra.places import ALERTS
 from tests.test_web import Site
 
@@ -130,8 +129,9 @@ def alike(line: str) -> str:
 
 
 def test_the_log_is_the_terminals(tmp_path: Path) -> None:
-    journal, raw = Journal(), io.BytesIO()
-    console = Console(io.TextIOWrapper(raw, encoding="utf-8", write_through=True), journal)
+    raw = io.BytesIO()
+    console = Console(io.TextIOWrapper(raw, encoding="utf-8", write_through=True))
+    journal = console.journal
     site = Site(tmp_path / "state", journal)
     site.worker.listen(console.take)
     console.start()
