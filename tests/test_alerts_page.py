@@ -25,10 +25,13 @@ STUB = """
 globalThis.asked = 0;
 globalThis.shown = [];
 globalThis.Notification = class {
-  static permission = "%s";
+  static get permission() {
+    return sessionStorage.getItem("permission") ?? "%s";
+  }
   static async requestPermission() {
     globalThis.asked++;
-    return (this.permission = "granted");
+    sessionStorage.setItem("permission", "granted");
+    return this.permission;
   }
   constructor(title, options) {
     globalThis.shown.push([title, options.body]);
@@ -187,14 +190,12 @@ def folded(lines: list[str]) -> list[str]:
 
 @pytest.mark.parametrize("script", ["", NO_CLIPBOARD], ids=["clipboard", "without clipboard"])
 def test_the_log_is_the_terminals_found_copied_and_kept(browser: Browser, server: Server, script: str) -> None:
-    if not server.get("/api/status")["initialized"]:
-        page = opened(browser, server.url)
-        page.click("#initialize-button")
-        page.context.close()
     page = prepared(browser, server.url, script, permissions=["clipboard-read"])
-    page.fill("#until-input", str(server.get("/api/status")["iteration_count"] + 25))
+    page.click("#initialize-button")
+    page.fill("#until-input", "25")
     page.click("#start-button")
-    expect(page.locator("#log li").first).to_contain_text("Training reached iteration")
+    server.wait_for("Training reached iteration 25 ")
+    expect(page.locator("#log li").first).to_contain_text("Training reached iteration 25 ")
     with page.expect_download() as download:
         page.click("#log-download")
     kept = Path(download.value.path()).read_text(encoding="utf-8")
