@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from quadra import TrainingState
+from quadra import TrainingState, command_line
 from quadra.alerts import MOST_RULES, Rule
 from quadra.check import check
 from quadra.errors import BadFileError, DamagedFileError, MissingFileError, RefusedError, SaveError
@@ -101,6 +101,22 @@ def test_rules_travel_with_an_exported_state(tmp_path: Path) -> None:
         assert state.rules == ()
         state.load(slot)
         assert state.rules == (LOSS, REWARD)
+
+
+@pytest.mark.parametrize("how", ["archive", "folder"])
+def test_rules_travel_on_the_command_line(tmp_path: Path, how: str) -> None:
+    def ask(place: str, *arguments: object) -> int:
+        return command_line.main([*map(str, arguments), "--state-dir", str(tmp_path / place)])
+
+    with opened(tmp_path / "here") as state:
+        run = with_rules(state, LOSS)
+    if how == "archive":
+        assert ask("here", "export", run, "--output", tmp_path / "out.zip") == 0
+    assert ask("there", "import", tmp_path / ("out.zip" if how == "archive" else "here"), "--name", "x") == 0
+    assert ask("there", "load", "x") == 0
+    with opened(tmp_path / "there") as state:
+        state.load()
+        assert state.rules == (LOSS,)
 
 
 def test_a_state_directory_that_is_imported_as_a_whole_brings_the_rules_of_its_run(tmp_path: Path) -> None:
