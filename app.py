@@ -145,7 +145,7 @@ def run(
     worker = _worker(options, config, folder, scribe)
     worker.listen(console.take)
     backup = beside(worker, options.backup_url, options.backup_every) if options.backup_url else None
-    app, _, feed = create_app(worker, _secret_key(), backup)
+    app, _, feed = create_app(worker, _secret_key(), backup, console.journal)
     ending = _Ending(worker, feed, console, backup)
     worker.listen(ending.with_training)
     _handle_signals(ending.now)

@@ -14,10 +14,11 @@ from pathlib import Path
 
 from quadra.catalog import Catalog, SavedSummary, read_catalog, summarize
 from quadra.disk import is_plain_file
-from quadra.errors import BadFileError
+from quadra.errors import BadFileError, MissingFileError
 from quadra.labels import read_labels
 from quadra.persistence import NotSealedError, SavedState, read_save
 from quadra.places import BEST, RESET_MARKER, SET_ASIDE, WEIGHTS, Places
+from quadra.rulebook import read_rules
 
 CANNOT_LOOK = 2
 _LOOKS = 2  # at a file before it counts as bad: a live server may have replaced it between its parts
@@ -93,6 +94,12 @@ def _others(places: Places, catalog: Catalog) -> Iterator[Finding]:
         read_labels(places.path)
     except BadFileError as error:
         yield Finding(is_good=False, text=f"The names and notes of saved states are lost: {error}.")
+    try:
+        read_rules(places.path)
+    except MissingFileError:
+        pass
+    except BadFileError as error:
+        yield Finding(is_good=False, text=f"The alert rules are lost: {error}.")
 
 
 def _look_at(copy: SavedSummary, folder: Path) -> Iterator[Finding]:

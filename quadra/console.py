@@ -9,17 +9,24 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple, TextIO
 
+from quadra.journal import Journal
 from quadra.view import Event
 
 Shape = Callable[[str, str, int], str]  # a line, its event and its level, to the line as it is printed
 _SECONDS_BETWEEN_SAVED = 0.5  # at high speed the "saved" lines are thinned to two a second
 _FAILURES = ("save_failed", "load_failed", "died")
-_LEVELS = {"warning": logging.WARNING, "error": logging.ERROR}  # of messages
+_LEVELS = {"warning": logging.WARNING, "error": logging.ERROR}  # of what is printed; else INFO
+_REPEATING = ("saved", "save_failed")  # of these in a row, the newest says all
+_TYPES = {
+    **dict.fromkeys(("saved", "loaded", "initialized", "reset"), "success"),
+    **dict.fromkeys(_FAILURES, "error"),
+    "alert": "warning",
+}
 
 
 class _Line(NamedTuple):
     event: str
-    level: int  # as loggers have it
+    kind: str  # as messages have it: info, success, warning or error
     text: str
 
 
@@ -28,6 +35,7 @@ class Console:
 
     def __init__(self, stream: TextIO, shape: Shape = lambda text, *_: text) -> None:
         self._stream, self._shape = stream, shape
+        self.journal = Journal()  # of what was printed
         self._good, self._bad = ("✓", "✗") if _can_print(stream, "✓✗") else ("[ok]", "[failed]")
         self._events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         self._waiting: _Line | None = None  # of the newest save that was held back
@@ -69,7 +77,7 @@ class Console:
         text = self._text(event)
         if text is None:
             return
-        line = _Line(event.kind, _level(event), text)
+        line = _Line(event.kind, _type_of(event), text)
         if event.kind in ("saved", "save_failed"):
             if self._waiting is not None and self._waiting.event != event.kind:
                 self._print_waiting()
@@ -103,6 +111,11 @@ class Console:
                 return f"{self._bad} The training thread ended: {told['message']}"
             case "message":
                 return str(told["text"])
+            case "alert":
+                return str(told["message"])
+            case "pace":
+                pace = told["iterations_per_second"]
+                return "Pace: no limit" if pace is None else f"Pace: {pace:g} iterations a second"
         return None
 
     def _print_waiting(self) -> None:
@@ -112,8 +125,9 @@ class Console:
             self._saved_at = time.monotonic()
 
     def _print(self, line: _Line) -> None:
+        self.journal.add(line.text, line.kind, line.event if line.event in _REPEATING else None)
         encoding = self._stream.encoding or "utf-8"
-        shaped = self._shape(line.text, line.event, line.level)
+        shaped = self._shape(line.text, line.event, _LEVELS.get(line.kind, logging.INFO))
         printable = shaped.encode(encoding, "replace").decode(encoding)
         try:
             self._stream.write(printable + "\n")
@@ -122,10 +136,10 @@ class Console:
             return
 
 
-def _level(event: Event) -> int:
+def _type_of(event: Event) -> str:
     if event.kind == "message":
-        return _LEVELS.get(event.details["type"], logging.INFO)
-    return logging.ERROR if event.kind in _FAILURES else logging.INFO
+        return str(event.details["type"])
+    return _TYPES.get(event.kind, "info")
 
 
 def _can_print(stream: TextIO, text: str) -> bool:

@@ -21,6 +21,7 @@ from itertools import count
 from typing import Any, Protocol
 
 from quadra import __version__
+from quadra.alerts import as_list
 from quadra.lifecycle import SystemState, refusals
 from quadra.pacing import SHORTEST_INTERVAL, Viewers, split, standing_interval
 from quadra.view import Event, Status, View
@@ -34,6 +35,7 @@ _STANDING = {
     "save_failed": "save_failed",
     "states_changed": "states_changed",
 }  # newest says all
+_REMARKS = ("alert", "log_line")  # change nothing of what is shown of the system
 _LONGEST_TEXT = 300  # characters of a line that are shown
 
 
@@ -56,9 +58,17 @@ class Sender(Protocol):
 class Feed:
     """Sends from a thread of its own; `take` and the client methods may be called from any thread."""
 
-    def __init__(self, view: Callable[[], View], sender: Sender, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        view: Callable[[], View],
+        sender: Sender,
+        watch: Callable[[], None] = lambda: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`watch` is called at every round, on the thread of the feed, before anything is sent."""
         self._view = view
         self._sender = sender
+        self._watch = watch
         self._clock = clock
         self._events: deque[Event] = deque()
         self._viewers = Viewers()
@@ -115,6 +125,7 @@ class Feed:
     def round(self, is_last: bool = False) -> None:
         """Send what is due now; the thread does so again and again."""
         try:
+            self._watch()
             # Before the events go out: what they put in a queue must not count as slowness.
             idle, busy, lost = split(self._viewers.names(), self._sender.waiting, LONGEST_QUEUE)
             for client in lost:
@@ -146,7 +157,8 @@ class Feed:
                 self._send_event(event)
         view = self._view()
         waiting = view.status.saves.waiting
-        if events or waiting is not self._told_waiting:  # that training waits for the disk is a state, no event
+        changed = any(event.kind not in _REMARKS for event in events)
+        if changed or waiting is not self._told_waiting:  # that training waits for the disk is a state, no event
             self._told_waiting = waiting
             self._standing["training_status"] = {}
         due = self._clock() - self._stood_at >= standing_interval(len(self._viewers))
@@ -195,6 +207,8 @@ class Feed:
                 self._move_all(0)
                 self._sender.send("system_reset", {})
                 self._say("System reset: every saved state was deleted.", "success")
+            case "alert" | "log_line" | "alerts_changed":
+                self._sender.send(event.kind, told)
             case "message":
                 self._say(told["text"], told["type"])
 
@@ -272,6 +286,7 @@ def describe(view: View) -> dict[str, Any]:
         "parent": status.parent,
         "best": _best(status),
         "rescue": _plain(status.rescue),
+        "alerts": as_list(status.alerts),
         "iterations_per_second": round(view.iterations_per_second, 2),
         "save_every": status.save_every,
         **_saves(view),

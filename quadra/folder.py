@@ -27,13 +27,13 @@ from quadra.disk import (
 from quadra.errors import FolderChangedError, FolderUnusableError
 from quadra.lock import FolderLock, stands
 from quadra.places import (
+    ALERTS,
     BEST,
     FILES,
     HISTORY,
     ID,
     IN_SAVES,
-    LABELS,
-    LABELS_COPY,
+    LISTS,
     METRICS,
     POINT,
     POINTS,
@@ -238,12 +238,12 @@ class StateFolder(Places):
     def deletable(self) -> list[Path]:
         """Every file that a reset deletes, relative to the folder: only names that this program writes."""
         states = (*self.run_folders(), *self.slot_folders())
-        places: list[tuple[Path, Iterable[str]]] = [(self.path, (*FILES, LABELS, LABELS_COPY))]
+        places: list[tuple[Path, Iterable[str]]] = [(self.path, (*FILES, *LISTS))]
         places += [(folder, FILES) for folder in states]
         places += [(folder, self._point_names(folder)) for folder in self.point_folders()]
         if not (self.path / SAVES).is_symlink():
             places.append((self.path / SAVES, IN_SAVES))
-        places += [(folder, (*FILES, *IN_SAVES)) for folder in own_folders(self.path / SET_ASIDE, SET_ASIDE_ID)]
+        places += [(folder, (*FILES, *IN_SAVES, *LISTS)) for folder in own_folders(self.path / SET_ASIDE, SET_ASIDE_ID)]
         return [
             (folder / name).relative_to(self.path)
             for folder, names in places
@@ -333,7 +333,7 @@ class StateFolder(Places):
         if not (self.path / SAVES).is_symlink():
             for name in IN_SAVES:
                 remove(temporary_of(self.path / SAVES / name))
-        for name in (LABELS, LABELS_COPY):
+        for name in LISTS:
             remove(temporary_of(self.path / name))
         for folder in self.point_folders():
             for name in self._point_names(folder, ".{}.tmp"):
@@ -341,6 +341,7 @@ class StateFolder(Places):
         halves = re.compile(rf"\.{ID.pattern}(\.old)?\.tmp")
         for place, pattern in ((RUNS, halves), (SLOTS, halves), (UPLOADS, UPLOAD_ID)):
             for folder in own_folders(self.path / place, pattern):
+                remove(folder / ALERTS)  # of an upload
                 _remove_folder(folder)
         with contextlib.suppress(OSError):  # not there, or something of the user's is in it
             (self.path / UPLOADS).rmdir()

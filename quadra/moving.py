@@ -16,7 +16,8 @@ from quadra.disk import is_plain_file
 from quadra.errors import BadFileError, UnknownSourceError
 from quadra.labels import LONGEST_NAME, checked_name
 from quadra.looking import FAILED, look_up, require_outside, written
-from quadra.places import FILES
+from quadra.places import ALERTS, FILES
+from quadra.rulebook import travelling
 from quadra.terminal import complain, say, shown
 
 LARGEST_IMPORT = 1 << 36  # bytes; a state of the largest field has some billions
@@ -33,7 +34,8 @@ def export_state(options: argparse.Namespace) -> int:
     output = require_outside(options.output or Path(f"{name}.zip"), options.state_dir)
     _, files = open_files(places, entry.id, TrainingConfig())
     with TemporaryFile() as stream:
-        write_archive(cast("BinaryIO", stream), files, name)
+        rules = travelling(places.path, entry.run, entry.id, entry.run)
+        write_archive(cast("BinaryIO", stream), {**files, **rules}, name)
         stream.seek(0)
         return written(output, iter(partial(stream.read, _PIECE), b""))
 
@@ -88,6 +90,6 @@ def _unpacked(source: Path, target: Path) -> tuple[str, ...]:
 
 
 def _opened(folder: Path, stack: ExitStack) -> Iterator[tuple[str, BinaryIO]]:
-    for name in FILES:
+    for name in (*FILES, ALERTS):
         if is_plain_file(folder / name):
             yield name, stack.enter_context((folder / name).open("rb"))

@@ -7,6 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from quadra.alerts import Rule
 from quadra.config import TrainingConfig
 from quadra.engine import Engine, StepResult
 from quadra.errors import RefusedError
@@ -26,6 +27,7 @@ class RunInMemory:
         self.run: str | None = None
         self.parent: str | None = None  # the state that the run went on from, `<run>@<iteration>`
         self.last_result: StepResult | None = None
+        self.rules: tuple[Rule, ...] = ()  # alerts that a person has asked for
 
     @property
     def is_initialized(self) -> bool:
@@ -48,6 +50,11 @@ class RunInMemory:
     def iteration_count(self) -> int:
         """Good iterations of the run in memory."""
         return len(self.history)
+
+    @property
+    def strikes(self) -> int:
+        """Void iterations of the run so far, those among them that have just ended training."""
+        return self.engine.neuroplasticity.integrity_strikes
 
     def newest(self, series: str) -> float | None:
         """The newest iteration's value of a series; None before the first, or where a damaged history has lost it."""

@@ -5,6 +5,7 @@ What is deleted waits for an hour, under its label, before its files go.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import secrets
 from collections.abc import Callable, Iterable, Mapping
@@ -23,6 +24,7 @@ from quadra.library import BEST_STATE, CURRENT, POINT, RUN, SAVE, SLOT, SLOT_PRE
 from quadra.places import BEST, FILES, LABELS, LABELS_COPY, POINTS, WEIGHTS
 from quadra.points import Points
 from quadra.records import peek
+from quadra.rulebook import Rulebook, read_rules
 
 log = logging.getLogger("quadra")
 
@@ -52,6 +54,7 @@ class Shelf:
     def __init__(self, folder: StateFolder, points: Points) -> None:
         self._folder, self._points = folder, points
         self.library = Library(folder)
+        self.rulebook = Rulebook(folder)
 
     @_with_our_error
     def look(self) -> None:
@@ -86,7 +89,12 @@ class Shelf:
         while self._slots_named(name, labels):
             number += 1
             name = f"{base} ({number})"
-        return self.add_slot(name, {file: [read_file(folder / file)] for file in FILES})
+        state = self.add_slot(name, {file: [read_file(folder / file)] for file in FILES})
+        with contextlib.suppress(BadFileError):  # it has none, or `transfer.verified` has told
+            book = read_rules(folder)
+            for told in self.rulebook.hand_on(state, book.get(summarize(folder / WEIGHTS, folder).id, ())):
+                log.warning(told)
+        return state
 
     @_with_our_error
     def label(self, state: str, name: str | None = None, note: str | None = None, pinned: bool | None = None) -> Entry:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+from quadra.alerts import Rule
 from quadra.catalog import Catalog, SavedSummary, iso, read_catalog, summarize
 from quadra.config import TrainingConfig
 from quadra.continuation import complete, read_any, revive
@@ -263,6 +264,8 @@ class TrainingState(RunInMemory):
             raise LoadError(" ".join(reason_of(file, error) for file, error in dict(failures).items()))
         candidate, (state, engine, warnings) = found
         self._adopt(state, engine)
+        self.rules, told = self.shelf.rulebook.bring(state.record.run)
+        warnings += told
         failures += damaged_saves(catalog)
         gave_up = tuple(give_up(self.folder, file, error) for file, error in dict(failures).items())
         warnings += self._keep_as_loaded(candidate, state)
@@ -286,6 +289,8 @@ class TrainingState(RunInMemory):
         state = replace(state, record=fresh, logs={}, damaged=())
         self._adopt(state, engine)
         warnings += self._keep_as_loaded(summary, state)
+        self.rules, told = self.shelf.rulebook.bring(fresh.run, source, entry.run)
+        warnings += told
         count = state.record.iteration_count
         return LoadReport(state.record, warnings, (), None, summary, False, count, saved_first, came_from)
 
@@ -315,7 +320,19 @@ class TrainingState(RunInMemory):
         self._store.forget()
         self.run = secrets.token_hex(8)
         self._sequence = self._chosen = self._saved_iteration = 0
-        return self.save()
+        receipt = self.save()
+        for told in self.shelf.rulebook.hand_on(self.run, self.rules):
+            log.warning(told)
+        return receipt
+
+    def change_rules(self, rules: tuple[Rule, ...], run: str | None = None) -> None:
+        """Make these the alert rules of the run in memory, durably. Raises SaveError, and RefusedError where there is no
+        run, or not the one that they are meant for; the rules then stay as they are."""
+        self.engine  # noqa: B018  # raises where there is no run
+        if self.run is None or run not in (None, self.run):
+            raise RefusedError("Another run is on the page by now; look at its rules before you change them.")
+        self.shelf.rulebook.keep(self.run, rules)
+        self.rules = rules
 
     def reset(self) -> None:
         """Clear memory and delete every saved state in the folder; nothing that this program did not write."""

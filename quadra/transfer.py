@@ -20,10 +20,11 @@ from quadra import earlier, metrics, pickles
 from quadra.config import TrainingConfig
 from quadra.continuation import fitted
 from quadra.disk import Piece, is_plain_file, read_file, remove, replace_file, sync_folder, write_file
-from quadra.errors import BadArchiveError, DamagedFileError, MismatchError
+from quadra.errors import BadArchiveError, BadFileError, DamagedFileError, MismatchError, MissingFileError
 from quadra.persistence import NotSealedError, SavedState, read_plain, read_save, require_finite
-from quadra.places import FILES, METRICS, SYSTEM, WEIGHTS
+from quadra.places import ALERTS, FILES, METRICS, SYSTEM, WEIGHTS
 from quadra.records import resealed
+from quadra.rulebook import read_rules
 from quadra.text import Corpus
 from quadra.zips import Entry, entries_of, parts_of, shown
 
@@ -34,7 +35,9 @@ _PIECE = 1 << 18  # bytes
 _DATE = (1980, 1, 1, 0, 0, 0)  # an archive is a function of the state alone
 _UNIX = 3  # system of origin, on every system the same
 _PLAIN_FILE = 0o100644 << 16
-_LARGEST = {SYSTEM: 1 << 20}  # bytes; ours has at most 4096. The others may be as large as what is uploaded
+_TAKEN = (*FILES, ALERTS)
+# Bytes; our system state has at most 4096. The others may be as large as what is uploaded.
+_LARGEST = {SYSTEM: 1 << 20, ALERTS: 4 << 20}
 _LARGEST_PICKLE = 32 << 20  # bytes of metrics that are not a log of ours: a list of numbers takes its time and memory
 # Numbers that one step computes, void iterations included: 300,000 by default, 108 million on the largest field.
 _MOST_WORK = 1 << 28
@@ -72,13 +75,14 @@ def _plain(text: str) -> str:
 
 
 def write_archive(stream: BinaryIO, files: Mapping[str, Iterable[Piece]], name: str) -> None:
-    """Write the three files of a state as a zip archive with one folder; the same state gives the same bytes.
+    """Write the files of a state, three and its alert rules where it has some, as a zip archive with one folder; the same
+    files give the same bytes.
 
     `name`: free text, of which the folder's name is made. Raises OSError.
     """
     folder = safe_name(name)
     with zipfile.ZipFile(stream, "w") as archive:
-        for file in FILES:
+        for file in (name for name in _TAKEN if name in files):
             entry = zipfile.ZipInfo(f"{folder}/{file}", _DATE)
             entry.create_system, entry.external_attr = _UNIX, _PLAIN_FILE
             with archive.open(entry, "w", force_zip64=True) as member:
@@ -89,9 +93,9 @@ def write_archive(stream: BinaryIO, files: Mapping[str, Iterable[Piece]], name: 
 def unpack(stream: BinaryIO, target: Path, limit: int) -> tuple[str, ...]:
     """Write the three files of an uploaded zip archive into a folder that is there and empty; durable on return.
 
-    They stand at the archive's top, or in one folder of it. `limit`: bytes, of the archive and of all that is written.
-    Returns the names of what was skipped. Raises BadArchiveError, which says what is wrong, or OSError; nothing is left
-    in the folder then.
+    They stand at the archive's top, or in one folder of it; alert rules beside them are taken along. `limit`: bytes, of the
+    archive and of all that is written. Returns the names of what was skipped. Raises BadArchiveError, which says what is
+    wrong, or OSError; nothing is left in the folder then.
     """
     _require_size(stream, limit)
     return _take(entries_of(stream), target, limit)
@@ -122,8 +126,18 @@ def verified(folder: Path) -> Arrival:
     return Arrival(
         run=record.run, iteration_count=record.iteration_count, saved_at=record.saved_at, ended=record.ended,
         field_size=record.field_size, seed=None if is_earlier else record.seed, is_earlier=is_earlier,
-        warnings=state.warnings, state=state,
+        warnings=(*state.warnings, *_remarks_on_rules(folder)), state=state,
     )  # fmt: skip
+
+
+def _remarks_on_rules(folder: Path) -> tuple[str, ...]:
+    try:
+        read_rules(folder)
+    except MissingFileError:
+        return ()
+    except BadFileError as error:
+        return (f"{error}. The state comes without alert rules.",)
+    return ()
 
 
 def mark_foreign(folder: Path, arrival: Arrival) -> None:
@@ -144,14 +158,14 @@ def _take(entries: Sequence[Entry], target: Path, limit: int) -> tuple[str, ...]
     chosen = _chosen(entries)
     left = limit
     try:
-        for name in FILES:
+        for name in (name for name in _TAKEN if name in chosen):
             most = min(left, _LARGEST.get(name, limit))
             write_file(target / name, _bounded(chosen[name], most))
             left -= (target / name).stat().st_size
         sync_folder(target)
     except BaseException:
         with contextlib.suppress(OSError):  # the first failure is the one to report
-            for name in FILES:
+            for name in _TAKEN:
                 remove(target / name)
         raise
     taken = set(chosen.values())
@@ -159,7 +173,10 @@ def _take(entries: Sequence[Entry], target: Path, limit: int) -> tuple[str, ...]
 
 
 def _chosen(entries: Sequence[Entry]) -> dict[str, Entry]:
-    """The three files, by name. A folder within another one that has any of them is an earlier run, and is skipped."""
+    """The three files by name, and the alert rules beside them.
+
+    A folder within another one that has any of the three is an earlier run, and is skipped.
+    """
     places: dict[tuple[str, ...], dict[str, Entry]] = {}
     for entry in entries:
         folder, name = entry.parts[:-1], "".join(entry.parts[-1:])
@@ -185,7 +202,8 @@ def _chosen(entries: Sequence[Entry]) -> dict[str, Entry]:
         raise BadArchiveError(
             f"{' and '.join(missing)} {verb} missing in what was uploaded; all three files are needed."
         )
-    return found
+    rules = next((entry for entry in entries if entry.parts == (*tops[0], ALERTS)), None)
+    return found if rules is None else {**found, ALERTS: rules}
 
 
 def _bounded(entry: Entry, most: int) -> Iterator[bytes]:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from quadra.alerts import Rule
 from quadra.catalog import Catalog, read_catalog
 from quadra.config import TrainingConfig
 from quadra.folder import StateFolder
@@ -134,6 +135,7 @@ class Status:
     best: Best | None = None  # of the run, as of the save that is shown
     parent: str | None = None  # the state that the run went on from, `<run>@<iteration>`
     backup: BackupHealth | None = None  # None: no place for backups was given
+    alerts: tuple[Rule, ...] = ()  # rules of the run
     rescue: Rescue | None = None  # what is offered since training has ended by integrity strikes
 
     @classmethod

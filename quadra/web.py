@@ -21,9 +21,12 @@ from quadra.export import csv_pieces, json_pieces
 from quadra.feed import MOST_POINTS, Feed, describe
 from quadra.fields import fields, pace, shown, switch, text, whole, whole_or_infinity
 from quadra.history import SERIES
+from quadra.journal import Journal
 from quadra.limits import CommandLimits
 from quadra.states import StateCommands
-from quadra.view import View
+from quadra.view import Event, View
+from quadra.watching import Watchman
+from quadra.web_alerts import add_alerts, alert_events
 from quadra.web_backup import backup_events
 from quadra.web_delivery import SocketSender, use_plain_websockets
 from quadra.web_headers import add_headers
@@ -44,9 +47,13 @@ LARGEST_ITERATION = 2**53 - 1
 
 
 def create_app(
-    worker: Worker, secret_key: bytes, backup: Backup | None = None, http_limits: HttpLimits | None = None
+    worker: Worker,
+    secret_key: bytes,
+    backup: Backup | None = None,
+    journal: Journal | None = None,
+    http_limits: HttpLimits | None = None,
 ) -> tuple[Flask, SocketIO, Feed]:
-    """The Flask application, its Socket.IO server and the feed (not started) for a worker and its backups."""
+    """The Flask application, its Socket.IO server and the feed (not started) for a worker, its backups and its terminal."""
     app = Flask("quadra", root_path=str(ROOT), static_folder=None, template_folder="templates")
     app.config.update(SECRET_KEY=secret_key, MAX_CONTENT_LENGTH=LARGEST_MESSAGE)
     app.json.sort_keys = False  # type: ignore[attr-defined]  # of the default provider, which this is
@@ -59,8 +66,11 @@ def create_app(
         json=_Json,
     )
     use_plain_websockets(socketio, LARGEST_MESSAGE)
-    feed = Feed(worker.view, SocketSender(socketio))
-    worker.listen(feed.take)
+    watchman, journal = Watchman(worker.view, worker.tell), journal or Journal()
+    feed = Feed(worker.view, SocketSender(socketio), watchman.round)
+    for listener in (watchman.take, feed.take):  # in this order: the feed wakes the watchman
+        worker.listen(listener)
+    journal.listen(lambda line: feed.take(Event("log_line", line)))
     add_limits(app, http_limits or HttpLimits())
     add_openapi(app)
     asset = add_pages(app)
@@ -69,9 +79,9 @@ def create_app(
     _add_errors(app)
     states = StateCommands(worker)
     add_states(app, worker, states, asset)
-    _add_events(
-        socketio, worker, feed, {**state_events(worker, states), **backup_events(backup, states, worker.places)}
-    )
+    add_alerts(app, worker, watchman, journal)
+    others = {**state_events(worker, states), **backup_events(backup, states, worker.places), **alert_events(worker)}
+    _add_events(socketio, worker, feed, others)
     add_headers(app)
     return app, socketio, feed
 

@@ -15,6 +15,7 @@ from quadra.history import History
 from quadra.library import Library
 from quadra.places import Places
 from quadra.proofs import Proofs
+from quadra.rulebook import travelling
 from quadra.states import StateCommands
 from quadra.web_compare import add_compare
 from quadra.web_report import add_report
@@ -55,7 +56,8 @@ def add_states(app: Flask, worker: Worker, states: StateCommands, asset: Callabl
         from quadra import opening, transfer  # here, since they take torch along: a server must not wait for that
 
         entry, files = opening.open_files(places, state, defaults)
-        return transfer.archive_name(library.label(state).name, entry.run, entry.iteration_count), files
+        rules = travelling(places.path, entry.run, entry.id, entry.run)
+        return transfer.archive_name(library.label(state).name, entry.run, entry.iteration_count), {**files, **rules}
 
     add_transfer(app, open_files, lambda folder, name: states.take_folder(folder, name).result(), worker.uploads_folder)
 

@@ -77,7 +77,7 @@ class Worker:
         self._thread.start()
 
     def listen(self, listener: Callable[[Event], None]) -> None:
-        """Have every event handed to `listener`, on the worker thread: it must only take it and return."""
+        """Have every event handed to `listener`, on the thread that tells it: it must only take it and return."""
         self._listeners.append(listener)
 
     def view(self) -> View:
@@ -223,12 +223,12 @@ class Worker:
         except QuadraError as error:
             self.tell("message", text=f"Training could not go on by itself: {error}", type="error")
 
-    def _end_training(self, ended: Ended | None) -> SaveOutcome | None:
+    def _end_training(self, ended: Ended | None, by_itself: bool = True) -> SaveOutcome | None:
         """From training to ready, saved; `ended` is "stopped" where a person or `until` asked for it."""
         outcome = self._saves.save(self._state, ended)
         self._rate = Rate()
         self.show(state=SystemState.READY, until=None)
-        self.tell("training", running=False)
+        self.tell("training", running=False, by_itself=by_itself, integrity_strikes=self._state.strikes)
         return outcome
 
     def _do_initialize(self, field_size: int | None, seed: int | None) -> dict[str, Any]:
@@ -253,7 +253,7 @@ class Worker:
 
     def _do_stop(self) -> dict[str, Any]:
         next_state(self._view.status.state, Command.STOP)
-        outcome = self._end_training("stopped")
+        outcome = self._end_training("stopped", by_itself=False)
         count = self._state.iteration_count
         if outcome is None:
             raise SaveError(
@@ -353,6 +353,7 @@ class Worker:
             corpus=corpus,
             parent=state.parent,
             best=state.best,
+            alerts=state.rules,
             rescue=None,
             catalog=state.catalog(),
             deletes=self._folder.describe_deletable(),
@@ -392,7 +393,7 @@ class Worker:
         return {}
 
     def tell(self, kind: str, **details: Any) -> None:
-        """Tell every listener of an event; for what `do` does."""
+        """Tell every listener of an event; for what `do` does, and alerts."""
         event = Event(kind, details)
         for listener in self._listeners:
             listener(event)

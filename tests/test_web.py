@@ -14,6 +14,7 @@ from flask_socketio import SocketIO, SocketIOTestClient
 from quadra import __version__
 from quadra.config import TrainingConfig
 from quadra.folder import StateFolder
+from quadra.journal import Journal
 from quadra.lifecycle import SystemState
 from quadra.state import TrainingState
 from quadra.store import Store
@@ -29,12 +30,12 @@ METRICS = {"loss", "reward", "variance", "mean", "integrity_strikes", "qtable_si
 class Site:
     """The web application on a real worker."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, journal: Journal | None = None) -> None:
         folder = StateFolder(path)
         self.worker = Worker(folder, CONFIG, Settings(pace=None), lambda: TrainingState(folder, CONFIG))
         self.app: Flask
         self.socketio: SocketIO
-        self.app, self.socketio, self.feed = create_app(self.worker, b"secret")
+        self.app, self.socketio, self.feed = create_app(self.worker, b"secret", journal=journal)
         self.worker.start()
         self.feed.start()
         self.http = self.app.test_client()

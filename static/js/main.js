@@ -1,5 +1,6 @@
 /** Puts the page together: one model, one connection, and views that are drawn at most once a frame. */
 
+import { createAlerts } from "./alerts.js";
 import { createBranch } from "./branch.js";
 import { bringBack } from "./backups.js";
 import { createButtons } from "./buttons.js";
@@ -51,7 +52,8 @@ const views = [
   createCharts(model),
   createShelf(model, sendCommand, load),
   createStates(model, socket, sendCommand, load),
-  createLog(),
+  createAlerts(model, socket, sendCommand),
+  createLog(model, socket),
   drawOpenDialogs,
   markReady,
 ];
@@ -70,12 +72,9 @@ function markReady({ complete, connection }) {
 
 function recordEvents() {
   socket.on("status_message", ({ message, type }) => {
-    model.record(message, type);
     const standing = SAID_BY_BANNER.test(message) || model.pending.size;
     if ((type === "error" || type === "warning") && !standing) model.say(message, type);
   });
-  socket.on("state_saved", ({ iteration_count }) => model.record(`State saved: ${iteration_count} iterations`, "success"));
-  socket.on("save_failed", ({ message }) => model.record(`Failed to save state: ${message}`, "error"));
   socket.on("connect", () => model.record("Connected to the server", "info"));
   socket.on("disconnect", () => model.record("Connection to the server lost; trying again", "warning"));
 }

@@ -1,16 +1,13 @@
 /** What the page knows. Views draw from it and from nothing else. */
 
+import { Journal } from "./journal.js";
 import { append, empty, fromHistory, thin } from "./series.js";
 
-const LOG_LINES = 500;
 // A slow disk is waited for at every save and not in between: what is said of it must not flicker.
 const WAITING_LINGERS_MS = 3000;
 const LIVE_METRICS = ["iteration", "loss", "reward", "variance", "mean", "integrity_strikes", "qtable_size", "plasticity", "pattern", "text"];
-// Events that repeat by nature share one log line, which shows the newest.
-const REPEATING = [/^\W*state saved\b/i, /^\W*failed to save state\b/i];
 
 /** @typedef {"info"|"success"|"warning"|"error"} MessageType */
-/** @typedef {{id: number, time: Date, type: MessageType, text: string, key: string, count: number}} LogEntry */
 
 export class Model {
   /** The server's status object, or null before the first. */
@@ -29,14 +26,14 @@ export class Model {
   pending = new Set();
   /** @type {?{text: string, type: MessageType|"busy", command: ?string}} how the last command went, or the last warning */
   message = null;
-  /** @type {LogEntry[]} */
-  log = [];
+  journal = new Journal();
+  /** The alerts of this server that this browser has not dismissed, oldest first. @type {import("./alerts.js").Alert[]} */
+  alerts = [];
   /** Milliseconds by which the server's clock is ahead of this one. */
   clockOffset = 0;
 
   #listeners = [];
   #waitedAt = -Infinity;
-  #lastEntry = 0;
 
   /** @param {() => void} listener called after every change */
   subscribe(listener) {
@@ -120,15 +117,9 @@ export class Model {
     this.changed();
   }
 
-  /** @param {string} text @param {MessageType} type */
+  /** Notes a line of this browser's own in the log. @param {string} text @param {MessageType} type */
   record(text, type) {
-    const kind = REPEATING.find((pattern) => pattern.test(text))?.source;
-    const key = kind ?? `${type} ${text}`;
-    const last = this.log.at(-1);
-    const repeated = last?.key === key;
-    const count = repeated && !kind ? last.count + 1 : 1;
-    const entry = { id: repeated ? last.id : ++this.#lastEntry, time: new Date(), type, text, key, count };
-    this.log = [...(repeated ? this.log.slice(0, -1) : this.log), entry].slice(-LOG_LINES);
+    this.journal.record(text, type, new Date(this.now()));
     this.changed();
   }
 }

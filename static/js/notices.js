@@ -14,7 +14,7 @@ export function drawNotices(model) {
   drawSavedNotice(model.status, model.now());
   drawProgress(model.status);
   drawRun(model.status);
-  drawTitle(model.status);
+  drawTitle(model.status, model.alerts.length);
 }
 
 function drawConnection({ connection, pending }) {
@@ -89,7 +89,8 @@ function drawRun(status) {
   byId("run-downloads").hidden = !status.iteration_count;
 }
 
-function drawTitle({ running, iteration_count: count }) {
-  const title = running ? `${whole(count)} · training · QuadraMatrix` : "QuadraMatrix";
+function drawTitle({ running, iteration_count: count }, alerts) {
+  const mark = alerts ? `(${alerts}) ` : "";
+  const title = mark + (running ? `${whole(count)} · training · QuadraMatrix` : "QuadraMatrix");
   if (document.title !== title) document.title = title;
 }

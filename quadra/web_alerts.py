@@ -1,0 +1,40 @@
+"""Alerts and the terminal's lines for browsers and scripts: the rules, what they set off, and the log."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from flask import Flask
+
+from quadra.alerts import as_list, rules_from
+from quadra.errors import ConfigurationError
+from quadra.fields import text
+from quadra.journal import Journal
+from quadra.watching import Watchman, set_rules
+from quadra.web_states import Command
+from quadra.worker import Worker
+
+
+def add_alerts(app: Flask, worker: Worker, watchman: Watchman, journal: Journal) -> None:
+    """Register the routes of the alerts and the log."""
+
+    @app.get("/api/alerts")
+    def api_alerts() -> dict[str, Any]:
+        status = worker.view().status
+        return {"run": status.run, "rules": as_list(status.alerts), "fired": watchman.alerts()}
+
+    @app.get("/api/log")
+    def api_log() -> dict[str, Any]:
+        return {"start": journal.start, "lines": journal.lines()}
+
+
+def alert_events(worker: Worker) -> dict[str, Command]:
+    """The Socket.IO events of the alerts."""
+    return {"set_alerts": lambda given: set_rules(worker, rules_from(_required(given)), text(given, "run"))}
+
+
+def _required(given: Mapping[str, Any]) -> Any:
+    if given.get("rules") is None:
+        raise ConfigurationError("rules", "must be given")
+    return given["rules"]
