@@ -127,9 +127,7 @@ def parse(arguments: list[str] | None, environment: Mapping[str, str]) -> argpar
     return parser.parse_args(arguments)
 
 
-def run(
-    options: argparse.Namespace, config: TrainingConfig, log_settings: LogSettings, listener: socket.socket
-) -> NoReturn:
+def run(options: argparse.Namespace, config: TrainingConfig, logs: LogSettings, listener: socket.socket) -> NoReturn:
     """Compose the parts and serve. torch is imported on the training thread, behind the page."""
     from quadra.backup import beside
     from quadra.console import Console
@@ -141,7 +139,7 @@ def run(
 
     folder = StateFolder(options.state_dir)
     scribe = Scribe(folder.lock_descriptor) if IS_POSSIBLE else None
-    console = Console(sys.stdout, Logs(log_settings).line)
+    console = Console(sys.stdout, Logs(logs).line)
     worker = _worker(options, config, folder, scribe)
     worker.listen(console.take)
     backup = beside(worker, options.backup_url, options.backup_every) if options.backup_url else None

@@ -15,10 +15,9 @@ from quadra.config import TrainingConfig
 from quadra.folder import StateFolder
 from quadra.monitoring import CONTENT_TYPE, Monitoring
 from quadra.state import TrainingState
-from quadra.store import Store
 from quadra.view import BackupHealth, Event, SaveTrouble, Settings, View
 from quadra.worker import Worker
-from tests.test_web import CONFIG, Site
+from tests.test_web import CONFIG, Site, train_on_a_full_disk
 
 PREFIX = "quadramatrix_"
 BACKUP = BackupHealth("s3://bucket", 100, at="2026-01-01T00:00:00.000Z")
@@ -112,15 +111,8 @@ def test_a_save_without_a_duration_of_its_own_does_not_make_saves_look_fast(view
 
 def test_failed_saves_are_counted_and_the_work_at_risk_grows(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     site.train(5)
-
-    def full(*_: Any) -> None:
-        raise OSError(28, "No space left on device")
-
     with monkeypatch.context() as patch:
-        patch.setattr(Store, "commit", full)
-        site.worker.start_training(8).result(30)
-        while site.worker.view().status.state.value == "training":
-            site.worker.set_pace(None).result(30)
+        train_on_a_full_disk(site, 8, patch)
         found = scraped(site)
     assert found["save_failures_total"] >= 1
     assert (found["save_failing"], found["unsaved_iterations"]) == (1, 3)

@@ -125,17 +125,20 @@ def test_health_says_healthy_and_the_version(site: Site) -> None:
     }  # fmt: skip
 
 
-def test_health_says_degraded_while_saves_fail(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    site.train(5)
-
+def train_on_a_full_disk(site: Site, until: int, patch: pytest.MonkeyPatch) -> None:
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
+    patch.setattr(Store, "commit", full)
+    site.worker.start_training(until).result(30)
+    while site.worker.view().status.state is SystemState.TRAINING:
+        site.worker.set_pace(None).result(30)
+
+
+def test_health_says_degraded_while_saves_fail(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.train(5)
     with monkeypatch.context() as patch:
-        patch.setattr(Store, "commit", full)
-        site.worker.start_training(7).result(30)
-        while site.worker.view().status.state is SystemState.TRAINING:
-            site.worker.set_pace(None).result(30)
+        train_on_a_full_disk(site, 7, patch)
         answer = site.http.get("/health")
         assert (answer.status_code, answer.json["status"], answer.json["problems"]) == (200, "degraded", ["saves"])
         status = site.http.get("/api/status").json
