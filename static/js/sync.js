@@ -4,9 +4,9 @@
  */
 
 import { fetchJson } from "./connection.js";
-import { isGap, newest } from "./series.js";
+import { LIMIT, isGap, newest } from "./series.js";
 
-const HISTORY_URL = "api/history?points=2000";
+const HISTORY_URL = `api/history?points=${LIMIT}`;
 const PAUSE_MS = 300;
 
 export class Sync {
@@ -51,7 +51,8 @@ export class Sync {
 
   #onUpdate(update) {
     const { run, series } = this.#model;
-    const unexplained = update.run !== run || isGap(series, update.points);
+    // One that was thinned may have been so more coarsely than what is shown.
+    const unexplained = update.run !== run || update.thinned || isGap(series, update.points);
     if (!this.#looping && !unexplained) return this.#model.applyUpdate(update);
     this.#held.push(update);
     if (!this.#looping) this.refresh();
@@ -93,7 +94,9 @@ export class Sync {
     const held = this.#held;
     this.#held = [];
     for (const update of held) {
-      if (update.run === this.#model.run) this.#model.applyUpdate(update);
+      if (update.run !== this.#model.run) continue;
+      if (update.thinned && update.iteration > newest(this.#model.series)) this.#wanted = true;
+      else this.#model.applyUpdate(update);
     }
   }
 }
