@@ -227,6 +227,7 @@ def describe(view: View) -> dict[str, Any]:
         "parent": status.parent,
         "best": _best(status),
         "rescue": _plain(status.rescue),
+        **status.happened._asdict(),
         "iterations_per_second": round(view.iterations_per_second, 2),
         "save_every": status.save_every,
         **_saves(view),

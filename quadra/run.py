@@ -11,6 +11,7 @@ from quadra.config import TrainingConfig
 from quadra.engine import Engine, StepResult
 from quadra.errors import RefusedError
 from quadra.history import SERIES, History
+from quadra.records import Happened
 
 
 class RunInMemory:
@@ -26,6 +27,7 @@ class RunInMemory:
         self.run: str | None = None
         self.parent: str | None = None  # the state that the run went on from, `<run>@<iteration>`
         self.last_result: StepResult | None = None
+        self.happened = Happened()
 
     @property
     def is_initialized(self) -> bool:

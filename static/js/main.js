@@ -10,6 +10,7 @@ import { openSocket, send } from "./connection.js";
 import { createNewRunSummary, createPace, createUntilCleaner, readNewRun, readUntil } from "./controls.js";
 import { chooseSource, confirmReset, drawOpenDialogs, prepareDialogs } from "./dialogs.js";
 import { createLog } from "./log.js";
+import { createMarks } from "./marks.js";
 import { Model } from "./model.js";
 import { drawNotices } from "./notices.js";
 import { drawSaving } from "./saving.js";
@@ -48,6 +49,7 @@ const views = [
   drawNotices,
   drawSaving,
   createBranch(),
+  createMarks(socket),
   createCharts(model),
   createShelf(model, sendCommand, load),
   createStates(model, socket, sendCommand, load),
