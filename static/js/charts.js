@@ -15,6 +15,7 @@ import { View, caption } from "./ranges.js";
 import { METRICS } from "./series.js";
 import { smooth } from "./smoothing.js";
 import { onThemeChange, themeColours } from "./theme.js";
+import { Turns } from "./turns.js";
 import { paintSelection, resetOnDoubleClick, zoomOptions } from "./zoom.js";
 
 /**
@@ -28,6 +29,7 @@ export function createCharts(model) {
     model.changed();
   };
   const [view, drawing, tools] = [new View(changed), new Drawing(), { crosshair: new Crosshair(), marks: new Marks() }];
+  const turns = new Turns();
   const [detail, leftDetail] = [new Detail(changed), new Detail(changed)];
   const charts = createAll(view, drawing, tools);
   const drawControls = createChartControls(view, drawing, changed);
@@ -39,8 +41,10 @@ export function createCharts(model) {
   });
   return () => {
     drawInvitations(model);
-    const shown = [model.series, model.branch, model.marks, model.run];
+    const shown = [model.run, model.branch, model.series, model.marks];
     if (shown.every((part, place) => part === drawn[place])) return;
+    const isLive = shown[0] === drawn[0] && shown[1] === drawn[1];
+    if (isLive && !turns.isFree(() => model.changed())) return;
     drawn = shown;
     view.settle(model);
     const { range, mode } = view;
@@ -48,8 +52,11 @@ export function createCharts(model) {
     const branch = mode === "whole" ? model.branch : leftDetail.of(leftSource(model), range, null);
     tools.marks.show(model.marks, drawing.hiddenMarks);
     const bestAt = drawing.hiddenMarks.includes("best") ? null : model.status?.best?.iteration_count;
-    for (const name of METRICS) drawChart(charts[name], name, { series, range, branch, bestAt }, drawing);
-    tools.crosshair.apply();
+    for (const name of METRICS) fill(charts[name], name, { series, range, branch, bestAt }, drawing);
+    const draws = METRICS.map((name) => () => redraw(charts[name], tools.crosshair));
+    turns.drop();
+    if (isLive) turns.begin(draws);
+    else for (const draw of draws) draw();
     drawControls();
     drawLegend(model.marks);
   };
@@ -140,7 +147,12 @@ function paintLine({ data: { datasets: sets } }, drawing) {
   sets[LINE].borderColor = drawing.smoothing > 0 ? sets[SMOOTHED].borderColor + FAINT : sets[SMOOTHED].borderColor;
 }
 
-function drawChart(chart, name, { series, range, branch, bestAt }, drawing) {
+function redraw(chart, crosshair) {
+  chart.update();
+  crosshair.apply(chart);
+}
+
+function fill(chart, name, { series, range, branch, bestAt }, drawing) {
   const alone = series.iteration.length === 1 && range.min === range.max;
   const sets = chart.data.datasets;
   chart.data.labels = series.iteration;
@@ -153,7 +165,6 @@ function drawChart(chart, name, { series, range, branch, bestAt }, drawing) {
   // A single iteration gets some room on both sides; otherwise the line fills the whole width.
   const { min, max } = range;
   Object.assign(chart.options.scales.x, alone ? { min: min - 1, max: max + 1 } : { min, max: Math.max(max, min + 1) });
-  chart.update();
   setText(byId(`${name}-caption`), caption(series, range));
   linkTable(name, range);
 }

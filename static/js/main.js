@@ -25,6 +25,8 @@ const SAID_BY_BANNER = /^Failed to save state\b/;
 
 const model = new Model();
 const socket = openSocket();
+// Before the views are made: the first answers come meanwhile.
+new Sync(model, socket);
 const sendCommand = (event, payload) => send(socket, event, payload);
 const perform = createPerformer(model, sendCommand, {
   initialize: readNewRun,
@@ -84,7 +86,6 @@ function recordEvents() {
 
 model.subscribe(scheduleDraw);
 setInterval(scheduleDraw, TICK_MS);
-new Sync(model, socket);
 recordEvents();
 prepareDialogs();
 scheduleDraw();
