@@ -220,4 +220,4 @@ def test_the_history_of_a_state_is_given_in_ranges(site: Site) -> None:
     assert (thinned["total"], thinned["thinned"]) == (120, True)
     assert len(thinned["iteration"]) <= 30
     refused = site.http.get(f"/api/states/{run}/history?points=0")
-    assert (refused.status_code, refused.get_json()["error"]["code"]) == (400, "bad_configuration")
+    assert (refused.status_code, refused.get_json()["error"]["code"]) == (400, "invalid_value")
