@@ -9,6 +9,7 @@ import re
 import struct
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -557,7 +558,7 @@ def test_the_charts_take_the_colours_of_another_theme_at_once(page: Page) -> Non
     page.wait_for_function(f"before => {grid} === before", arg=before)
 
 
-def test_an_open_page_shows_after_much_training_what_a_new_visit_shows(page: Page, server: Server) -> None:
+def test_an_open_page_shows_after_much_training_what_a_new_visit_shows(page: Page) -> None:
     train_on(page, 75)
     live = charts(page)
     page.reload()
@@ -573,7 +574,7 @@ def test_a_page_thins_bit_by_bit_to_what_the_server_thins_at_once(page: Page) ->
         rows[500:700, 1] = np.nan
         parts = [0, *sorted(generator.integers(1, 3000, 20).tolist()), 3000]
         whole = History(rows)
-        updates = [whole.slice(first + 1, last, 5000).as_lists() for first, last in zip(parts, parts[1:], strict=False)]
+        updates = [whole.slice(first + 1, last, 5000).as_lists() for first, last in pairwise(parts)]
         drawn = page.evaluate(
             """async ([file, updates]) => {
                 const { append, empty, thin } = await import(new URL(file, document.baseURI));
