@@ -443,6 +443,7 @@ def press(page: Page, *keys: str) -> list[float]:
     """The range after these keys in the chart that has the focus; the four show the same."""
     for key in keys:
         page.keyboard.press(key)
+    page.evaluate("() => new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))")
     assert_all_together(page)
     shown: list[float] = page.evaluate(RANGES)[0]
     return shown
