@@ -614,23 +614,27 @@ def test_of_a_million_iterations_every_extreme_is_drawn_and_the_caption_says_how
     expect(page.locator("#loss-caption")).to_have_text(f"{count:,} of 1,000,000 points, extremes kept")
 
 
-def width_of(page: Page) -> float:
-    low, high = page.evaluate(RANGES)[0]
-    return float(high - low)
+def select_around(page: Page, iteration: int) -> None:
+    """Drag over twenty pixels of the chart of the loss, an iteration in their middle."""
+    x = page.evaluate("at => Chart.getChart('loss-chart').scales.x.getPixelForValue(at)", iteration)
+    box: Any = page.locator("#loss-chart").bounding_box()
+    x, y = box["x"] + x, middle(page, "loss")[1]
+    page.mouse.move(x - 10, y)
+    page.mouse.down()
+    page.mouse.move(x, y)
+    page.mouse.move(x + 10, y)
+    page.mouse.up()
 
 
 def test_a_spike_among_a_million_is_found_from_near_by_with_every_iteration(million: tuple[Page, Server, Any]) -> None:
     page, _, rows = million
     at = MANY // 3 + 1
-    page.evaluate("document.querySelector('#loss-chart').focus()")
-    x = page.evaluate("at => Chart.getChart('loss-chart').scales.x.getPixelForValue(at)", at)
-    box: Any = page.locator("#loss-chart").bounding_box()
-    page.mouse.move(box["x"] + x, middle(page, "loss")[1])
-    while width_of(page) > 1500:
-        page.mouse.wheel(0, -300)
+    for most in (MANY / 10, 5000):
+        select_around(page, at)
+        page.wait_for_function(f"most => (([[min, max]]) => max - min)(({RANGES})()) < most", arg=most)
     start, end = wait_for_every_iteration(page)
     assert start <= at <= end
     drawn = charts(page)
-    place = drawn["iteration"].index(at)
-    assert drawn["loss"][place] == rows[at - 1, 0] == 9.0
-    page.keyboard.press("Escape")
+    shown_of = [iteration for iteration in drawn["iteration"] if start <= iteration <= end]
+    assert shown_of == list(range(start, end + 1))
+    assert drawn["loss"][drawn["iteration"].index(at)] == rows[at - 1, 0] == 9.0
