@@ -11,6 +11,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -19,16 +20,18 @@ from benchmarks.measuring import ONE_THREAD, REPOSITORY
 
 
 class Server:
-    """`python app.py` with some options, from entering to leaving the block."""
+    """`python app.py` with some options, from entering to leaving the block; `prepare` may fill its folder before."""
 
-    def __init__(self, *options: str) -> None:
+    def __init__(self, *options: str, prepare: Callable[[Path], None] | None = None) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
-        self._options = options
+        self._options, self._prepare = options, prepare
 
     def __enter__(self) -> Server:
         self._folder = tempfile.TemporaryDirectory()
+        if self._prepare is not None:
+            self._prepare(Path(self._folder.name))
         environment = {name: value for name, value in os.environ.items() if name not in ONE_THREAD}
         command = [sys.executable, "app.py", "--port", str(self.port), "--state-dir", self._folder.name, *self._options]
         self._started = time.perf_counter()

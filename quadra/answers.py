@@ -1,8 +1,8 @@
-"""Answers: errors as JSON with the right status code, the same for every part of the HTTP interface."""
+"""Answers: errors as JSON with the right status code, and questions checked, the same for every part of the HTTP interface."""
 
 from __future__ import annotations
 
-from flask import Response, jsonify
+from flask import Response, jsonify, request
 
 from quadra.errors import (
     ConfigurationError,
@@ -14,6 +14,10 @@ from quadra.errors import (
     TooManyRequestsError,
     UnknownSourceError,
 )
+from quadra.fields import shown
+
+LARGEST_ANSWER = 20_000  # points of a history
+LARGEST_ITERATION = 2**53 - 1
 
 # The first class that an error is of.
 _STATUS: tuple[tuple[type[QuadraError], int], ...] = (
@@ -35,3 +39,13 @@ def status_of(error: QuadraError) -> int:
 def error_answer(code: str, message: str) -> Response:
     """The JSON of an error."""
     return jsonify({"error": {"code": code, "message": message}})
+
+
+def whole_argument(name: str, default: int, least: int, most: int) -> int:
+    """A whole number of the query string; raises ConfigurationError."""
+    text = request.args.get(name, "")
+    if text == "":
+        return default
+    if text.isascii() and text.isdigit() and len(text) < 20 and least <= int(text) <= most:
+        return int(text)
+    raise ConfigurationError(name, f"must be a whole number from {least} to {most:,}, not {shown(text)}")

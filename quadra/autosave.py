@@ -21,7 +21,7 @@ from quadra.places import WEIGHTS
 from quadra.view import SaveHealth, SaveOutcome, SaveTrouble
 
 if TYPE_CHECKING:
-    from quadra.records import Ended, Record
+    from quadra.records import Ended, Happened, Record
     from quadra.state import TrainingState
     from quadra.store import Receipt
 
@@ -68,6 +68,7 @@ class AutoSave:
         self._health = SaveHealth()
         self._unshown: Receipt | None = None  # of the newest auto-save, where it came too soon after another
         self._shown_at = 0.0
+        self._happened: Happened | None = None  # to the run, as it was last shown
         self._listed_run: str | None = None  # the run whose place in the folder the catalog knows
 
     def after_step(self, count: int) -> None:
@@ -81,6 +82,7 @@ class AutoSave:
 
     def before_step(self, state: TrainingState) -> float | None:
         """Take outcomes, begin what is due; returns for how many seconds training must wait, None: it may go on."""
+        self._show_happened(state)
         has_ended = not state.is_saving  # looked at once: one that ends from here on has its outcome taken next time
         if has_ended:
             self.collect(state)
@@ -113,6 +115,7 @@ class AutoSave:
     def save(self, state: TrainingState, ended: Ended | None) -> SaveOutcome | None:
         """Save all three files and tell; None when it failed, which stops nothing."""
         self._due_at = None
+        self._show_happened(state)
         try:
             state.wait_for_save()
             self.collect(state)
@@ -161,7 +164,8 @@ class AutoSave:
         self._due_at = None
 
     def show_newest(self, state: TrainingState) -> None:
-        """Show the save that made the run in memory the present one, where there was one."""
+        """Show what came over the run in memory, and the save that made it the present one, where there was one."""
+        self._show_happened(state)
         self._durable = state.iteration_count - state.unsaved_iterations
         if state.newest_receipt is not None:
             self._show(state, state.newest_receipt)
@@ -196,6 +200,12 @@ class AutoSave:
         )
         shown = {"last_save": _outcome(state, receipt), "trouble": None, "saves": self._health, "best": state.best}
         self._publish(**shown, **self._listed(state, record))
+
+    def _show_happened(self, state: TrainingState) -> None:
+        if state.happened is not self._happened:
+            self._happened = state.happened
+            self._publish(happened=self._happened)
+            self._tell("happened")
 
     def _free_bytes(self) -> int | None:
         """Room on the disk; None where the folder is gone, which the next save tells."""

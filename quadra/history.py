@@ -82,14 +82,15 @@ class History:
     def slice(self, start: int, end: int, points: int) -> Slice:
         """Iterations start..end (counted from 1, inclusive, cut to what there is), at most `points` of them.
 
-        Where that is fewer than there are, the range is divided into equal buckets, and of each bucket the last
-        iteration and those with the smallest and largest value of every series stay, so that every extreme stays visible;
-        of the range, the first and the last iteration stay.
+        Where that is fewer than there are, of each column the last iteration and those with the smallest and largest value
+        of every series stay, so that every extreme stays visible; of the range, the first and the last iteration stay.
+        A column is a stretch of 2^k iterations that begins at a multiple of its width, wherever the range begins: so what
+        stays of a thinned range is the same as what stays of the range itself.
         """
         rows = self.rows()
         start, end = max(start, 1), min(end, len(rows))
         asked = rows[start - 1 : end] if end >= start else rows[:0]
-        kept = np.arange(len(asked)) if len(asked) <= points else _extremes(asked, points)
+        kept = np.arange(len(asked)) if len(asked) <= points else _extremes(asked, start - 1, points)
         return Slice(kept + start, asked[kept], len(asked))
 
 
@@ -103,15 +104,21 @@ def rows_of(columns: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
     return np.stack([columns[name] for name in SERIES], axis=1).astype(np.float32, copy=False)
 
 
-def _extremes(rows: NDArray[np.float32], points: int) -> NDArray[np.intp]:
-    """Indices of the rows that stay; at most `points`, ascending."""
-    per_bucket = 2 * len(SERIES) + 1
-    buckets = max(1, (points - 1) // per_bucket)
-    edges = np.linspace(0, len(rows), buckets + 1).astype(np.intp)
+def _extremes(rows: NDArray[np.float32], before: int, points: int) -> NDArray[np.intp]:
+    """Indices of the rows that stay; at most `points`, ascending. `before`: how many rows the history has before them."""
+    edges = _edges(len(rows), before, max(1, (points - 1) // (2 * len(SERIES) + 1)))
     kept = [edges[:1], edges[1:] - 1]
     for first, last in pairwise(edges):
-        bucket = rows[first:last]
-        lost = np.isnan(bucket)  # which would count as the extreme, and hide it
-        kept.append(first + np.where(lost, np.inf, bucket).argmin(0))
-        kept.append(first + np.where(lost, -np.inf, bucket).argmax(0))
+        column = rows[first:last]
+        lost = ~np.isfinite(column)  # which would count as the extreme, and hide it
+        kept.append(first + np.where(lost, np.inf, column).argmin(0))
+        kept.append(first + np.where(lost, -np.inf, column).argmax(0))
     return np.unique(np.concatenate(kept))[-points:]
+
+
+def _edges(count: int, before: int, columns: int) -> NDArray[np.intp]:
+    """Where the columns of so many rows begin, and the end of the last: the narrowest that are no more than `columns`."""
+    width = 1
+    while (before + count - 1) // width - before // width >= columns:
+        width *= 2
+    return np.array([0, *range(width - before % width, count, width), count], np.intp)

@@ -14,7 +14,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from quadra.disk import Piece, require_plain
 from quadra.errors import DamagedFileError, InaccessibleFileError, MissingFileError, NewerFormatError
@@ -28,10 +28,31 @@ _STATE = re.compile(r"[0-9a-f]{16}@\d{1,16}")
 _PROGRAM = re.compile(r"[0-9A-Za-z.+-]{1,40}")
 _CHECKSUM = re.compile(r"[0-9a-f]{64}")
 _LATER = ("loss", "reward", "parent", "program")  # what the first records of this format did not have
+MOST_EVENTS = 50  # of a kind that a record tells; older ones are forgotten
+_EVENTS = ("loaded_at", "struck_at")  # nor these, which are lists in JSON
 _END_OF_ARCHIVE = b"PK\x05\x06"
 _END_SIZE = 22  # bytes of the end record before the comment
 _LONGEST_COMMENT = 0xFFFF
 _SEAL_SIZE = 64  # hexadecimal digits of a SHA-256, at the very end of the file
+
+
+class Happened(NamedTuple):
+    """What came over a run besides training, as iterations: the newest MOST_EVENTS of a kind, the oldest first."""
+
+    loaded_at: tuple[int, ...] = ()  # how many iterations the run had
+    struck_at: tuple[int, ...] = ()  # what should have become this iteration was void
+
+    def and_loaded(self, iteration: int) -> Happened:
+        """The run has been loaded; at one iteration, several times are one event."""
+        return self._replace(loaded_at=_with(self.loaded_at, iteration))
+
+    def and_struck(self, iteration: int) -> Happened:
+        """An iteration was void; several times in a row are one event."""
+        return self._replace(struck_at=_with(self.struck_at, iteration))
+
+
+def _with(events: tuple[int, ...], iteration: int) -> tuple[int, ...]:
+    return (*(at for at in events if at != iteration), iteration)[-MOST_EVENTS:]
 
 
 @dataclass(frozen=True)
@@ -54,11 +75,18 @@ class Record:
     reward: float | None = None
     parent: str | None = None  # the state that this run went on from, `<run>@<iteration>`; None: from nothing
     program: str | None = None  # version of the program that saved it; None: it did not say so yet
+    loaded_at: tuple[int, ...] = ()  # as in Happened
+    struck_at: tuple[int, ...] = ()
 
     @property
     def state(self) -> str:
         """What tells this state from all others: `<run>@<iteration>`."""
         return f"{self.run}@{self.iteration_count}"
+
+    @property
+    def happened(self) -> Happened:
+        """What came over the run up to here."""
+        return Happened(self.loaded_at, self.struck_at)
 
 
 def seal(archive: Sequence[Piece], record: Record) -> list[Piece]:
@@ -132,6 +160,7 @@ def parse(text: bytes, file: str | Path) -> Record:
             raise NewerFormatError(file, newer_format(values["format_version"]))
         values.setdefault("metrics_rows", values["iteration_count"])  # format 1 had all rows in the metrics file
         values = {**dict.fromkeys(_LATER), **values}
+        values |= {name: _tuple(values.get(name, [])) for name in _EVENTS}
         values.setdefault("foreign", False)  # what was saved before states could be uploaded is the folder's own
         record = Record(**{field.name: values[field.name] for field in fields(Record)})
     except (ValueError, KeyError, TypeError, RecursionError) as error:
@@ -159,7 +188,16 @@ def _is_possible(record: Record) -> bool:
             for value, pattern in ((record.parent, _STATE), (record.program, _PROGRAM))
         )
         and isinstance(record.foreign, bool)
+        and all(_are_events(getattr(record, name)) for name in _EVENTS)
     )
+
+
+def _tuple(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _are_events(value: object) -> bool:
+    return isinstance(value, tuple) and len(value) <= MOST_EVENTS and all(_is_whole(place, 0) for place in value)
 
 
 def _is_finite(value: object) -> bool:

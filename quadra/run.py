@@ -12,6 +12,7 @@ from quadra.config import TrainingConfig
 from quadra.engine import Engine, StepResult
 from quadra.errors import RefusedError
 from quadra.history import SERIES, History
+from quadra.records import Happened
 
 
 class RunInMemory:
@@ -28,6 +29,7 @@ class RunInMemory:
         self.parent: str | None = None  # the state that the run went on from, `<run>@<iteration>`
         self.last_result: StepResult | None = None
         self.rules: tuple[Rule, ...] = ()  # alerts that a person has asked for
+        self.happened = Happened()
 
     @property
     def is_initialized(self) -> bool:

@@ -157,7 +157,12 @@ class TrainingState(RunInMemory):
         """
         if self.is_held_up:
             self._saver.wait()
-        result = self.engine.step()
+        strikes = self.engine.neuroplasticity.integrity_strikes
+        try:
+            result = self.engine.step()
+        finally:
+            if self.engine.neuroplasticity.integrity_strikes > strikes:
+                self.happened = self.happened.and_struck(self.iteration_count + 1)
         self.history.append(result.loss, result.reward, result.variance, result.mean)
         self.last_result = result
         self._ended = "cut off"
@@ -266,6 +271,7 @@ class TrainingState(RunInMemory):
         self._adopt(state, engine)
         self.rules, told = self.shelf.rulebook.bring(state.record.run)
         warnings += told
+        self.happened = self.happened.and_loaded(self.iteration_count)
         failures += damaged_saves(catalog)
         gave_up = tuple(give_up(self.folder, file, error) for file, error in dict(failures).items())
         warnings += self._keep_as_loaded(candidate, state)
@@ -366,6 +372,7 @@ class TrainingState(RunInMemory):
         if len(state.rows):
             self.last_result = engine.result(*state.rows[-1].tolist())
         self.run, self.parent = state.record.run, state.record.parent
+        self.happened = state.record.happened
         self._sequence, self._chosen, self._ended = state.record.sequence, state.record.chosen, state.record.ended
         self._saved_iteration = state.record.iteration_count
 
@@ -395,5 +402,6 @@ class TrainingState(RunInMemory):
             seed=engine.config.seed or 0, history_sha256=self.history.checksum(), metrics_rows=self._store.counted_on,
             loss=self.newest("loss"), reward=self.newest("reward"), parent=self.parent,
             program=__version__,
+            **self.happened._asdict(),
         )  # fmt: skip
         return Save(record, engine.config, engine.snapshot(), self.history.rows(), full)

@@ -15,6 +15,7 @@ from quadra.folder import StateFolder
 from quadra.history import History
 from quadra.lifecycle import SystemState
 from quadra.points import Best, Retention
+from quadra.records import Happened
 from quadra.text import BUILT_IN_NAME
 
 if TYPE_CHECKING:
@@ -134,6 +135,7 @@ class Status:
     retention: Retention = field(default=Retention())  # of restore points
     best: Best | None = None  # of the run, as of the save that is shown
     parent: str | None = None  # the state that the run went on from, `<run>@<iteration>`
+    happened: Happened = field(default=Happened())  # to the run besides training
     backup: BackupHealth | None = None  # None: no place for backups was given
     alerts: tuple[Rule, ...] = ()  # rules of the run
     rescue: Rescue | None = None  # what is offered since training has ended by integrity strikes

@@ -13,13 +13,13 @@ from flask_socketio import SocketIO
 from numpy.typing import NDArray
 from werkzeug.exceptions import HTTPException
 
-from quadra.answers import error_answer, status_of
+from quadra.answers import LARGEST_ANSWER, LARGEST_ITERATION, error_answer, status_of, whole_argument
 from quadra.backup import Backup
 from quadra.config import LARGEST_FIELD, LARGEST_SEED, SMALLEST_FIELD
-from quadra.errors import ConfigurationError, QuadraError
+from quadra.errors import QuadraError
 from quadra.export import csv_pieces, json_pieces
 from quadra.feed import MOST_POINTS, Feed, describe
-from quadra.fields import fields, pace, shown, switch, text, whole, whole_or_infinity
+from quadra.fields import fields, pace, switch, text, whole, whole_or_infinity
 from quadra.history import SERIES
 from quadra.journal import Journal
 from quadra.limits import CommandLimits
@@ -41,9 +41,7 @@ from quadra.worker import Worker
 log = logging.getLogger("quadra.web")
 
 NEWEST_POINTS = 50  # of the history in /api/status
-LARGEST_ANSWER = 20_000  # points of /api/history
 LARGEST_MESSAGE = 100_000  # bytes that a client may send in one message
-LARGEST_ITERATION = 2**53 - 1
 
 
 def create_app(
@@ -111,7 +109,7 @@ def _add_interface(app: Flask, worker: Worker) -> None:
     def api_history() -> dict[str, Any]:
         view = worker.view()
         start, end = _range(view)
-        points = view.history.slice(start, end, _argument("points", MOST_POINTS, 1, LARGEST_ANSWER))
+        points = view.history.slice(start, end, whole_argument("points", MOST_POINTS, 1, LARGEST_ANSWER))
         return {**points.as_lists(), "total": points.total, "thinned": points.thinned, "run": view.status.run}
 
     @app.get("/api/history.csv")
@@ -136,8 +134,8 @@ def _shown_rows(view: View) -> NDArray[np.float32]:
 
 def _range(view: View) -> tuple[int, int]:
     """The first and the last iteration that were asked for, by default all; raises ConfigurationError."""
-    start = _argument("start", 1, 1, LARGEST_ITERATION)
-    return start, min(_argument("end", view.iteration_count, 0, LARGEST_ITERATION), view.iteration_count)
+    start = whole_argument("start", 1, 1, LARGEST_ITERATION)
+    return start, min(whole_argument("end", view.iteration_count, 0, LARGEST_ITERATION), view.iteration_count)
 
 
 def _name_of(view: View, ending: str) -> str:
@@ -213,13 +211,3 @@ def _refused(socketio: SocketIO, client: str, code: str, message: str) -> dict[s
 
 def _client() -> str:
     return request.sid  # type: ignore[attr-defined,no-any-return]  # Flask-SocketIO adds it to the request
-
-
-def _argument(name: str, default: int, least: int, most: int) -> int:
-    """A whole number of the query string; raises ConfigurationError."""
-    text = request.args.get(name, "")
-    if text == "":
-        return default
-    if text.isascii() and text.isdigit() and len(text) < 20 and least <= int(text) <= most:
-        return int(text)
-    raise ConfigurationError(name, f"must be a whole number from {least} to {most:,}, not {shown(text)}")

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Flask
 
+from quadra.answers import LARGEST_ANSWER, LARGEST_ITERATION, whole_argument
 from quadra.config import TrainingConfig
 from quadra.feed import MOST_POINTS
 from quadra.fields import required_text, switch, text, whole
 from quadra.history import History
 from quadra.library import Library
+from quadra.marks import marks_of
 from quadra.places import Places
 from quadra.proofs import Proofs
 from quadra.rulebook import travelling
@@ -42,10 +44,19 @@ def add_states(app: Flask, worker: Worker, states: StateCommands, asset: Callabl
             "kept": vars(worker.view().status.retention),
         }
 
+    @app.get("/api/marks")
+    def api_marks() -> dict[str, Any]:
+        view = worker.view()
+        happened = view.status.happened._asdict()
+        return {**marks_of(places, view.status.run, view.status.parent, view.iteration_count), **happened}
+
     @app.get("/api/states/<state>/history")
     def api_state_history(state: str) -> dict[str, Any]:
         title, saved = _opened(places, state, defaults)
-        points = History(saved.rows).slice(1, len(saved.rows), MOST_POINTS)
+        start = whole_argument("start", 1, 1, LARGEST_ITERATION)
+        end = whole_argument("end", len(saved.rows), 0, LARGEST_ITERATION)
+        most = whole_argument("points", MOST_POINTS, 1, LARGEST_ANSWER)
+        points = History(saved.rows).slice(start, end, most)
         told = {"total": points.total, "thinned": points.thinned, "run": saved.record.run, "name": title}
         return {**points.as_lists(), **told}
 

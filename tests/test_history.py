@@ -290,3 +290,26 @@ def test_a_reader_at_any_point_of_an_append_sees_only_complete_rows() -> None:
     finally:
         sys.settrace(before)
     assert set(counts) == set(range(1099))
+
+
+@settings(max_examples=100, deadline=None)
+@given(rows=series_rows(), points=st.integers(10, 150), start=st.integers(1, 50), parts=st.integers(1, 5))
+def test_thinning_what_was_thinned_gives_what_thinning_all_gives(
+    rows: NDArray[np.float32], points: int, start: int, parts: int
+) -> None:
+    """So a page that thins what it is sent bit by bit shows the same picture as one that asks for all at once."""
+    rows[::7, 1] = np.nan
+    history, so_far = History(rows), np.empty(0, np.int64)
+    for end in np.linspace(start, len(rows), parts + 1).astype(int)[1:]:
+        begun = int(so_far[-1]) + 1 if len(so_far) else start
+        held = np.concatenate([so_far, np.arange(begun, end + 1)])
+        so_far = held if end - start < points else thinned_again(rows, held, points)
+    assert so_far.tolist() == history.slice(start, EVERYTHING, points).iterations.tolist()
+
+
+def thinned_again(rows: NDArray[np.float32], held: NDArray[np.int64], points: int) -> NDArray[np.int64]:
+    """What stays of a range of which only some iterations are held: those between count as lost."""
+    full = np.full((len(rows), len(SERIES)), np.nan, np.float32)
+    full[held - 1] = rows[held - 1]
+    kept = History(full).slice(int(held[0]), int(held[-1]), points).iterations
+    return np.intersect1d(kept, held)

@@ -44,7 +44,7 @@ LAYERS = (
     ("weights",),
     (
         *("persistence", "catalog", "earlier", "continuation", "loads", "check", "store"),
-        *("library", "references", "shelf", "compare", "opening", "facts", "transfer"),
+        *("library", "references", "shelf", "marks", "compare", "opening", "facts", "transfer"),
     ),
     ("run",),
     ("state", "saver"),

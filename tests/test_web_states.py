@@ -208,3 +208,18 @@ def test_a_hostile_upload_is_refused_and_leaves_nothing(site: Site, tmp_path: Pa
     assert (answer.status_code, answer.get_json()["error"]["code"]) == (400, "bad_archive")
     assert states(site) == {}
     assert not list((tmp_path / "state" / "uploads").glob("*"))
+
+
+def test_the_history_of_a_state_is_given_in_ranges(site: Site) -> None:
+    site.train(120)
+    run = site.worker.view().status.run
+    whole = site.http.get(f"/api/states/{run}/history").get_json()
+    part = site.http.get(f"/api/states/{run}/history?start=41&end=60").get_json()
+    assert part["iteration"] == list(range(41, 61))
+    assert part["reward"] == whole["reward"][40:60]
+    assert (part["total"], part["thinned"]) == (20, False)
+    thinned = site.http.get(f"/api/states/{run}/history?points=30").get_json()
+    assert (thinned["total"], thinned["thinned"]) == (120, True)
+    assert len(thinned["iteration"]) <= 30
+    refused = site.http.get(f"/api/states/{run}/history?points=0")
+    assert (refused.status_code, refused.get_json()["error"]["code"]) == (400, "invalid_value")

@@ -25,11 +25,11 @@ function linear(name) {
   return { type: "linear", min: POSITIVE.includes(name) ? 0 : undefined, ticks: { maxTicksLimit: 6 } };
 }
 
-/** Gives a chart's scales the colours of the theme. @param {object} chart @param {CSSStyleDeclaration} style of the root */
-export function paintScales(chart, style) {
-  const colour = (variable) => style.getPropertyValue(variable).trim();
+/** Gives a chart's scales the colours of the theme. @param {object} chart @param {(variable: string) => string} colour */
+export function paintScales(chart, colour) {
+  const { fontFamily: family } = getComputedStyle(document.documentElement);
   for (const scale of Object.values(chart.options.scales)) {
-    Object.assign(scale.ticks, { color: colour("--muted"), font: { size: 12, family: style.fontFamily } });
+    Object.assign(scale.ticks, { color: colour("--muted"), font: { size: 12, family } });
     Object.assign(scale, { grid: { color: colour("--grid") }, border: { color: colour("--border") } });
   }
 }

@@ -1,7 +1,13 @@
 /** The run that was left by going back: its history, for the faint line in the charts. */
 
 import { fetchJson } from "./connection.js";
-import { METRICS, empty, fromHistory } from "./series.js";
+import { empty, fromHistory } from "./series.js";
+
+/** @param {object} status @returns {?{run: string, address: string}} the run that was left, and where its history is asked for */
+export function leftRun(status) {
+  const run = status?.parent?.split("@")[0];
+  return run ? { run, address: `api/states/${run}/history` } : null;
+}
 
 /** @returns {(model: import("./model.js").Model) => void} keeps `model.branch` true */
 export function createBranch() {
@@ -23,14 +29,8 @@ function keyOf(status) {
 
 async function fetchBranch(model, key, isWanted) {
   const [run, at] = key.split("@");
-  const answer = await fetchJson(`api/states/${run}/history`).catch((error) => model.record(`The line of the run that was left could not be drawn: ${error.message}`, "warning"));
+  const answer = await fetchJson(`api/states/${run}/history?start=${at}`).catch((error) => model.record(`The line of the run that was left could not be drawn: ${error.message}`, "warning"));
   if (!answer?.body || !isWanted()) return;
-  model.branch = since(fromHistory(answer.body), Number(at));
+  model.branch = fromHistory(answer.body);
   model.changed();
-}
-
-function since(series, iteration) {
-  const from = series.iteration.findIndex((each) => each >= iteration);
-  if (from < 0) return empty();
-  return Object.fromEntries(["iteration", ...METRICS].map((name) => [name, series[name].slice(from)]));
 }

@@ -9,17 +9,21 @@ const MOST = 0.99;
 export class Drawing {
   smoothing = 0;
   logarithmic = false;
+  /** @type {string[]} kinds of marks that are not drawn */
+  hiddenMarks = [];
 
   constructor() {
-    const { smoothing, logarithmic } = remembered();
+    const { smoothing, logarithmic, hiddenMarks } = remembered();
     if (typeof smoothing === "number" && smoothing >= 0 && smoothing <= MOST) this.smoothing = smoothing;
     this.logarithmic = logarithmic === true;
+    if (Array.isArray(hiddenMarks)) this.hiddenMarks = hiddenMarks;
   }
 
-  /** @param {{smoothing?: number, logarithmic?: boolean}} changes */
+  /** @param {{smoothing?: number, logarithmic?: boolean, hiddenMarks?: string[]}} changes */
   change(changes) {
     Object.assign(this, changes);
-    remember({ smoothing: this.smoothing, logarithmic: this.logarithmic });
+    const { smoothing, logarithmic, hiddenMarks } = this;
+    remember({ smoothing, logarithmic, hiddenMarks });
   }
 }
 

@@ -1,15 +1,21 @@
 /** The four line charts; together they draw exactly the model's series, or the range of it that was asked for. */
 
 import { POSITIVE, paintScales, scaleOptions } from "./axes.js";
+import { leftRun } from "./branch.js";
 import { Drawing, createChartControls } from "./chart_controls.js";
 import { describe, linkTable, offerPicture } from "./chart_files.js";
+import { zoomByKeys } from "./chart_keys.js";
 import { Crosshair, NEAREST } from "./crosshair.js";
 import { Detail } from "./detail.js";
 import { byId, setText, showText } from "./dom.js";
 import { metric, whole } from "./format.js";
+import { Marks } from "./marks_drawing.js";
+import { createLegend } from "./marks_legend.js";
 import { View, caption } from "./ranges.js";
 import { METRICS } from "./series.js";
 import { smooth } from "./smoothing.js";
+import { onThemeChange, themeColours } from "./theme.js";
+import { Turns } from "./turns.js";
 import { paintSelection, resetOnDoubleClick, zoomOptions } from "./zoom.js";
 
 /**
@@ -22,41 +28,56 @@ export function createCharts(model) {
     drawn = [];
     model.changed();
   };
-  const [view, detail, drawing, crosshair] = [new View(changed), new Detail(changed), new Drawing(), new Crosshair()];
-  const charts = createAll(view, drawing, crosshair);
+  const [view, drawing, tools] = [new View(changed), new Drawing(), { crosshair: new Crosshair(), marks: new Marks() }];
+  const turns = new Turns();
+  const [detail, leftDetail] = [new Detail(changed), new Detail(changed)];
+  const charts = createAll(view, drawing, tools);
   const drawControls = createChartControls(view, drawing, changed);
+  const drawLegend = createLegend(view, drawing, changed);
   for (const name of METRICS) offerPicture(name, charts[name], () => describe(name, model.run, view.range));
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
-    paintAll(charts, drawing, crosshair);
+  onThemeChange(() => {
+    paintAll(charts, drawing, tools);
     changed();
   });
   return () => {
     drawInvitations(model);
-    const shown = [model.series, model.branch, model.status?.best?.iteration_count, model.run];
+    const shown = [model.run, model.branch, model.series, model.marks];
     if (shown.every((part, place) => part === drawn[place])) return;
+    const isLive = shown[0] === drawn[0] && shown[1] === drawn[1];
+    if (isLive && !turns.isFree(() => model.changed())) return;
     drawn = shown;
     view.settle(model);
-    const series = view.mode === "whole" ? model.series : detail.of(model, view.range, view.followed);
-    const picture = { series, range: view.range, branch: model.branch, bestAt: model.status?.best?.iteration_count };
-    for (const name of METRICS) drawChart(charts[name], name, picture, drawing);
-    crosshair.apply();
+    const { range, mode } = view;
+    const series = mode === "whole" ? model.series : detail.of(ownSource(model), range, view.followed);
+    const branch = mode === "whole" ? model.branch : leftDetail.of(leftSource(model), range, null);
+    tools.marks.show(model.marks, drawing.hiddenMarks);
+    const bestAt = drawing.hiddenMarks.includes("best") ? null : model.status?.best?.iteration_count;
+    for (const name of METRICS) fill(charts[name], name, { series, range, branch, bestAt }, drawing);
+    const draws = METRICS.map((name) => () => redraw(charts[name], tools.crosshair));
+    turns.drop();
+    if (isLive) turns.begin(draws);
+    else for (const draw of draws) draw();
     drawControls();
+    drawLegend(model.marks);
   };
 }
+
+const ownSource = ({ run, series }) => ({ run, series, address: "api/history" });
+const leftSource = ({ status, branch }) => ({ run: null, address: "", ...leftRun(status), series: branch });
 
 // The line of the run that was left, and the mark of the best state: neither has values to read off.
 const ASIDE = { data: [], pointHoverRadius: 0, pointHitRadius: 0, tension: 0 };
 const FAINT = "55";
 const [LINE, LEFT, BEST, SMOOTHED] = [0, 1, 2, 3];
 
-function createAll(view, drawing, crosshair) {
-  const charts = Object.fromEntries(METRICS.map((name) => [name, createChart(name, view, crosshair)]));
-  crosshair.join(Object.values(charts));
-  paintAll(charts, drawing, crosshair);
+function createAll(view, drawing, tools) {
+  const charts = Object.fromEntries(METRICS.map((name) => [name, createChart(name, view, tools)]));
+  tools.crosshair.join(Object.values(charts));
+  paintAll(charts, drawing, tools);
   return charts;
 }
 
-function createChart(name, view, crosshair) {
+function createChart(name, view, { crosshair, marks }) {
   const chart = new globalThis.Chart(byId(`${name}-chart`), {
     type: "line",
     data: {
@@ -68,14 +89,15 @@ function createChart(name, view, crosshair) {
         { ...ASIDE, borderWidth: 2, pointRadius: 0, order: 1 },
       ],
     },
-    options: options(name, view),
-    plugins: [crosshair.plugin],
+    options: options(name, view, marks),
+    plugins: [marks.plugin, crosshair.plugin],
   });
   resetOnDoubleClick(chart, view);
+  zoomByKeys(chart.canvas, view);
   return chart;
 }
 
-function options(name, view) {
+function options(name, view, marks) {
   return {
     animation: false,
     // The zoom plugin updates by this name, which would otherwise be animated.
@@ -86,15 +108,14 @@ function options(name, view) {
     locale: "en",
     interaction: { mode: NEAREST },
     scales: scaleOptions(name),
-    plugins: { legend: { display: false }, tooltip: tooltip(), zoom: zoomOptions(view) },
+    plugins: { legend: { display: false }, tooltip: tooltip(marks), zoom: zoomOptions(view) },
   };
 }
 
-function tooltip() {
-  return {
-    displayColors: false,
-    callbacks: { title: ([item]) => (item ? `Iteration ${whole(item.parsed.x)}` : ""), label },
-  };
+function tooltip(marks) {
+  const title = ([item]) => (item ? `Iteration ${whole(item.parsed.x)}` : "");
+  const footer = ([item]) => (item ? marks.near(item.chart, item.parsed.x) : "");
+  return { displayColors: false, footerFont: { weight: "normal" }, callbacks: { title, label, footer } };
 }
 
 function label({ chart, dataIndex, parsed }) {
@@ -102,25 +123,36 @@ function label({ chart, dataIndex, parsed }) {
   return smoothed == null ? metric(parsed.y) : [metric(parsed.y), `smoothed ${metric(smoothed)}`];
 }
 
-function paintAll(charts, drawing, crosshair) {
-  crosshair.paint(getComputedStyle(document.documentElement).getPropertyValue("--text").trim());
-  for (const name of METRICS) paint(charts[name], name, drawing);
+function paintAll(charts, drawing, { crosshair, marks }) {
+  const colour = themeColours();
+  crosshair.paint(colour("--text"));
+  marks.paint(colour);
+  for (const name of METRICS) paint(charts[name], name, drawing, colour);
 }
 
-function paint(chart, name, drawing) {
-  const style = getComputedStyle(document.documentElement);
-  const colour = (variable) => style.getPropertyValue(variable).trim();
+function paint(chart, name, drawing, colour) {
   const sets = chart.data.datasets;
   const own = colour(`--${name}`);
-  Object.assign(sets[LINE], { borderColor: drawing.smoothing > 0 ? own + FAINT : own, pointBackgroundColor: own });
+  sets[LINE].pointBackgroundColor = own;
   sets[LEFT].borderColor = own + FAINT;
   sets[BEST].borderColor = colour("--text");
   sets[SMOOTHED].borderColor = own;
+  paintLine(chart, drawing);
   paintSelection(chart, colour("--text"));
-  paintScales(chart, style);
+  paintScales(chart, colour);
 }
 
-function drawChart(chart, name, { series, range, branch, bestAt }, drawing) {
+// Faint behind its own smoothing.
+function paintLine({ data: { datasets: sets } }, drawing) {
+  sets[LINE].borderColor = drawing.smoothing > 0 ? sets[SMOOTHED].borderColor + FAINT : sets[SMOOTHED].borderColor;
+}
+
+function redraw(chart, crosshair) {
+  chart.update();
+  crosshair.apply(chart);
+}
+
+function fill(chart, name, { series, range, branch, bestAt }, drawing) {
   const alone = series.iteration.length === 1 && range.min === range.max;
   const sets = chart.data.datasets;
   chart.data.labels = series.iteration;
@@ -129,18 +161,19 @@ function drawChart(chart, name, { series, range, branch, bestAt }, drawing) {
   sets[BEST].data = mark(series, name, bestAt, range);
   sets[SMOOTHED].data = drawing.smoothing > 0 ? smooth(series[name], drawing.smoothing) : [];
   setScale(chart, name, drawing.logarithmic);
-  paint(chart, name, drawing);
+  paintLine(chart, drawing);
   // A single iteration gets some room on both sides; otherwise the line fills the whole width.
   const { min, max } = range;
   Object.assign(chart.options.scales.x, alone ? { min: min - 1, max: max + 1 } : { min, max: Math.max(max, min + 1) });
-  chart.update();
   setText(byId(`${name}-caption`), caption(series, range));
   linkTable(name, range);
 }
 
 function setScale(chart, name, logarithmic) {
   const { y } = scaleOptions(name, logarithmic);
-  if (POSITIVE.includes(name) && chart.options.scales.y.type !== y.type) chart.options.scales.y = y;
+  if (!POSITIVE.includes(name) || chart.options.scales.y.type === y.type) return;
+  chart.options.scales.y = y;
+  paintScales(chart, themeColours());
 }
 
 function points(series, name) {

@@ -48,24 +48,27 @@ export class Crosshair {
     const iteration = active ? chart.data.labels[active.index] : null;
     if (iteration === this.#iteration) return;
     this.#iteration = iteration ?? null;
-    this.apply(chart);
-  }
-
-  /** Points at the same iteration again, wherever it now stands. @param {?object} [except] a chart that knows it already */
-  apply(except = null) {
-    for (const chart of this.#charts) {
-      if (chart !== except) this.#point(chart);
-      chart.draw();
+    for (const other of this.#charts) {
+      if (other !== chart) this.#point(other);
+      other.draw();
     }
   }
 
+  /** Points at the same iteration again, wherever it now stands. @param {object} chart that has just been drawn anew */
+  apply(chart) {
+    if (this.#point(chart)) chart.draw();
+  }
+
+  // Whether there is, or was, something to point at.
   #point(chart) {
     const index = this.#iteration === null ? -1 : chart.data.labels.indexOf(this.#iteration);
-    const elements = index < 0 ? [] : [{ datasetIndex: 0, index }];
-    if (elements.length === 0 && chart.getActiveElements().length === 0) return;
+    const element = chart.getDatasetMeta(0).data[index];
+    const elements = element ? [{ datasetIndex: 0, index }] : [];
+    if (elements.length === 0 && chart.getActiveElements().length === 0) return false;
     chart.setActiveElements(elements);
-    const { x = 0, y = 0 } = chart.getDatasetMeta(0).data[index] ?? {};
+    const { x = 0, y = 0 } = element ?? {};
     chart.tooltip.setActiveElements(elements, { x, y });
+    return true;
   }
 
   #drawLine(chart) {

@@ -30,17 +30,18 @@ export class Detail {
 
   /**
    * The best series at hand for the whole iterations that cover a range; a better one is fetched where there is one.
-   * @param {import("./model.js").Model} model @param {import("./ranges.js").Range} range
+   * @param {{run: ?string, series: import("./series.js").Series, address: string}} whole what is drawn far out, and where more is asked for
+   * @param {import("./ranges.js").Range} range
    * @param {?number} followed how many of the newest iterations the range follows; null: it stays where it is
    * @returns {import("./series.js").Series}
    */
-  of(model, range, followed) {
-    const [start, end] = [Math.floor(range.min), Math.ceil(range.max)];
-    const last = Math.min(end, newest(model.series));
-    const coarse = cut(model.series, start, end);
+  of(whole, range, followed) {
+    const [start, end] = [Math.max(Math.floor(range.min), whole.series.iteration[0] ?? 0), Math.ceil(range.max)];
+    const last = Math.min(end, newest(whole.series));
+    const coarse = cut(whole.series, start, end);
     if (coarse.iteration.length >= last - start + 1) return coarse;
-    this.#extend(model, start, end);
-    const asked = { run: model.run, start, end, followed };
+    this.#extend(whole, start, end);
+    const asked = { run: whole.run, address: whole.address, start, end, followed };
     if (!this.#fits(asked, last)) this.#ask(asked);
     return this.#covers(start, followed ? start : last) && this.#isDenser(coarse, start, end) ? cut(this.#held.series, start, end) : coarse;
   }
@@ -83,8 +84,8 @@ export class Detail {
   }
 
   async #fetch(asked, wanted) {
-    const { start, end, run } = asked;
-    const answer = await fetchJson(`api/history?start=${start}&end=${end}&points=${POINTS}`).catch(() => null);
+    const { start, end, run, address } = asked;
+    const answer = await fetchJson(`${address}?start=${start}&end=${end}&points=${POINTS}`).catch(() => null);
     if (wanted !== this.#wanted) return;
     if (answer?.body.run === run) this.#held = { ...asked, series: fromHistory(answer.body) };
     else await new Promise((resolve) => setTimeout(resolve, RETRY_MS));

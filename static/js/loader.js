@@ -49,8 +49,15 @@
     return fromCdn(library).catch(() => fromHere(library));
   }
 
+  const pluginAt = (file) => new URL("../vendor/" + file, BASE).href;
+
+  // Fetched at once, beside the libraries that they are run after.
+  function fetchPlugins() {
+    for (const file of PLUGINS) document.head.append(Object.assign(document.createElement("link"), { rel: "preload", as: "script", href: pluginAt(file) }));
+  }
+
   function addPlugins() {
-    const insertNext = (before, file) => before.then(() => insert("script", { src: new URL("../vendor/" + file, BASE).href }));
+    const insertNext = (before, file) => before.then(() => insert("script", { src: pluginAt(file) }));
     return PLUGINS.reduce(insertNext, Promise.resolve());
   }
 
@@ -60,5 +67,6 @@
     notice.hidden = false;
   }
 
+  fetchPlugins();
   Promise.all(LIBRARIES.map(load)).then(addPlugins).then(() => import(new URL("main.js", BASE).href)).catch(fail);
 })();

@@ -11,6 +11,7 @@ import { openSocket, send } from "./connection.js";
 import { createNewRunSummary, createPace, createUntilCleaner, readNewRun, readUntil } from "./controls.js";
 import { chooseSource, confirmReset, drawOpenDialogs, prepareDialogs } from "./dialogs.js";
 import { createLog } from "./log.js";
+import { createMarks } from "./marks.js";
 import { Model } from "./model.js";
 import { drawNotices } from "./notices.js";
 import { drawSaving } from "./saving.js";
@@ -25,6 +26,8 @@ const SAID_BY_BANNER = /^Failed to save state\b/;
 
 const model = new Model();
 const socket = openSocket();
+// Before the views are made: the first answers come meanwhile.
+new Sync(model, socket);
 const sendCommand = (event, payload) => send(socket, event, payload);
 const perform = createPerformer(model, sendCommand, {
   initialize: readNewRun,
@@ -49,6 +52,7 @@ const views = [
   drawNotices,
   drawSaving,
   createBranch(),
+  createMarks(socket),
   createCharts(model),
   createShelf(model, sendCommand, load),
   createStates(model, socket, sendCommand, load),
@@ -81,7 +85,6 @@ function recordEvents() {
 
 model.subscribe(scheduleDraw);
 setInterval(scheduleDraw, TICK_MS);
-new Sync(model, socket);
 recordEvents();
 prepareDialogs();
 scheduleDraw();

@@ -16,6 +16,8 @@ export class Model {
   series = empty();
   /** What a run that was left by going back had from there on. @type {import("./series.js").Series} */
   branch = empty();
+  /** What happened along the curves, ascending. @type {import("./marks.js").Mark[]} */
+  marks = [];
   /** The run that the series belongs to. */
   run = null;
   /** @type {"connecting"|"connected"|"lost"} */

@@ -89,8 +89,14 @@ function drawRun(status) {
   byId("run-downloads").hidden = !status.iteration_count;
 }
 
+// Browsers do much for a title: one that changes at every update costs more than it tells.
+const TITLE_MS = 1000;
+let titledAt = -Infinity;
+
 function drawTitle({ running, iteration_count: count }, alerts) {
   const mark = alerts ? `(${alerts}) ` : "";
   const title = mark + (running ? `${whole(count)} · training · QuadraMatrix` : "QuadraMatrix");
-  if (document.title !== title) document.title = title;
+  if (document.title === title || (running && performance.now() - titledAt < TITLE_MS)) return;
+  document.title = title;
+  titledAt = performance.now();
 }

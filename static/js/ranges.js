@@ -89,6 +89,28 @@ export class View {
     this.#changed();
   }
 
+  /** Moves the range. @param {number} part of its width, backwards where it is negative; infinite: to the first or newest iteration */
+  move(part) {
+    const { min, max } = this.range;
+    const most = this.#bounds.max - this.#bounds.min;
+    const step = Math.min(Math.max((max - min) * part, -most), most);
+    this.zoom({ min: min + step, max: max + step });
+  }
+
+  /** Widens or narrows the range around its middle. @param {number} factor of its width */
+  scale(factor) {
+    const { min, max } = this.range;
+    const [middle, reach] = [(min + max) / 2, ((max - min) * factor) / 2];
+    this.zoom({ min: middle - reach, max: middle + reach });
+  }
+
+  /** Shows an iteration from near by. @param {number} iteration */
+  show(iteration) {
+    const { min, max } = this.range;
+    const reach = Math.max((max - min) / 20, 10 * SMALLEST_WIDTH);
+    this.zoom({ min: iteration - reach, max: iteration + reach });
+  }
+
   /** @param {?number} count of the newest iterations; null: the whole history */
   follow(count) {
     this.#zoomed = null;

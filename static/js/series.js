@@ -6,6 +6,7 @@
 
 export const METRICS = ["loss", "reward", "variance", "mean"];
 export const COLUMNS = ["iteration", ...METRICS];
+/** Points of the whole history that are drawn at most. */
 export const LIMIT = 4000;
 
 /** @returns {Series} */
@@ -39,42 +40,49 @@ export function append(series, points) {
 }
 
 /**
- * Thins a series that has grown beyond the limit, by stretches of equal length in iterations.
- * Each stretch keeps the smallest and largest value of each metric, so no spike vanishes.
- * @param {Series} series @param {number} [limit] @returns {Series}
+ * Thins a series of more iterations than the limit exactly as the server does (`History.slice`), so that a page that has been
+ * open for long shows what one shows that was just opened: of each column the last iteration and those with the smallest and
+ * largest value of each metric stay. A column is a stretch of 2^k iterations that begins at a multiple of its width.
+ * @param {Series} series of all iterations, or thinned to columns that are no wider @param {number} [limit] @returns {Series}
  */
 export function thin(series, limit = LIMIT) {
-  if (series.iteration.length <= limit) return series;
-  // Well below the limit, so that growing series are not thinned at every update.
-  const stretches = Math.floor((limit * 0.75) / (2 * METRICS.length));
-  const kept = [...keptIndices(series, stretches)].sort((a, b) => a - b);
+  const [first, last] = [series.iteration[0] - 1, newest(series) - 1];
+  if (series.iteration.length === 0 || last - first < limit) return series;
+  const width = columnWidth(first, last, Math.max(1, Math.floor((limit - 1) / (2 * METRICS.length + 1))));
+  const kept = [...keptIndices(series, width)].sort((a, b) => a - b);
   return columns((name) => kept.map((index) => series[name][index]));
+}
+
+function columnWidth(first, last, most) {
+  let width = 1;
+  while (Math.floor(last / width) - Math.floor(first / width) >= most) width *= 2;
+  return width;
 }
 
 function columns(make) {
   return Object.fromEntries(COLUMNS.map((name) => [name, make(name)]));
 }
 
-function keptIndices(series, stretches) {
-  const kept = new Set([0, series.iteration.length - 1]);
-  for (const [from, to] of ranges(series.iteration, stretches)) {
+function keptIndices(series, width) {
+  const kept = new Set([0]);
+  for (const [from, to] of stretches(series.iteration, width)) {
+    kept.add(to - 1);
     for (const name of METRICS) addExtremes(kept, series[name], from, to);
   }
   return kept;
 }
 
-function* ranges(iterations, stretches) {
-  const [first, last] = [iterations[0], iterations.at(-1)];
-  const width = (last - first + 1) / stretches;
-  let from = 0;
-  for (let stretch = 1; stretch <= stretches; stretch++) {
-    let to = from;
-    while (to < iterations.length && iterations[to] < first + stretch * width) to++;
-    if (to > from) yield [from, to];
+function* stretches(iterations, width) {
+  const columnOf = (index) => Math.floor((iterations[index] - 1) / width);
+  for (let from = 0; from < iterations.length; ) {
+    let to = from + 1;
+    while (to < iterations.length && columnOf(to) === columnOf(from)) to++;
+    yield [from, to];
     from = to;
   }
 }
 
+// Of values that are lost throughout, the first stays, so that the gap shows.
 function addExtremes(kept, values, from, to) {
   let [low, high] = [-1, -1];
   for (let index = from; index < to; index++) {
@@ -83,5 +91,5 @@ function addExtremes(kept, values, from, to) {
     if (low < 0 || value < values[low]) low = index;
     if (high < 0 || value > values[high]) high = index;
   }
-  if (low >= 0) kept.add(low).add(high);
+  kept.add(low < 0 ? from : low).add(high < 0 ? from : high);
 }

@@ -4,9 +4,9 @@
  */
 
 import { fetchJson } from "./connection.js";
-import { isGap, newest } from "./series.js";
+import { LIMIT, isGap, newest } from "./series.js";
 
-const HISTORY_URL = "api/history?points=2000";
+const HISTORY_URL = `api/history?points=${LIMIT}`;
 const PAUSE_MS = 300;
 
 export class Sync {
@@ -16,6 +16,7 @@ export class Sync {
   #wanted = false;
   #looping = false;
   #statusEvents = 0;
+  #connections = 0;
 
   /** @param {import("./model.js").Model} model @param {object} socket */
   constructor(model, socket) {
@@ -26,11 +27,14 @@ export class Sync {
     socket.on("training_status", (status) => this.#onStatus(status));
     socket.on("metrics_update", (update, taken) => this.#take(update, taken));
     for (const event of ["system_initialized", "state_loaded", "system_reset"]) socket.on(event, () => this.#startOver());
+    // At once, beside connecting; what was missed between the two shows as a gap.
+    this.refresh();
   }
 
   #onConnect() {
     this.#model.setConnection("connected");
-    this.#startOver();
+    const isFirst = this.#connections++ === 0;
+    if (!(isFirst && (this.#looping || this.#model.complete))) this.#startOver();
   }
 
   // Updates from before a load or reset belong to what it replaced.
@@ -45,8 +49,13 @@ export class Sync {
     this.#statusEvents++;
     const runBefore = this.#model.run;
     this.#model.applyStatus(status);
-    const behind = !status.running && (status.iteration_count ?? 0) !== newest(this.#model.series);
-    if (this.#model.run !== runBefore || behind) this.refresh();
+    // While a history is being fetched, it is compared when it is here.
+    if (!this.#looping && (this.#model.run !== runBefore || this.#isBehind())) this.refresh();
+  }
+
+  #isBehind() {
+    const { status, series } = this.#model;
+    return !status.running && (status.iteration_count ?? 0) !== newest(series);
   }
 
   // The server sends the next update only after this one is acknowledged, so that a slow page is never flooded.
@@ -60,7 +69,8 @@ export class Sync {
 
   #onUpdate(update) {
     const { run, series } = this.#model;
-    const unexplained = update.run !== run || isGap(series, update.points);
+    // One that was thinned may have been so more coarsely than what is shown.
+    const unexplained = update.run !== run || update.thinned || isGap(series, update.points);
     if (!this.#looping && !unexplained) return this.#model.applyUpdate(update);
     this.#held.push(update);
     if (!this.#looping) this.refresh();
@@ -74,7 +84,7 @@ export class Sync {
 
   async #loop() {
     this.#looping = true;
-    while (this.#wanted && this.#socket.connected) {
+    while (this.#wanted && (this.#socket.connected || this.#connections === 0)) {
       this.#wanted = false;
       const understood = await this.#fetchOnce().catch(() => false);
       if (understood) continue;
@@ -93,6 +103,7 @@ export class Sync {
     if (this.#model.run !== (history.body.run ?? null)) return false;
     this.#model.replaceSeries(history.body);
     this.#applyHeld();
+    if (this.#statusEvents !== eventsBefore && this.#isBehind()) this.#wanted = true;
     this.#model.complete = true;
     this.#model.changed();
     return true;
@@ -102,7 +113,9 @@ export class Sync {
     const held = this.#held;
     this.#held = [];
     for (const update of held) {
-      if (update.run === this.#model.run) this.#model.applyUpdate(update);
+      if (update.run !== this.#model.run || update.iteration <= newest(this.#model.series)) continue;
+      if (update.thinned || isGap(this.#model.series, update.points)) this.#wanted = true;
+      else this.#model.applyUpdate(update);
     }
   }
 }
