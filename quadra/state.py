@@ -144,7 +144,7 @@ class TrainingState(RunInMemory):
         engine = Engine(config, Corpus(config.corpus))
         saved_first = self._save_what_is_unsaved()
         self._forget()
-        self._engine = engine
+        self._hold(engine)
         self.run = secrets.token_hex(8)
         return saved_first
 
@@ -158,6 +158,8 @@ class TrainingState(RunInMemory):
         result = self.engine.step()
         self.history.append(result.loss, result.reward, result.variance, result.mean)
         self.last_result = result
+        if result.iteration >= self.record.due:
+            self.record.take(self.engine.moment())
         self._ended = "cut off"
         return result.as_dict()
 
@@ -343,7 +345,7 @@ class TrainingState(RunInMemory):
 
     def _adopt(self, state: SavedState, engine: Engine) -> None:
         self._forget()
-        self._engine = engine
+        self._hold(engine)
         self.history = History(state.rows)
         if len(state.rows):
             self.last_result = engine.result(*state.rows[-1].tolist())

@@ -22,10 +22,12 @@ from quadra.export import csv_pieces, json_pieces
 from quadra.feed import MOST_POINTS, Feed, describe
 from quadra.fields import fields, pace, shown, switch, text, whole, whole_or_infinity
 from quadra.history import SERIES
+from quadra.inside_feed import InsideFeed
 from quadra.lifecycle import SystemState
 from quadra.states import StateCommands
 from quadra.view import View
 from quadra.web_backup import backup_events
+from quadra.web_inside import inside_events, inside_feed
 from quadra.web_pages import ROOT, add_pages
 from quadra.web_states import Command, add_states, state_events
 from quadra.worker import Worker
@@ -58,9 +60,13 @@ def create_app(worker: Worker, secret_key: bytes, backup: Backup | None = None) 
     _add_errors(app)
     states = StateCommands(worker)
     add_states(app, worker, states, asset)
-    _add_events(
-        socketio, worker, feed, {**state_events(worker, states), **backup_events(backup, states, worker.places)}
-    )
+    inside = inside_feed(socketio, worker)
+    others = {
+        **state_events(worker, states),
+        **backup_events(backup, states, worker.places),
+        **inside_events(inside),
+    }
+    _add_events(socketio, worker, (feed, inside), others)
     return app, socketio, feed
 
 
@@ -169,9 +175,11 @@ def _add_errors(app: Flask) -> None:
         return error_answer("internal_error", "The request failed unexpectedly; the terminal says why."), 500
 
 
-def _add_events(socketio: SocketIO, worker: Worker, feed: Feed, others: Mapping[str, Command]) -> None:
-    socketio.on_event("connect", lambda *_: feed.join(_client()))
-    socketio.on_event("disconnect", lambda *_: feed.leave(_client()))
+def _add_events(
+    socketio: SocketIO, worker: Worker, feeds: tuple[Feed, InsideFeed], others: Mapping[str, Command]
+) -> None:
+    socketio.on_event("connect", lambda *_: feeds[0].join(_client()))
+    socketio.on_event("disconnect", lambda *_: [feed.leave(_client()) for feed in feeds])
     commands: dict[str, Command] = {
         "initialize_system": lambda given: worker.initialize(
             whole(given, "field_size", SMALLEST_FIELD, LARGEST_FIELD), whole(given, "seed", 0, LARGEST_SEED)

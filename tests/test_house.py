@@ -18,13 +18,13 @@ LAYERS = (
     ("errors", "config"),
     (
         *("text", "tensors", "adam", "compiling", "qlearning", "plasticity"),
-        *("pickles", "disk", "lock", "history", "svg"),
+        *("pickles", "disk", "lock", "history", "recorder", "svg"),
     ),
     (
         *("archive", "members", "records", "zips", "metrics", "places", "export", "probing", "summary", "reproduction"),
         *("spiking", "actions", "field", "forward", "fieldstep"),
     ),
-    ("memory", "backward", "folder", "retention", "tables"),
+    ("memory", "backward", "folder", "retention", "tables", "firing"),
     ("commit", "points", "labels", "remote"),
     ("scribe",),
     ("torch_trainer", "compiled_trainer"),
@@ -37,15 +37,15 @@ LAYERS = (
     ("run",),
     ("state", "saver"),
     ("__init__",),
-    ("lifecycle", "view", "inbox", "autosave", "rescue", "worker", "backup", "states"),
+    ("lifecycle", "view", "inbox", "autosave", "rescue", "worker", "backup", "states", "inside"),
     ("versions",),
-    ("feed", "fields", "answers", "prove", "proofs", "report", "console", "serving", "terminal"),
+    ("feed", "inside_feed", "fields", "answers", "prove", "proofs", "report", "console", "serving", "terminal"),
     ("looking",),
     ("changing", "comparing"),
     ("moving",),
     ("command_line",),
     ("__main__",),
-    ("web_compare", "web_report", "web_states", "web_transfer", "web_backup", "web_pages"),
+    ("web_compare", "web_report", "web_states", "web_transfer", "web_backup", "web_inside", "web_pages"),
     ("web",),
     ("app",),
 )
@@ -56,7 +56,18 @@ TENSORS = {"spiking", "actions", "field", "tensors", "memory", "torch_trainer", 
 TORCH = TENSORS | {"weights", "persistence"}
 NUMBA = {"compiling"}  # the kernels ask that room to compile them
 KERNELS = ("forward", "backward", "fieldstep")  # arrays and numbers only: they work on the run's own memory
-WEB = {"web", "answers", "web_compare", "web_report", "web_states", "web_transfer", "web_backup", "web_pages", "app"}
+WEB = {
+    "web",
+    "answers",
+    "web_compare",
+    "web_report",
+    "web_states",
+    "web_transfer",
+    "web_backup",
+    "web_inside",
+    "web_pages",
+    "app",
+}
 SERVERS = {"serving"}
 WORLDLY = {"time", "threading", "random"}
 BELOW_STATE = sorted(room for room in LAYER if LAYER[room] < LAYER["state"])
