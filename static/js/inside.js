@@ -41,15 +41,18 @@ export function createInside(model, socket, send) {
 
   socket.on("inside_update", (update, acknowledge) => {
     const inside = taken(view.inside, update);
-    if (inside) {
-      view.inside = inside;
-      requestAnimationFrame(() => {
-        showText(byId("inside-trouble"), null);
-        view.draw();
-        show();
-        acknowledge?.();
-      });
-    } else acknowledge?.();
+    if (!inside) {
+      watching = false;
+      settle();
+      return;
+    }
+    view.inside = inside;
+    requestAnimationFrame(() => {
+      showText(byId("inside-trouble"), null);
+      view.draw();
+      show();
+      acknowledge?.();
+    });
   });
   socket.on("disconnect", () => (watching = false));
   socket.on("connect", settle);
@@ -65,11 +68,11 @@ export function createInside(model, socket, send) {
   return view;
 }
 
-// A picture of another run than that of the page is none.
-function drawEmpty(view, { status }) {
-  if (view.inside && status && view.inside.told.run !== status.run) view.inside = null;
-  byId("inside-pictures").hidden = !view.inside;
-  showText(byId("inside-empty"), view.inside ? null : emptiness(status));
+// The picture of another run than that of the page is not shown; it may be that of the run which the page will know next.
+function drawEmpty({ inside }, { status }) {
+  const fits = Boolean(inside && status && inside.told.run === status.run);
+  byId("inside-pictures").hidden = !fits;
+  showText(byId("inside-empty"), fits ? null : emptiness(status));
 }
 
 function emptiness(status) {

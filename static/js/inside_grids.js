@@ -35,10 +35,10 @@ function drawField(grids, { columns, field, told }, colours) {
   const reach = reachOf([columns.fields, field], told.set_point);
   const [least, most] = [told.set_point - reach, told.set_point + reach];
   const scale = scaleOf([themeColour("--loss"), colours.paper, themeColour("--variance")]);
-  for (const [id, value] of [["least", least], ["middle", told.set_point], ["most", most]]) setText(byId(`inside-field-${id}`), metric(value));
+  for (const [id, value] of [["least", least], ["middle", told.set_point], ["most", most]]) setText(byId(`inside-field-${id}`), String(Number(value.toFixed(2))));
   const shared = { least: least * FULL, most: most * FULL, scale, ...colours };
   const count = columns.last.length;
-  const every = told.stride === 1 ? "each iteration" : `every ${whole(told.stride)}th iteration`;
+  const every = told.stride === 1 ? "one column for each" : `one column every ${whole(told.stride)} iterations`;
   const range = count ? `${whole(columns.last[0])} to ${whole(columns.last.at(-1))}` : "none yet";
   grids.strip.draw({
     ...shared,
@@ -46,8 +46,8 @@ function drawField(grids, { columns, field, told }, colours) {
     height: told.rows,
     values: columns.fields,
     tell: (column, row) => `Iteration ${whole(columns.last[column])}, ${cells(row, told)}: ${metric(columns.fields[column * told.rows + row] / FULL)}`,
-    summary: `Iterations ${range}, ${every} a column`,
-    label: `Field over iterations ${range}, one column for ${every}, cells from top to bottom`,
+    summary: `Iterations ${range}, ${every}`,
+    label: `Field over iterations ${range}, ${every}, cells from top to bottom`,
   });
   for (const [id, text] of [["first", count ? whole(columns.last[0]) : ""], ["last", count ? whole(columns.last.at(-1)) : ""]]) setText(byId(`inside-strip-${id}`), text);
   const summary = `Iteration ${whole(told.iteration)}: ${metric(smallest(field) / FULL)} to ${metric(largest(field) / FULL)}`;
