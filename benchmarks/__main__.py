@@ -17,6 +17,7 @@ TOPICS = {  # name: what it measures; each is a module of this package with run(
     "product": "the whole server with a client watching, against the bare step",
     "tricks": "what each trick of the compiled step saves",
     "saves": "what saves cost training, whether that stays flat, and how long a load takes",
+    "inside": "the rate of training while the view of what is inside is watched, against unwatched",
     "start": "from the command to the page",
 }
 
