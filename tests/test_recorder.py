@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -84,7 +86,7 @@ def test_where_iterations_were_skipped_the_record_begins_anew() -> None:
 def test_a_row_of_a_large_field_is_the_mean_of_its_neighbours(size: int) -> None:
     field = np.random.default_rng(size).random(size).astype(np.float32)
     begins = [row * size // MOST_ROWS for row in range(MOST_ROWS + 1)]
-    expected = [field[start:end].mean() for start, end in zip(begins, begins[1:], strict=False)]
+    expected = [field[start:end].mean() for start, end in pairwise(begins)]
     np.testing.assert_allclose(rows_of(field), expected, rtol=1e-5)
 
 
