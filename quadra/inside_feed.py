@@ -30,7 +30,7 @@ LARGEST_SHARE = 0.01  # of the training thread's time
 _LOOK = 0.05  # seconds between two looks whether a picture may be shown already
 _PATIENCE = 5.0  # seconds until it is taken anew instead
 _EVENT = "inside_update"
-_CHANGING = ("training", "initialized", "loaded", "reset")  # events of the worker after which a picture is another
+_CHANGING = ("training", "initialized", "loaded", "reset", "message")  # a picture may be another after these events
 
 Send = Callable[[str, dict[str, Any], str, Callable[[], None]], None]  # event, payload, client, and what to call then
 
@@ -39,10 +39,11 @@ Send = Callable[[str, dict[str, Any], str, Callable[[], None]], None]  # event, 
 class _Watcher:
     """What a browser holds, as far as it has said so."""
 
+    run: str = ""  # of the newest picture that it was sent
     recorder: Recorder | None = None
     stride: int = 0
     columns: int = 0  # complete ones
-    iteration: int = -1  # of the newest picture that it was sent
+    iteration: int = -1  # of that picture
     waits: bool = False  # for its acknowledgement
 
     def held(self, picture: Picture) -> int:
@@ -52,7 +53,8 @@ class _Watcher:
 
     def has(self, picture: Picture) -> bool:
         """Whether it was sent just this."""
-        return picture.recorder is self.recorder and picture.now.iteration == self.iteration
+        sent = (self.run, self.recorder, self.iteration)
+        return sent == (picture.run, picture.recorder, picture.now.iteration)
 
 
 class InsideFeed:
@@ -104,14 +106,12 @@ class InsideFeed:
 
     def _wait(self, pause: float) -> None:
         """So long; without limit while nothing changes, until something does."""
-        time.sleep(min(pause, SHORTEST_INTERVAL))
-        is_training = self._worker.view().status.state is SystemState.TRAINING
-        if not is_training:
+        time.sleep(SHORTEST_INTERVAL)
+        rest = pause - SHORTEST_INTERVAL
+        if self._worker.view().status.state is not SystemState.TRAINING:
             self._wake.wait()
-        elif not self._is_watched:
-            self._wake.wait(UNWATCHED_INTERVAL)
-        elif pause > SHORTEST_INTERVAL:
-            self._wake.wait(pause - SHORTEST_INTERVAL)
+        elif rest > 0.0 or not self._is_watched:
+            self._wake.wait(rest if self._is_watched else max(rest, UNWATCHED_INTERVAL))
         self._wake.clear()
 
     @property
@@ -143,7 +143,7 @@ class InsideFeed:
     def _send_to(self, client: str, watcher: _Watcher, picture: Picture) -> None:
         payload = describe_picture(picture, watcher.held(picture))
         watcher.recorder, watcher.stride, watcher.columns = picture.recorder, picture.stride, picture.complete
-        watcher.iteration, watcher.waits = picture.now.iteration, True
+        watcher.run, watcher.iteration, watcher.waits = picture.run, picture.now.iteration, True
 
         def acknowledged() -> None:
             watcher.waits = False

@@ -62,14 +62,14 @@ class Recorder:
         self._begin(beginning)
 
     def _begin(self, beginning: Moment) -> None:
-        self.beginning = beginning._replace(field=beginning.field.copy())
+        field = rows_of(beginning.field).copy()
+        self.beginning = beginning._replace(field=field)
         self.stride = 1  # iterations of a stretch
         self.due = beginning.iteration + 1  # the iteration that ends the present stretch
         self._count = 0
-        rows = rows_of(beginning.field).size
         self._columns = Columns(
             np.zeros(MOST_COLUMNS, np.int64),
-            np.zeros((MOST_COLUMNS, rows), np.float32),
+            np.zeros((MOST_COLUMNS, field.size), np.float32),
             np.zeros(MOST_COLUMNS, np.float32),
             np.zeros((MOST_COLUMNS, len(beginning.chosen)), np.int64),
             np.zeros((MOST_COLUMNS, len(beginning.patterns)), np.int64),

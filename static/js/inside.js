@@ -8,71 +8,83 @@ import { taken } from "./inside_record.js";
 
 const KEY = "quadra.inside";
 
-/**
- * @param {object} model
- * @param {object} socket
- * @param {(event: string, payload: object) => Promise<object>} send
- * @returns {{inside: ?import("./inside_record.js").Inside, grids: ?object, draw: () => void}} the view; `inside` is what it draws
- */
-export function createInside(model, socket, send) {
-  const details = byId("inside");
-  const view = { inside: null, grids: null, draw: () => drawEmpty(view, model) };
-  let [watching, drawCharts] = [false, null];
+export class InsideView {
+  /** What is drawn. @type {?import("./inside_record.js").Inside} */
+  inside = null;
+  /** @type {?Record<string, import("./grid.js").Grid>} null until the first picture */
+  grids = null;
 
-  const show = () => {
-    if (!view.inside || !details.open) return;
-    if (!drawCharts) {
-      const grids = createInsideGrids();
-      [drawCharts, view.grids, view.drawGrids] = [createInsideCharts(), grids.grids, grids.draw];
-    }
-    view.drawGrids(view.inside);
-    drawCharts(view.inside);
-    const first = view.inside.told.beginning + 1;
-    setText(byId("inside-since"), `Recorded from iteration ${whole(first)} on: since this run was taken into memory.`);
-  };
-  const settle = async () => {
-    const wanted = details.open && !document.hidden;
-    if (wanted === watching || !socket.connected) return;
-    watching = wanted;
-    // A new watch begins with a whole picture, so what is here may be kept on screen until then.
-    const answer = await send("watch_inside", { open: wanted });
+  #model;
+  #socket;
+  #send;
+  #details = byId("inside");
+  #watching = false;
+  #parts = [];
+
+  /** @param {object} model @param {object} socket @param {(event: string, payload: object) => Promise<object>} send */
+  constructor(model, socket, send) {
+    [this.#model, this.#socket, this.#send] = [model, socket, send];
+    socket.on("inside_update", (update, acknowledge) => this.#take(update, acknowledge));
+    socket.on("disconnect", () => (this.#watching = false));
+    socket.on("connect", () => this.#settle());
+    document.addEventListener("visibilitychange", () => this.#settle());
+    this.#details.addEventListener("toggle", () => this.#toggled());
+    const paint = () => this.#paint();
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", paint);
+    new MutationObserver(paint).observe(document.documentElement, { attributeFilter: ["data-theme"] });
+    this.#details.open = remembered();
+  }
+
+  /** Shows the pictures, unless they are of another run than the page: that may be the one which the page will know next. */
+  draw() {
+    const { status } = this.#model;
+    const fits = Boolean(this.inside && status && this.inside.told.run === status.run);
+    byId("inside-pictures").hidden = !fits;
+    showText(byId("inside-empty"), fits ? null : emptiness(status));
+  }
+
+  #toggled() {
+    remember(this.#details.open);
+    this.#settle();
+    this.#paint();
+  }
+
+  // What is here may stay on screen: a new watch begins with a whole picture.
+  async #settle() {
+    const wanted = this.#details.open && !document.hidden;
+    if (wanted === this.#watching || !this.#socket.connected) return;
+    this.#watching = wanted;
+    const answer = await this.#send("watch_inside", { open: wanted });
     if (!answer.ok) showText(byId("inside-trouble"), `No pictures: ${answer.error?.message ?? "the server refused."}`);
-  };
+  }
 
-  socket.on("inside_update", (update, acknowledge) => {
-    const inside = taken(view.inside, update);
+  #take(update, acknowledge) {
+    const inside = taken(this.inside, update);
     if (!inside) {
-      watching = false;
-      settle();
+      this.#watching = false;
+      this.#settle();
       return;
     }
-    view.inside = inside;
+    this.inside = inside;
+    // Acknowledged when it is drawn: a page that cannot keep up is sent fewer.
     requestAnimationFrame(() => {
       showText(byId("inside-trouble"), null);
-      view.draw();
-      show();
+      this.draw();
+      this.#paint();
       acknowledge?.();
     });
-  });
-  socket.on("disconnect", () => (watching = false));
-  socket.on("connect", settle);
-  document.addEventListener("visibilitychange", settle);
-  details.addEventListener("toggle", () => {
-    remember(details.open);
-    settle();
-    show();
-  });
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", show);
-  new MutationObserver(show).observe(document.documentElement, { attributeFilter: ["data-theme"] });
-  details.open = remembered();
-  return view;
-}
+  }
 
-// The picture of another run than that of the page is not shown; it may be that of the run which the page will know next.
-function drawEmpty({ inside }, { status }) {
-  const fits = Boolean(inside && status && inside.told.run === status.run);
-  byId("inside-pictures").hidden = !fits;
-  showText(byId("inside-empty"), fits ? null : emptiness(status));
+  #paint() {
+    if (!this.inside || !this.#details.open) return;
+    if (!this.grids) {
+      const { grids, draw } = createInsideGrids();
+      [this.grids, this.#parts] = [grids, [draw, createInsideCharts()]];
+    }
+    for (const draw of this.#parts) draw(this.inside);
+    const first = whole(this.inside.told.beginning + 1);
+    setText(byId("inside-since"), `Recorded from iteration ${first} on: since this run was taken into memory.`);
+  }
 }
 
 function emptiness(status) {
@@ -84,6 +96,7 @@ function remembered() {
   try {
     return localStorage.getItem(KEY) === "open";
   } catch {
+    // Refused: the view begins closed.
     return false;
   }
 }

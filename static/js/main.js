@@ -9,7 +9,7 @@ import { createPerformer } from "./commands.js";
 import { openSocket, send } from "./connection.js";
 import { createNewRunSummary, createPace, createUntilCleaner, readNewRun, readUntil } from "./controls.js";
 import { chooseSource, confirmReset, drawOpenDialogs, prepareDialogs } from "./dialogs.js";
-import { createInside } from "./inside.js";
+import { InsideView } from "./inside.js";
 import { createLog } from "./log.js";
 import { Model } from "./model.js";
 import { drawNotices } from "./notices.js";
@@ -38,7 +38,7 @@ const perform = createPerformer(model, sendCommand, {
   restore: () => bringBack(model, sendCommand),
 });
 
-const inside = createInside(model, socket, sendCommand);
+const inside = new InsideView(model, socket, sendCommand);
 const load = (source) => perform("load", source);
 
 const views = [
@@ -54,7 +54,7 @@ const views = [
   createShelf(model, sendCommand, load),
   createStates(model, socket, sendCommand, load),
   createLog(),
-  inside.draw,
+  () => inside.draw(),
   drawOpenDialogs,
   markReady,
 ];
