@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from quadra.config import ACTIONS, NETWORKS
+from quadra.config import ACTIONS, LAYERS, NETWORKS
 from quadra.errors import ConfigurationError, DamagedFileError, MismatchError
 from quadra.history import SERIES, History
 from quadra.persistence import SavedState
 from quadra.places import WEIGHTS
 from quadra.probing import PROBE_LEVEL, Array, Layer, layer_rates, network_inputs, probe_texts, probe_vectors
-from quadra.spiking import LAYERS, parameter_shapes
+from quadra.spiking import parameter_shapes
 
 POINTS = 2000  # iterations of a curve, unless told
 

@@ -13,6 +13,7 @@ SMALLEST_FIELD = 2
 LARGEST_FIELD = 1_000_000
 LARGEST_SEED = 2**53 - 1  # the largest whole number that a browser's JSON keeps exactly
 NETWORKS = ("field_update", "syntropy", "feedback")
+LAYERS = ("fc1", "fc2", "fc3")  # of each network
 ACTIONS = ("update_field", "adjust_syntropy", "penalize_variance")
 
 

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from quadra.actions import reward_of
@@ -25,6 +26,7 @@ from quadra.members import packed
 from quadra.memory import Copies, RunTensors, Snapshot
 from quadra.plasticity import NeuroplasticityManager
 from quadra.qlearning import QTable, state_key
+from quadra.recorder import Moment
 from quadra.text import Corpus, features
 
 
@@ -127,6 +129,21 @@ class Engine:
     def field(self) -> Tensor:
         """The core field, shape (n,)."""
         return self._run.field
+
+    @property
+    def parameters(self) -> Mapping[str, NDArray[np.float32]]:
+        """Weights and biases by name; on the CPU they are the run's own memory, to be read between steps only."""
+        return {name: tensor.cpu().numpy() for name, tensor in self._run.parameters.items()}
+
+    def moment(self) -> Moment:
+        """What can be seen between two steps; on the CPU the field is the run's own memory."""
+        return Moment(
+            self.iteration,
+            self._run.field.cpu().numpy(),
+            self.neuroplasticity.plasticity,
+            [sum(column) for column in zip(*self.q_table.visits.values(), strict=True)] or [0] * len(ACTIONS),
+            self._run.wins.tolist(),
+        )
 
     @property
     def parameter_bytes(self) -> int:

@@ -58,7 +58,7 @@ def layer_rates(layers: Mapping[str, Layer], shown: Array, config: TrainingConfi
     with np.errstate(over="ignore", invalid="ignore"):  # weights may be as large as float32 allows; no spike is NaN
         weight, bias = next(iter(layers.values()))
         driven = shown @ weight.T + bias
-        neurons = [_Neurons(driven.shape[:1] + bias.shape, config) for _, bias in layers.values()]
+        neurons = [Neurons(driven.shape[:1] + bias.shape, config) for _, bias in layers.values()]
         for _ in range(config.time_steps):
             neurons[0].integrate(driven)
             for (below, above), (weight, bias) in zip(pairwise(neurons), list(layers.values())[1:], strict=True):
@@ -66,7 +66,7 @@ def layer_rates(layers: Mapping[str, Layer], shown: Array, config: TrainingConfi
     return {name: layer.counts / np.float32(config.time_steps) for name, layer in zip(layers, neurons, strict=True)}
 
 
-class _Neurons:
+class Neurons:
     """Leaky integrate-and-fire neurons: membranes, newest spikes, and how often each has fired; shape (B, neurons)."""
 
     def __init__(self, shape: tuple[int, ...], config: TrainingConfig) -> None:

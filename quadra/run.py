@@ -12,7 +12,10 @@ from quadra.config import TrainingConfig
 from quadra.engine import Engine, StepResult
 from quadra.errors import RefusedError
 from quadra.history import SERIES, History
+from quadra.recorder import Recorder
 from quadra.records import Happened
+
+_NO_RUN = "There is no run in memory. Initialize a new one or load a saved state first."
 
 
 class RunInMemory:
@@ -24,12 +27,17 @@ class RunInMemory:
 
     def _empty(self) -> None:
         self._engine: Engine | None = None
+        self._record: Recorder | None = None
         self.history = History()
         self.run: str | None = None
         self.parent: str | None = None  # the state that the run went on from, `<run>@<iteration>`
         self.last_result: StepResult | None = None
         self.rules: tuple[Rule, ...] = ()  # alerts that a person has asked for
         self.happened = Happened()
+
+    def _hold(self, engine: Engine) -> None:
+        """This run is in memory now; what is inside it is recorded from here on."""
+        self._engine, self._record = engine, Recorder(engine.moment())
 
     @property
     def is_initialized(self) -> bool:
@@ -40,8 +48,15 @@ class RunInMemory:
     def engine(self) -> Engine:
         """The run's engine; raises RefusedError before `initialize` or `load_state`."""
         if self._engine is None:
-            raise RefusedError("There is no run in memory. Initialize a new one or load a saved state first.")
+            raise RefusedError(_NO_RUN)
         return self._engine
+
+    @property
+    def record(self) -> Recorder:
+        """What was inside the run since it is in memory; raises RefusedError as `engine` does."""
+        if self._record is None:
+            raise RefusedError(_NO_RUN)
+        return self._record
 
     @property
     def config(self) -> TrainingConfig:

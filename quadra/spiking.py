@@ -13,10 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from quadra.config import TrainingConfig
+from quadra.config import LAYERS, TrainingConfig
 from quadra.tensors import Place, places
-
-LAYERS = ("fc1", "fc2", "fc3")
 
 
 @dataclass(frozen=True)

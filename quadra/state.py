@@ -146,7 +146,7 @@ class TrainingState(RunInMemory):
         engine = Engine(config, Corpus(config.corpus))
         saved_first = self._save_what_is_unsaved()
         self._forget()
-        self._engine = engine
+        self._hold(engine)
         self.run = secrets.token_hex(8)
         return saved_first
 
@@ -165,6 +165,8 @@ class TrainingState(RunInMemory):
                 self.happened = self.happened.and_struck(self.iteration_count + 1)
         self.history.append(result.loss, result.reward, result.variance, result.mean)
         self.last_result = result
+        if result.iteration >= self.record.due:
+            self.record.take(self.engine.moment())
         self._ended = "cut off"
         return result.as_dict()
 
@@ -367,7 +369,7 @@ class TrainingState(RunInMemory):
 
     def _adopt(self, state: SavedState, engine: Engine) -> None:
         self._forget()
-        self._engine = engine
+        self._hold(engine)
         self.history = History(state.rows)
         if len(state.rows):
             self.last_result = engine.result(*state.rows[-1].tolist())

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quadra.config import ACTIONS, TrainingConfig
+from quadra.qlearning import in_order
 from quadra.reproduction import changed
 from quadra.summary import RECENT, Figures, Point, Summary, summaries
 
@@ -88,7 +89,7 @@ def q_table_view(values: Mapping[str, Sequence[float]]) -> QTableView:
     """Of a table with a value for each of ACTIONS in each state."""
     every = [value for row in values.values() for value in row]
     least, most = min(every, default=0.0), max(every, default=0.0)
-    rows = [(state, _cells(values[state], least, most)) for state in sorted(values, key=_place)]
+    rows = [(state, _cells(values[state], least, most)) for state in sorted(values, key=in_order)]
     length = math.ceil(len(rows) / _COLUMNS) if len(rows) > _ROWS_OF_ONE_TABLE else _ROWS_OF_ONE_TABLE
     preferred = Counter(_greedy(row) for row in values.values())
     actions = [action.replace("_", " ") for action in ACTIONS]
@@ -139,14 +140,6 @@ def _cells(row: Sequence[float], least: float, most: float) -> list[Cell]:
 def _greedy(row: Sequence[float]) -> int:
     """Ties go to the first action, as in training."""
     return row.index(max(row))
-
-
-def _place(state: str) -> tuple[float, str]:
-    try:
-        number = float(state)
-    except ValueError:
-        number = math.nan
-    return (number if math.isfinite(number) else math.inf, state)
 
 
 def _setting(value: object) -> str:

@@ -21,6 +21,7 @@ from quadra.export import csv_pieces, json_pieces
 from quadra.feed import MOST_POINTS, Feed, describe
 from quadra.fields import fields, pace, switch, text, whole, whole_or_infinity
 from quadra.history import SERIES
+from quadra.inside_feed import InsideFeed
 from quadra.journal import Journal
 from quadra.limits import CommandLimits
 from quadra.states import StateCommands
@@ -30,6 +31,7 @@ from quadra.web_alerts import add_alerts, alert_events
 from quadra.web_backup import backup_events
 from quadra.web_delivery import SocketSender, use_plain_websockets
 from quadra.web_headers import add_headers
+from quadra.web_inside import PictureSender, inside_events
 from quadra.web_limits import HttpLimits, add_limits
 from quadra.web_metrics import add_metrics
 from quadra.web_openapi import add_openapi
@@ -65,8 +67,10 @@ def create_app(
     )
     use_plain_websockets(socketio, LARGEST_MESSAGE)
     watchman, journal = Watchman(worker.view, worker.tell), journal or Journal()
-    feed = Feed(worker.view, SocketSender(socketio), watchman.round)
-    for listener in (watchman.take, feed.take):  # in this order: the feed wakes the watchman
+    sender = SocketSender(socketio)
+    pictures = PictureSender(sender)
+    feed, inside = Feed(worker.view, sender, watchman.round), InsideFeed(worker, pictures.send)
+    for listener in (watchman.take, feed.take, inside.take):  # in this order: the feed wakes the watchman
         worker.listen(listener)
     journal.listen(lambda line: feed.take(Event("log_line", line)))
     add_limits(app, http_limits or HttpLimits())
@@ -78,8 +82,13 @@ def create_app(
     states = StateCommands(worker)
     add_states(app, worker, states, asset)
     add_alerts(app, worker, watchman, journal)
-    others = {**state_events(worker, states), **backup_events(backup, states, worker.places), **alert_events(worker)}
-    _add_events(socketio, worker, feed, others)
+    others = {
+        **state_events(worker, states),
+        **backup_events(backup, states, worker.places),
+        **alert_events(worker),
+        **inside_events(inside),
+    }
+    _add_events(socketio, worker, feed, (inside, pictures), others)
     add_headers(app)
     return app, socketio, feed
 
@@ -162,16 +171,26 @@ def _add_errors(app: Flask) -> None:
         return error_answer("internal_error", "The request failed unexpectedly; the terminal says why."), 500
 
 
-def _add_events(socketio: SocketIO, worker: Worker, feed: Feed, others: Mapping[str, Command]) -> None:
+def _add_events(
+    socketio: SocketIO,
+    worker: Worker,
+    feed: Feed,
+    inside: tuple[InsideFeed, PictureSender],
+    others: Mapping[str, Command],
+) -> None:
     limits = CommandLimits()
 
     def leave(*_: Any) -> None:
-        feed.leave(_client())
-        limits.leave(_client())
+        for part in (feed, *inside, limits):
+            part.leave(_client())
+
+    def acknowledge(client: str, number: int) -> None:
+        for part in (feed, inside[1]):
+            part.acknowledge(client, number)
 
     socketio.on_event("connect", lambda *_: feed.join(_client()))
     socketio.on_event("disconnect", leave)
-    Gate(socketio, feed.acknowledge, lambda client, error: _refused(socketio, client, error.code, error.message))
+    Gate(socketio, acknowledge, lambda client, error: _refused(socketio, client, error.code, error.message))
     commands: dict[str, Command] = {
         "initialize_system": lambda given: worker.initialize(
             whole(given, "field_size", SMALLEST_FIELD, LARGEST_FIELD), whole(given, "seed", 0, LARGEST_SEED)

@@ -151,9 +151,11 @@ class SocketSender:
             transports = self._transports([to] if isinstance(to, str) else to)
         self._deliver(event, payload, transports, None)
 
-    def send_update(self, payload: Mapping[str, Any], clients: Sequence[str], number: int) -> None:
-        """A `metrics_update` that asks for an acknowledgement; all clients acknowledge the same number."""
-        self._deliver("metrics_update", payload, self._transports(clients), number)
+    def send_update(
+        self, payload: Mapping[str, Any], clients: Sequence[str], number: int, event: str = "metrics_update"
+    ) -> None:
+        """What asks for an acknowledgement; all clients acknowledge the same number."""
+        self._deliver(event, payload, self._transports(clients), number)
 
     def waiting(self, client: str) -> int:
         """Messages in the client's queue: its connection is slower than what it is sent."""

@@ -18,7 +18,7 @@ LAYERS = (
     ("errors", "config", "release"),
     (
         *("text", "tensors", "adam", "compiling", "qlearning", "plasticity"),
-        *("pickles", "disk", "lock", "history", "svg"),
+        *("pickles", "disk", "lock", "history", "recorder", "svg"),
     ),
     (
         *(
@@ -36,7 +36,7 @@ LAYERS = (
         ),
         *("spiking", "actions", "field", "forward", "fieldstep"),
     ),
-    ("memory", "backward", "folder", "retention", "tables"),
+    ("memory", "backward", "folder", "retention", "tables", "firing"),
     ("commit", "points", "labels", "remote", "rulebook"),
     ("scribe",),
     ("torch_trainer", "compiled_trainer"),
@@ -49,11 +49,11 @@ LAYERS = (
     ("run",),
     ("state", "saver"),
     ("__init__",),
-    ("lifecycle", "view", "inbox", "autosave", "rescue", "worker", "backup", "states"),
+    ("lifecycle", "view", "inbox", "autosave", "rescue", "worker", "backup", "states", "inside"),
     ("versions", "pacing"),
     (
         *("feed", "fields", "answers", "prove", "proofs", "report", "logs", "serving", "terminal"),
-        *("monitoring", "limits", "journal", "watching"),
+        *("monitoring", "limits", "journal", "watching", "inside_feed"),
     ),
     ("console",),
     ("looking",),
@@ -63,7 +63,7 @@ LAYERS = (
     ("__main__",),
     (
         *("web_compare", "web_report", "web_states", "web_transfer", "web_backup", "web_metrics", "web_pages"),
-        *("web_delivery", "web_limits", "web_sockets", "web_headers", "web_openapi", "web_alerts"),
+        *("web_delivery", "web_limits", "web_sockets", "web_headers", "web_openapi", "web_alerts", "web_inside"),
     ),
     ("web",),
     ("app",),

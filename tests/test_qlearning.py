@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from quadra.config import ACTIONS, TrainingConfig
-from quadra.qlearning import QTable, state_key
+from quadra.qlearning import QTable, in_order, state_key
 from tests.model_helpers import differences
 
 
@@ -155,3 +155,26 @@ def test_a_table_saved_disturbed_and_loaded_is_equal_to_the_bit_and_goes_on_alik
     other = filled(table(seed=2))
     other.load_state_dict(saved)
     assert differences(filled(other).state_dict(), expected) == []
+
+
+def test_visits_count_every_update_until_it_is_undone_or_another_table_is_loaded() -> None:
+    q_table = table()
+    for state, action in (("0.5", 0), ("0.5", 2), ("0.4", 1), ("0.5", 2)):
+        q_table.update(state, action, 1.0, "0.4")
+    assert dict(q_table.visits) == {"0.5": [1, 0, 2], "0.4": [0, 1, 0]}
+    q_table.begin()
+    for state in ("0.5", "0.3", "0.5"):
+        q_table.update(state, 1, 1.0, "0.4")
+    assert dict(q_table.visits) == {"0.5": [1, 2, 2], "0.4": [0, 1, 0], "0.3": [0, 1, 0]}
+    q_table.undo()
+    assert dict(q_table.visits) == {"0.5": [1, 0, 2], "0.4": [0, 1, 0]}
+    q_table.load_state_dict(q_table.state_dict())
+    assert dict(q_table.visits) == {}
+    q_table.update("0.5", 0, 1.0, "0.4")
+    assert dict(q_table.visits) == {"0.5": [1, 0, 0]}
+
+
+def test_states_are_put_in_the_order_of_their_numbers_and_what_is_none_last() -> None:
+    assert sorted(["0.5", "no number", "-0.2", "0.05", "nan", "1.0"], key=in_order) == [
+        *("-0.2", "0.05", "0.5", "1.0", "nan", "no number")
+    ]

@@ -83,3 +83,8 @@ export function duration(seconds) {
   if (hours) return `${WHOLE.format(hours)} h ${minutes} min`;
   return minutes ? `${minutes} min ${total % 60} s` : `${total} s`;
 }
+
+/** @param {?number} share @returns {string} "12.5 %" */
+export function percent(share) {
+  return share == null ? NOTHING : `${THREE_DIGITS.format(100 * share)} %`;
+}

@@ -10,6 +10,7 @@ import { createPerformer } from "./commands.js";
 import { openSocket, send } from "./connection.js";
 import { createNewRunSummary, createPace, createUntilCleaner, readNewRun, readUntil } from "./controls.js";
 import { chooseSource, confirmReset, drawOpenDialogs, prepareDialogs } from "./dialogs.js";
+import { InsideView } from "./inside.js";
 import { createLog } from "./log.js";
 import { createMarks } from "./marks.js";
 import { Model } from "./model.js";
@@ -41,6 +42,7 @@ const perform = createPerformer(model, sendCommand, {
   restore: () => bringBack(model, sendCommand),
 });
 
+const inside = new InsideView(model, socket, sendCommand);
 const load = (source) => perform("load", source);
 
 const views = [
@@ -58,6 +60,7 @@ const views = [
   createStates(model, socket, sendCommand, load),
   createAlerts(model, socket, sendCommand),
   createLog(model, socket),
+  () => inside.draw(),
   drawOpenDialogs,
   markReady,
 ];
@@ -88,4 +91,4 @@ setInterval(scheduleDraw, TICK_MS);
 recordEvents();
 prepareDialogs();
 scheduleDraw();
-globalThis.quadra = { model };
+globalThis.quadra = { model, inside };

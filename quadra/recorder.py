@@ -1,0 +1,122 @@
+"""Recorder: what was inside a run over time, in columns of which there are never more than 512.
+
+A column stands for a stretch of iterations. When the columns are used up, each pair becomes one and stretches are twice as
+long: the record covers all the time since it began, at a resolution that falls as it grows, and costs ever less.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+MOST_COLUMNS = 512
+MOST_ROWS = 128  # of the field; where it has more cells, a row is the mean of neighbours
+
+Floats = NDArray[np.float32]
+Counts = NDArray[np.int64]
+
+
+class Moment(NamedTuple):
+    """A run between two iterations."""
+
+    iteration: int
+    field: Floats  # (n,)
+    plasticity: float
+    chosen: Sequence[int]  # how often each action was chosen until now
+    patterns: Sequence[int]  # how often each pattern won until now
+
+
+class Columns(NamedTuple):
+    """The record of one stretch of iterations a row of these arrays."""
+
+    last: Counts  # (columns,): the stretch's last iteration
+    fields: Floats  # (columns, rows): the field after that iteration
+    plasticity: Floats  # (columns,): after that iteration
+    chosen: Counts  # (columns, actions): how often each was chosen until then
+    patterns: Counts  # (columns, patterns): how often each won until then
+    rates: Floats  # (columns, networks): the newest sample in the stretch; NaN where there is none
+
+    def part(self, start: int, stop: int) -> Columns:
+        """A copy of some of the columns."""
+        return Columns._make(array[start:stop].copy() for array in self)
+
+
+def rows_of(field: Floats) -> Floats:
+    """The field in at most MOST_ROWS rows, each the mean of as many neighbouring cells as equal shares allow."""
+    if field.size <= MOST_ROWS:
+        return field
+    begins = np.arange(MOST_ROWS) * field.size // MOST_ROWS
+    widths = np.diff(begins, append=field.size).astype(np.float32)
+    sums: Floats = np.add.reduceat(field, begins)
+    return sums / widths
+
+
+class Recorder:
+    """Begins with the next iteration. Whoever trains calls `take` when an iteration is due; nothing else costs a step."""
+
+    def __init__(self, beginning: Moment, networks: int = 3) -> None:
+        self._networks = networks
+        self._begin(beginning)
+
+    def _begin(self, beginning: Moment) -> None:
+        field = rows_of(beginning.field).copy()
+        self.beginning = beginning._replace(field=field)
+        self.stride = 1  # iterations of a stretch
+        self.due = beginning.iteration + 1  # the iteration that ends the present stretch
+        self._count = 0
+        self._columns = Columns(
+            np.zeros(MOST_COLUMNS, np.int64),
+            np.zeros((MOST_COLUMNS, field.size), np.float32),
+            np.zeros(MOST_COLUMNS, np.float32),
+            np.zeros((MOST_COLUMNS, len(beginning.chosen)), np.int64),
+            np.zeros((MOST_COLUMNS, len(beginning.patterns)), np.int64),
+            np.full((MOST_COLUMNS, self._networks), np.nan, np.float32),
+        )
+
+    def __len__(self) -> int:
+        return self._count
+
+    def take(self, moment: Moment) -> None:
+        """The iteration that was due is done. Where it is another one, time was skipped, and the record begins anew."""
+        if moment.iteration != self.due:
+            self._begin(moment)
+            return
+        self._write(moment)
+        self._count += 1
+        if self._count == MOST_COLUMNS:
+            self._halve()
+        else:
+            self._columns.rates[self._count] = np.nan
+        self.due += self.stride
+
+    def take_rates(self, iteration: int, rates: Sequence[float]) -> None:
+        """Mean firing rates of the networks after this iteration, which is the newest."""
+        ended = self._count > 0 and self._columns.last[self._count - 1] >= iteration
+        self._columns.rates[self._count - 1 if ended else self._count] = rates
+
+    def columns(self, now: Moment) -> Columns:
+        """A copy of all columns; one for the stretch that has not ended yet is the last, where it has begun."""
+        if now.iteration == self.due - self.stride:
+            return self._columns.part(0, self._count)
+        self._write(now)
+        return self._columns.part(0, self._count + 1)
+
+    def _write(self, moment: Moment) -> None:
+        place, columns = self._count, self._columns
+        columns.last[place] = moment.iteration
+        columns.fields[place] = rows_of(moment.field)
+        columns.plasticity[place] = moment.plasticity
+        columns.chosen[place], columns.patterns[place] = moment.chosen, moment.patterns
+
+    def _halve(self) -> None:
+        """Each pair of stretches becomes one. What is told of a stretch is told of its end, so the later column says it."""
+        half = MOST_COLUMNS // 2
+        rates = self._columns.rates
+        rates[1::2] = np.where(np.isnan(rates[1::2]), rates[0::2], rates[1::2])
+        for array in self._columns:
+            array[:half] = array[1::2].copy()
+        rates[half] = np.nan
+        self._count, self.stride = half, self.stride * 2
