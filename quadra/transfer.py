@@ -19,10 +19,11 @@ from typing import BinaryIO
 from quadra import earlier, metrics, pickles
 from quadra.config import TrainingConfig
 from quadra.continuation import fitted
+from quadra.corpora import LARGEST_TEXT, OwnText, described, id_of, is_intact, measured
 from quadra.disk import Piece, is_plain_file, read_file, remove, replace_file, sync_folder, write_file
 from quadra.errors import BadArchiveError, DamagedFileError, MismatchError
 from quadra.persistence import NotSealedError, SavedState, read_plain, read_save, require_finite
-from quadra.places import FILES, METRICS, SYSTEM, WEIGHTS
+from quadra.places import CORPORA, FILES, METRICS, SYSTEM, TEXT_FILE, WEIGHTS
 from quadra.records import resealed
 from quadra.text import Corpus
 from quadra.zips import Entry, entries_of, parts_of, shown
@@ -72,13 +73,15 @@ def _plain(text: str) -> str:
 
 
 def write_archive(stream: BinaryIO, files: Mapping[str, Iterable[Piece]], name: str) -> None:
-    """Write the three files of a state as a zip archive with one folder; the same state gives the same bytes.
+    """Write the files of a state as a zip archive with one folder; the same state gives the same bytes.
+
+    `files`: the three, and those of its own text by their paths in a state directory.
 
     `name`: free text, of which the folder's name is made. Raises OSError.
     """
     folder = safe_name(name)
     with zipfile.ZipFile(stream, "w") as archive:
-        for file in FILES:
+        for file in (*FILES, *(name for name in files if name not in FILES)):
             entry = zipfile.ZipInfo(f"{folder}/{file}", _DATE)
             entry.create_system, entry.external_attr = _UNIX, _PLAIN_FILE
             with archive.open(entry, "w", force_zip64=True) as member:
@@ -89,9 +92,9 @@ def write_archive(stream: BinaryIO, files: Mapping[str, Iterable[Piece]], name: 
 def unpack(stream: BinaryIO, target: Path, limit: int) -> tuple[str, ...]:
     """Write the three files of an uploaded zip archive into a folder that is there and empty; durable on return.
 
-    They stand at the archive's top, or in one folder of it. `limit`: bytes, of the archive and of all that is written.
-    Returns the names of what was skipped. Raises BadArchiveError, which says what is wrong, or OSError; nothing is left
-    in the folder then.
+    They stand at the archive's top, or in one folder of it; own texts in `corpora` beside them. `limit`: bytes, of the
+    archive and of all that is written. Returns the names of what was skipped. Raises BadArchiveError, which says what is
+    wrong, or OSError; nothing is left in the folder then.
     """
     _require_size(stream, limit)
     return _take(entries_of(stream), target, limit)
@@ -132,6 +135,7 @@ def mark_foreign(folder: Path, arrival: Arrival) -> None:
     Its text is then known by its content alone, and it is no state that was ever chosen here. Durable on return; raises
     OSError. A state of the earlier generation names no text and was never chosen.
     """
+    _settle_text(folder, arrival)
     if arrival.is_earlier:
         return
     system = read_plain(folder / SYSTEM, arrays=False)
@@ -140,18 +144,35 @@ def mark_foreign(folder: Path, arrival: Arrival) -> None:
     replace_file(folder / WEIGHTS, resealed(read_file(folder / WEIGHTS), record))
 
 
+def _settle_text(folder: Path, arrival: Arrival) -> None:
+    """Of the own texts that came along keep the one that the run refers to, with a note that is ours."""
+    own = None if arrival.is_earlier else id_of(arrival.state.engine["corpus"]["path"])
+    for name in [entry.name for entry in folder.iterdir() if TEXT_FILE.fullmatch(entry.name)]:
+        if Path(name).stem != own:
+            remove(folder / name)
+    text = folder / f"{own}.txt"
+    if own is None or not is_plain_file(text):
+        remove(folder / f"{own}.json")
+        return
+    if not is_intact(text, own):
+        raise DamagedFileError(text, "is the run's text, but has another content than its name says")
+    lines, cut = measured(text)
+    note = OwnText(own, described(text).name, lines, text.stat().st_size, cut).note()
+    replace_file(text.with_suffix(".json"), [note])
+
+
 def _take(entries: Sequence[Entry], target: Path, limit: int) -> tuple[str, ...]:
     chosen = _chosen(entries)
     left = limit
     try:
-        for name in FILES:
-            most = min(left, _LARGEST.get(name, limit))
-            write_file(target / name, _bounded(chosen[name], most))
+        for name, entry in chosen.items():
+            most = min(left, _LARGEST.get(name, LARGEST_TEXT if TEXT_FILE.fullmatch(name) else limit))
+            write_file(target / name, _bounded(entry, most))
             left -= (target / name).stat().st_size
         sync_folder(target)
     except BaseException:
         with contextlib.suppress(OSError):  # the first failure is the one to report
-            for name in FILES:
+            for name in chosen:
                 remove(target / name)
         raise
     taken = set(chosen.values())
@@ -159,7 +180,8 @@ def _take(entries: Sequence[Entry], target: Path, limit: int) -> tuple[str, ...]
 
 
 def _chosen(entries: Sequence[Entry]) -> dict[str, Entry]:
-    """The three files, by name. A folder within another one that has any of them is an earlier run, and is skipped."""
+    """The three files and the own texts beside them, by name. A folder within one that has any of them is an earlier run:
+    it is skipped."""
     places: dict[tuple[str, ...], dict[str, Entry]] = {}
     for entry in entries:
         folder, name = entry.parts[:-1], "".join(entry.parts[-1:])
@@ -185,7 +207,9 @@ def _chosen(entries: Sequence[Entry]) -> dict[str, Entry]:
         raise BadArchiveError(
             f"{' and '.join(missing)} {verb} missing in what was uploaded; all three files are needed."
         )
-    return found
+    beside = (*tops[0], CORPORA)
+    texts = {entry.parts[-1]: entry for entry in entries if entry.parts[:-1] == beside}
+    return {**found, **{name: entry for name, entry in texts.items() if TEXT_FILE.fullmatch(name)}}
 
 
 def _bounded(entry: Entry, most: int) -> Iterator[bytes]:

@@ -16,6 +16,7 @@ from werkzeug.exceptions import HTTPException
 from quadra import __version__
 from quadra.answers import error_answer, status_of
 from quadra.backup import Backup
+from quadra.choices import Choices
 from quadra.config import LARGEST_FIELD, LARGEST_SEED, SMALLEST_FIELD
 from quadra.errors import ConfigurationError, QuadraError
 from quadra.export import csv_pieces, json_pieces
@@ -26,6 +27,7 @@ from quadra.lifecycle import SystemState
 from quadra.states import StateCommands
 from quadra.view import View
 from quadra.web_backup import backup_events
+from quadra.web_corpora import add_corpora, choice_events
 from quadra.web_pages import ROOT, add_pages
 from quadra.web_states import Command, add_states, state_events
 from quadra.worker import Worker
@@ -56,11 +58,11 @@ def create_app(worker: Worker, secret_key: bytes, backup: Backup | None = None) 
     asset = add_pages(app)
     _add_interface(app, worker)
     _add_errors(app)
-    states = StateCommands(worker)
+    states, choices = StateCommands(worker), Choices(worker)
     add_states(app, worker, states, asset)
-    _add_events(
-        socketio, worker, feed, {**state_events(worker, states), **backup_events(backup, states, worker.places)}
-    )
+    add_corpora(app, choices.keep_text, worker.uploads_folder)
+    others = {**state_events(worker, states), **backup_events(backup, states, worker.places), **choice_events(choices)}
+    _add_events(socketio, worker, feed, others)
     return app, socketio, feed
 
 
@@ -174,7 +176,9 @@ def _add_events(socketio: SocketIO, worker: Worker, feed: Feed, others: Mapping[
     socketio.on_event("disconnect", lambda *_: feed.leave(_client()))
     commands: dict[str, Command] = {
         "initialize_system": lambda given: worker.initialize(
-            whole(given, "field_size", SMALLEST_FIELD, LARGEST_FIELD), whole(given, "seed", 0, LARGEST_SEED)
+            whole(given, "field_size", SMALLEST_FIELD, LARGEST_FIELD),
+            whole(given, "seed", 0, LARGEST_SEED),
+            text(given, "corpus"),
         ),
         "start_training": lambda given: worker.start_training(whole(given, "until", 1, LARGEST_ITERATION)),
         "stop_training": lambda _: worker.stop_training(),
