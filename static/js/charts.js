@@ -26,7 +26,7 @@ export function createCharts(model) {
   const charts = createAll(view, drawing, crosshair);
   const drawControls = createChartControls(view, drawing, changed);
   for (const name of METRICS) offerPicture(name, charts[name], () => describe(name, model.run, view.range));
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+  document.addEventListener("themechange", () => {
     paintAll(charts, drawing, crosshair);
     changed();
   });

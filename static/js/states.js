@@ -5,6 +5,7 @@ import { byId, make, setAttribute, setText, showText } from "./dom.js";
 import { size, whole } from "./format.js";
 import { createImport } from "./imports.js";
 import { createProof } from "./proof.js";
+import { enable } from "./reasons.js";
 import { details } from "./states_actions.js";
 import { chosen, headings, rows, title } from "./states_table.js";
 
@@ -105,7 +106,7 @@ class StatesWindow {
 
   drawButtons() {
     const { status, connection } = this.#model;
-    byId("states-button").disabled = connection !== "connected";
+    enable(byId("states-button"), connection === "connected" ? null : "Not connected to the server.", "Every saved state: load, name, compare, download");
     if (this.#dialog.open) this.#drawTools(status);
   }
 
