@@ -31,8 +31,8 @@ export function explainRefusals(model) {
     if (!button) return;
     event.preventDefault();
     event.stopImmediatePropagation();
-    // What is being done is already said.
-    if (!model.pending.size) model.say(`${button.textContent.trim()}: ${button.dataset.why}`, "info");
+    // What is being done is already said; in a window the reason stands beside the button, which has the focus now.
+    if (!model.pending.size && !button.closest("dialog")) model.say(`${button.textContent.trim()}: ${button.dataset.why}`, "info");
   };
   document.addEventListener("click", refuse, { capture: true });
 }
