@@ -76,8 +76,9 @@ class AutoSave:
             self._due_at = time.perf_counter()
 
     def change(self, state: TrainingState, save_every: int) -> None:
-        """Save so often from now on. What was shown and is not durable may be more than is promised then: it is saved first."""
-        if save_every and (not self._every or state.unsaved_iterations > save_every) and state.is_unsaved:
+        """Save so often from now on. Where that is more often, what is not durable may be more than is then promised: it is
+        saved first, so that the promise holds as soon as the change is shown."""
+        if state.is_unsaved and save_every and not 0 < self._every <= save_every:
             self.save(state, None)
         self._every = save_every
         self._publish(save_every=save_every)
