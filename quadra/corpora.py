@@ -104,7 +104,10 @@ def own_texts(folder: Path) -> tuple[OwnText, ...]:
     if not is_plain_folder(folder / CORPORA):
         return ()
     ids = [file.stem for file in (folder / CORPORA).glob("*.txt") if TEXT_ID.fullmatch(file.stem)]
-    texts = [described(text_file(folder, text)) for text in ids if is_there(folder, text)]
+    texts: list[OwnText] = []
+    for text in ids:
+        with suppress(OSError):  # somebody took it away just then
+            texts += [described(text_file(folder, text))] if is_there(folder, text) else []
     return tuple(sorted(texts, key=lambda text: (text.name.casefold(), text.id)))
 
 
