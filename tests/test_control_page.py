@@ -261,6 +261,7 @@ def test_a_dropped_file_is_offered_to_every_browser_and_shared_by_runs(
 
 def test_a_pasted_text_is_trained_on_and_goes_on_elsewhere_to_the_same_bits(browser: Browser, tmp_path: Path) -> None:
     here, there = tmp_path / "here" / "state", tmp_path / "there" / "copy"
+    here.parent.mkdir()
     with warm_server(here, *FAST) as server:
         page = opened(browser, server.url)
         page.click("#settings-button")

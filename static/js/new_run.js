@@ -13,6 +13,8 @@ const DEFAULT = "";
 const BUILT_IN = "built-in";
 
 let corpus = DEFAULT;
+// Whether the server has named it: a text that was just given is known here a moment earlier.
+let isNamed = true;
 
 /** @returns {?object} the payload of initialize_system; null when a field needs correcting first */
 export function readNewRun() {
@@ -27,7 +29,7 @@ export function readNewRun() {
 
 /** @param {string} text id of an own text that the next run shall train on */
 export function chooseText(text) {
-  corpus = text;
+  [corpus, isNamed] = [text, false];
 }
 
 /** @param {import("./model.js").Model} model @returns {() => void} draws what the next run gets */
@@ -42,8 +44,10 @@ export function createNewRun(model) {
   return () => {
     if (!model.status) return;
     const choices = choicesOf(model.status);
+    const isOffered = choices.some(({ value }) => value === corpus);
     // A text that a reset has deleted cannot be trained on any more.
-    if (!choices.some(({ value }) => value === corpus)) corpus = DEFAULT;
+    if (isNamed && !isOffered) corpus = DEFAULT;
+    isNamed ||= isOffered;
     const picture = JSON.stringify([choices, corpus]);
     if (picture !== drawn) byId("corpus-choices").replaceChildren(...choices.map((choice) => row(choice, model)));
     drawn = picture;
