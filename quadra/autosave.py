@@ -76,6 +76,15 @@ class AutoSave:
         if self._every and count % self._every == 0:
             self._due_at = time.perf_counter()
 
+    def change(self, state: TrainingState, save_every: int) -> None:
+        """Save so often from now on. Where that is more often, what is not durable may be more than is then promised: it is
+        saved first, so that the promise holds as soon as the change is shown."""
+        if state.is_unsaved and save_every and not 0 < self._every <= save_every:
+            self.save(state, None)
+        self._every = save_every
+        self._publish(save_every=save_every)
+        self._tell("save_every", iterations=save_every)
+
     def may_show(self, count: int, durable: int) -> bool:
         """Whether a crash now could take back no more than was promised of what is then shown."""
         return not self._every or self._trouble is not None or count <= durable + self._every

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from quadra.catalog import Catalog, SavedSummary, read_catalog, summarize
+from quadra.corpora import id_of, is_intact, is_there, own_texts, reference_of, text_file
 from quadra.disk import is_plain_file
 from quadra.errors import BadFileError, MissingFileError
 from quadra.labels import read_labels
@@ -75,7 +76,7 @@ def _findings(places: Places) -> Iterator[Finding]:
 
 
 def _others(places: Places, catalog: Catalog) -> Iterator[Finding]:
-    """Named states, restore points and what is said of them."""
+    """Named states, restore points, what is said of them, and own texts."""
     homes = {copy.id: copy.folder for copy in catalog.copies if not copy.is_earlier_save}
     files = [(folder / WEIGHTS, folder) for folder in places.slot_folders()]
     for folder in places.point_folders():
@@ -90,6 +91,7 @@ def _others(places: Places, catalog: Catalog) -> Iterator[Finding]:
             yield Finding(is_good=False, text=f"{_named(file, places.path)}: {error}.")
         else:
             yield from _look_at(copy, places.path)
+    yield from _texts(places.path)
     try:
         read_labels(places.path)
     except BadFileError as error:
@@ -100,6 +102,18 @@ def _others(places: Places, catalog: Catalog) -> Iterator[Finding]:
         pass
     except BadFileError as error:
         yield Finding(is_good=False, text=f"The alert rules are lost: {error}.")
+
+
+def _texts(folder: Path) -> Iterator[Finding]:
+    for text in own_texts(folder):
+        name = f"{reference_of(text.id)}: the text {text.name!r}"
+        try:
+            is_good = is_intact(text_file(folder, text.id), text.id)
+        except OSError as error:
+            yield Finding(is_good=False, text=f"{name}: cannot be read: {error.strerror}.")
+        else:
+            altered = "was altered or damaged; runs that were trained on it do not continue to the bit"
+            yield Finding(is_good, text=f"{name}: {'whole' if is_good else altered}")
 
 
 def _look_at(copy: SavedSummary, folder: Path) -> Iterator[Finding]:
@@ -114,6 +128,9 @@ def _look_at(copy: SavedSummary, folder: Path) -> Iterator[Finding]:
         yield Finding(is_good=False, text=f"{what}: cannot be loaded: {error}.")
         return
     yield Finding(is_good=True, text=f"{what}: whole")
+    text = id_of(state.engine["corpus"]["path"])
+    if text is not None and not is_there(folder, text):
+        yield Finding(is_good=False, text=f"{what}: its text {reference_of(text)} is not there.")
     if not copy.is_earlier_save:  # those share the present state's other files
         for damage in state.damaged:
             yield Finding(is_good=False, text=f"{_named(damage.path, folder)}: {damage}. Nothing is lost by it.")

@@ -11,6 +11,7 @@ from typing import Any
 
 from quadra import earlier
 from quadra.config import TrainingConfig
+from quadra.corpora import id_of, open_corpus
 from quadra.engine import Engine
 from quadra.errors import CorpusError, DamagedFileError
 from quadra.persistence import NotSealedError, SavedState, read_save, require_finite
@@ -44,8 +45,10 @@ def read_any(file: Path, folder: Path, defaults: TrainingConfig, salvage: bool =
         return replace(state, record=replace(state.record, run=secrets.token_hex(8)))
 
 
-def revive(state: SavedState, defaults: TrainingConfig) -> tuple[Engine, tuple[str, ...]]:
+def revive(state: SavedState, defaults: TrainingConfig, folder: Path | None = None) -> tuple[Engine, tuple[str, ...]]:
     """An engine that continues a saved state, and what a person should know of the difference to the defaults.
+
+    `folder`: the state directory, in which an own text is looked for.
 
     Raises DamagedFileError where the content does not fit the model, ConfigurationError for a device that is not there.
     """
@@ -54,7 +57,7 @@ def revive(state: SavedState, defaults: TrainingConfig) -> tuple[Engine, tuple[s
     threads = defaults.threads or state.config.threads
     config = complete(replace(state.config, device=defaults.device, threads=threads))
     try:
-        corpus, warnings = text_for(state.engine["corpus"], defaults.corpus, state.record.foreign)
+        corpus, warnings = text_for(state.engine["corpus"], defaults.corpus, state.record.foreign, folder)
     except _MISFITS as error:
         raise _misfit(error) from error
     told = (*state.warnings, *warnings, *kept(config, defaults), *_moved(state.config.device, config.device))
@@ -75,7 +78,9 @@ def _misfit(error: Exception) -> DamagedFileError:
     return DamagedFileError(WEIGHTS, f"its content does not fit the model: {error!r}")
 
 
-def text_for(saved: Mapping[str, Any], default: str | None, foreign: bool = False) -> tuple[Corpus, tuple[str, ...]]:
+def text_for(
+    saved: Mapping[str, Any], default: str | None, foreign: bool = False, folder: Path | None = None
+) -> tuple[Corpus, tuple[str, ...]]:
     """The text of a saved run (its `path` and `fingerprint`), else the text at its path, else the default one.
 
     `foreign`: the path is somebody else's word, and what stands there is shown to whoever looks at the page: it is taken
@@ -83,10 +88,10 @@ def text_for(saved: Mapping[str, Any], default: str | None, foreign: bool = Fals
     """
     found: list[Corpus] = []
     for path in dict.fromkeys((saved["path"], default, None)):
-        if path not in (default, None) and not Path(path).is_absolute():
+        if path not in (default, None) and not (Path(path).is_absolute() or id_of(path)):
             continue  # of another system: here it would be a place within the working folder
         try:
-            corpus = Corpus(path)
+            corpus = open_corpus(path, folder)
         except CorpusError as error:
             log.info("%s", error)
             continue

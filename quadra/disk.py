@@ -20,7 +20,7 @@ Identity = tuple[int, ...]  # tells a file from one that was put in its place, o
 
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
 _BINARY = getattr(os, "O_BINARY", 0)  # Windows translates line ends without it
-_NO_LINKS = (errno.EPERM, errno.EACCES, errno.EMLINK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
+_NO_LINKS = (errno.EPERM, errno.EACCES, errno.EMLINK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV)
 _NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 _LARGEST_WRITE = 1 << 30  # bytes; Linux takes no more than 2 GiB in one call
 

@@ -18,12 +18,15 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from itertools import count
+from pathlib import PurePath
 from typing import Any, Protocol
 
 from quadra import __version__
 from quadra.alerts import as_list
+from quadra.corpora import LARGEST_TEXT
 from quadra.lifecycle import SystemState, refusals
 from quadra.pacing import SHORTEST_INTERVAL, Viewers, split, standing_interval
+from quadra.text import BUILT_IN_NAME
 from quadra.view import Event, Status, View
 
 log = logging.getLogger("quadra.feed")
@@ -203,6 +206,8 @@ class Feed:
             case "pace":
                 pace = told["iterations_per_second"]
                 self._say("Pace: no limit." if pace is None else f"Pace: {pace:g} iterations a second.", "info")
+            case "save_every":
+                self._say(_cadence(told["iterations"]), "info")
             case "reset":
                 self._move_all(0)
                 self._sender.send("system_reset", {})
@@ -280,6 +285,9 @@ def describe(view: View) -> dict[str, Any]:
         "field_size": status.field_size,
         "seed": status.seed,
         "corpus": status.corpus,
+        "own_text": status.own_text,
+        "texts": [text.as_dict() for text in status.texts],
+        "new_run": _new_run(status),
         "device": status.device,
         "pace": status.pace,
         "until": status.until,
@@ -311,6 +319,20 @@ def _saves(view: View) -> dict[str, Any]:
         "unsaved_iterations": view.unsaved_iterations,
         "backup": _plain(status.backup),
     }
+
+
+def _new_run(status: Status) -> dict[str, Any]:
+    """What a new run gets where nothing else is asked for."""
+    config = status.new_run
+    name = BUILT_IN_NAME if config.corpus is None else PurePath(config.corpus).name
+    return {
+        "field_size": config.field_size, "seed": config.seed, "corpus": name, "is_built_in": config.corpus is None,
+        "largest_text": LARGEST_TEXT,
+    }  # fmt: skip
+
+
+def _cadence(save_every: int) -> str:
+    return f"Saved every {save_every} iterations from now on." if save_every else "Auto-save is off: only Stop saves."
 
 
 def _best(status: Status) -> dict[str, Any] | None:

@@ -29,6 +29,7 @@ from quadra.lock import FolderLock, stands
 from quadra.places import (
     ALERTS,
     BEST,
+    CORPORA,
     FILES,
     HISTORY,
     ID,
@@ -48,12 +49,12 @@ from quadra.places import (
     UPLOADS,
     WEIGHTS,
     WRITE_TEST,
-    Places,
     own_folders,
 )
+from quadra.text_folder import TextFolder, make_folder
 
 
-class StateFolder(Places):
+class StateFolder(TextFolder):
     """A state directory, held by this object until `close` or the end of its process.
 
     Raises FolderUnusableError or FolderLockedError when it cannot be had.
@@ -62,7 +63,7 @@ class StateFolder(Places):
     def __init__(self, path: str | os.PathLike[str]) -> None:
         super().__init__(path)
         try:
-            _make_folder(self.path)
+            make_folder(self.path)
         except OSError as error:
             raise FolderUnusableError(
                 f"The state directory {self.path} cannot be used: {error.strerror}. "
@@ -243,7 +244,11 @@ class StateFolder(Places):
         places += [(folder, self._point_names(folder)) for folder in self.point_folders()]
         if not (self.path / SAVES).is_symlink():
             places.append((self.path / SAVES, IN_SAVES))
-        places += [(folder, (*FILES, *IN_SAVES, *LISTS)) for folder in own_folders(self.path / SET_ASIDE, SET_ASIDE_ID)]
+        places.append((self.path / CORPORA, self.text_names(self.path / CORPORA)))
+        places += [
+            (folder, (*FILES, *IN_SAVES, *LISTS, *self.text_names(folder)))
+            for folder in own_folders(self.path / SET_ASIDE, SET_ASIDE_ID)
+        ]
         return [
             (folder / name).relative_to(self.path)
             for folder, names in places
@@ -290,12 +295,6 @@ class StateFolder(Places):
             return False
         return not any((self.path / part).is_symlink() for part in file.relative_to(self.path).parents if part.name)
 
-    def _require_no_link(self, name: str) -> None:
-        if (self.path / name).is_symlink():
-            raise FolderUnusableError(
-                f"{self.path / name} is a link, and links are not followed. Put a folder in its place."
-            )
-
     def _delete_states(self) -> None:
         self._remove_temporaries()
         for file in self.deletable():
@@ -304,7 +303,7 @@ class StateFolder(Places):
             for folder in own_folders(self.path / parent, pattern):
                 _remove_folder(folder)
                 _sync_what_stays(folder)
-        for parent in (RUNS, SLOTS, POINTS, SET_ASIDE, SAVES):
+        for parent in (RUNS, SLOTS, POINTS, SET_ASIDE, SAVES, CORPORA):
             with contextlib.suppress(OSError):  # not there, or something of the user's is in it
                 (self.path / parent).rmdir()
             _sync_what_stays(self.path / parent)
@@ -338,6 +337,7 @@ class StateFolder(Places):
         for folder in self.point_folders():
             for name in self._point_names(folder, ".{}.tmp"):
                 remove(folder / name)
+        self._remove_half_texts()
         halves = re.compile(rf"\.{ID.pattern}(\.old)?\.tmp")
         for place, pattern in ((RUNS, halves), (SLOTS, halves), (UPLOADS, UPLOAD_ID)):
             for folder in own_folders(self.path / place, pattern):
@@ -356,14 +356,6 @@ class StateFolder(Places):
                 sync_folder(self.path)
                 return target
         raise FolderUnusableError(f"No free name is left in {self.path / SET_ASIDE}.")
-
-
-def _make_folder(path: Path) -> None:
-    """Make a folder and what leads to it, durably."""
-    made = [folder for folder in (path.absolute(), *path.absolute().parents) if not folder.exists()]
-    path.mkdir(parents=True, exist_ok=True)
-    for folder in made:
-        sync_folder(folder.parent)
 
 
 def _sync_what_stays(folder: Path) -> None:

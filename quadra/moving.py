@@ -16,7 +16,7 @@ from quadra.disk import is_plain_file
 from quadra.errors import BadFileError, UnknownSourceError
 from quadra.labels import LONGEST_NAME, checked_name
 from quadra.looking import FAILED, look_up, require_outside, written
-from quadra.places import ALERTS, FILES
+from quadra.places import ALERTS, CORPORA, FILES, TEXT_FILE
 from quadra.rulebook import travelling
 from quadra.terminal import complain, say, shown
 
@@ -26,13 +26,13 @@ _PIECE = 1 << 18  # bytes
 
 def export_state(options: argparse.Namespace) -> int:
     """The three complete files of a state as one archive; returns the exit code. Raises a QuadraError or OSError."""
-    from quadra.opening import open_files  # these take torch along
+    from quadra.opening import open_to_go  # these take torch along
     from quadra.transfer import archive_name, write_archive
 
     places, entry = look_up(options, options.state)
     name = archive_name(entry.label.name or None, entry.run, entry.iteration_count)
     output = require_outside(options.output or Path(f"{name}.zip"), options.state_dir)
-    _, files = open_files(places, entry.id, TrainingConfig())
+    _, files = open_to_go(places, entry.id, TrainingConfig())
     with TemporaryFile() as stream:
         rules = travelling(places.path, entry.run, entry.id, entry.run)
         write_archive(cast("BinaryIO", stream), {**files, **rules}, name)
@@ -90,6 +90,7 @@ def _unpacked(source: Path, target: Path) -> tuple[str, ...]:
 
 
 def _opened(folder: Path, stack: ExitStack) -> Iterator[tuple[str, BinaryIO]]:
-    for name in (*FILES, ALERTS):
+    texts = sorted(file.relative_to(folder).as_posix() for file in (folder / CORPORA).glob("*.*"))
+    for name in (*FILES, ALERTS, *(text for text in texts if TEXT_FILE.fullmatch(Path(text).name))):
         if is_plain_file(folder / name):
             yield name, stack.enter_context((folder / name).open("rb"))

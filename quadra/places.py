@@ -20,6 +20,8 @@ POINTS = "points"  # restore points of each run: weights files, whose older hist
 SLOTS = "slots"  # named states, three files each
 SET_ASIDE = "set-aside"
 UPLOADS = "uploads"  # what is being uploaded, until it is verified
+CORPORA = "corpora"  # own texts: what people gave as the corpus of a run
+UPLOADED_TEXT = "text.txt"  # one of them on its way there, in a folder of its own in `uploads`
 LABELS = "labels.json"  # names, notes and pins, and a second copy
 LABELS_COPY = "labels.copy.json"
 ALERTS = "alerts.json"  # the alert rules of every run
@@ -31,6 +33,8 @@ IN_SAVES = (*RING, HISTORY)  # every name in `saves`
 ID = re.compile(r"[0-9a-f]{16}")  # of a run or a slot
 SET_ASIDE_ID = re.compile(r"\d{8}T\d{6}Z(-\d+)?")
 UPLOAD_ID = re.compile(r"upload-[0-9a-f]{16}")
+TEXT_ID = re.compile(r"[0-9a-f]{64}")  # SHA-256 of an own text
+TEXT_FILE = re.compile(rf"{TEXT_ID.pattern}\.(txt|json)")  # an own text, and what it is called
 POINT = re.compile(r"[1-9]\d{0,15}\.pth")
 
 

@@ -16,7 +16,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,10 +24,11 @@ from typing import Any
 import numpy as np
 
 from quadra.config import TrainingConfig
-from quadra.disk import read_file
+from quadra.corpora import files_with
+from quadra.disk import Piece, read_file
 from quadra.errors import BadFileError, LoadError, QuadraError
 from quadra.library import Library
-from quadra.opening import open_files
+from quadra.opening import open_to_go
 from quadra.persistence import NotSealedError, SavedState, read
 from quadra.places import METRICS, SYSTEM, WEIGHTS, Places
 from quadra.references import find_state
@@ -102,9 +103,8 @@ def prove(folder: Path, iterations: int = ITERATIONS) -> Certificate:
 def prove_state(places: Places, state: str, defaults: TrainingConfig, iterations: int = ITERATIONS) -> Certificate:
     """Train from any saved state of a directory, by its id. Raises LoadError."""
     with tempfile.TemporaryDirectory() as place:  # a copy, so that nothing that is thinned meanwhile is missed
-        _, files = open_files(places, state, defaults)
-        for name, pieces in files.items():
-            (Path(place) / name).write_bytes(b"".join(pieces))
+        _, files = open_to_go(places, state, defaults)
+        _write(Path(place), files)
         return prove(Path(place), iterations)
 
 
@@ -182,12 +182,20 @@ def _copied_once(folder: Path, target: Path) -> SavedState:
     ):  # in this order: the weights carry the rows that an older metrics file lacks
         (target / name).write_bytes(read_file(folder / name))
     try:
-        return read(target)
+        state = read(target)
+        _write(target, files_with(folder, state.engine["corpus"]["path"]))
+        return state
     except NotSealedError as error:
         raise LoadError(
             "This state is of the earlier generation of the dashboard, which did not save all that training reads. "
             "Load it once, then prove it."
         ) from error
+
+
+def _write(target: Path, files: Mapping[str, Iterable[Piece]]) -> None:
+    for name, pieces in files.items():
+        (target / name).parent.mkdir(exist_ok=True)
+        (target / name).write_bytes(b"".join(pieces))
 
 
 def _digest(part: object) -> str:

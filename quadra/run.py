@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from quadra.alerts import Rule
 from quadra.config import TrainingConfig
+from quadra.corpora import id_of
 from quadra.engine import Engine, StepResult
 from quadra.errors import RefusedError
 from quadra.history import SERIES, History
 from quadra.recorder import Recorder
 from quadra.records import Happened
+from quadra.text import BUILT_IN_NAME
 
 _NO_RUN = "There is no run in memory. Initialize a new one or load a saved state first."
 
@@ -62,6 +65,18 @@ class RunInMemory:
     def config(self) -> TrainingConfig:
         """The configuration of the run in memory, or that of new runs."""
         return self._defaults if self._engine is None else self._engine.config
+
+    def identity(self) -> dict[str, Any]:
+        """What the run in memory is, or new runs will be, by the names of `quadra.view.Status`."""
+        corpus = None if self._engine is None else self._engine.corpus
+        return {
+            "run": self.run,
+            "parent": self.parent,
+            "field_size": self.config.field_size,
+            "seed": self.config.seed,
+            "corpus": corpus.name if corpus else self._defaults.corpus or BUILT_IN_NAME,
+            "own_text": id_of(corpus.reference) if corpus else None,
+        }
 
     @property
     def iteration_count(self) -> int:

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from quadra.catalog import iso, summarize
-from quadra.disk import Piece, read_file, remove, sync_folder
+from quadra.corpora import OwnText, described, is_intact, is_there, note_file, text_file
+from quadra.disk import Piece, link_or_copy, read_file, remove, replace_file, sync_folder
 from quadra.errors import BadFileError, NameTakenError, RefusedError, SaveError, UnknownSourceError
 from quadra.folder import StateFolder
 from quadra.labels import LONGEST_NAME, NO_LABEL, Label, checked_name, checked_note, read_labels, write_labels
@@ -89,12 +90,30 @@ class Shelf:
         while self._slots_named(name, labels):
             number += 1
             name = f"{base} ({number})"
+        for file in (folder / text for text in self._folder.text_names(folder) if text.endswith(".txt")):
+            self.keep_text(file, described(file))
         state = self.add_slot(name, {file: [read_file(folder / file)] for file in FILES})
         with contextlib.suppress(BadFileError):  # it has none, or `transfer.verified` has told
             book = read_rules(folder)
             for told in self.rulebook.hand_on(state, book.get(summarize(folder / WEIGHTS, folder).id, ())):
                 log.warning(told)
         return state
+
+    @_with_our_error
+    def keep_text(self, file: Path, text: OwnText) -> None:
+        """A text that was written durably elsewhere becomes one that runs can train on.
+
+        Durable on return; cut off, the text is there as a whole or not at all. One that was altered here meanwhile is set
+        aside, not overwritten.
+        """
+        self._folder.require_own()
+        place, target = self._folder.corpora_folder(), text_file(self._folder.path, text.id)
+        replace_file(note_file(self._folder.path, text.id), [text.note()])
+        if is_there(self._folder.path, text.id) and is_intact(target, text.id):
+            return
+        self._folder.set_aside([target])
+        link_or_copy(file, target)
+        sync_folder(place)
 
     @_with_our_error
     def label(self, state: str, name: str | None = None, note: str | None = None, pinned: bool | None = None) -> Entry:

@@ -14,6 +14,7 @@ from quadra.alerts import Rule
 from quadra.catalog import Catalog, SavedSummary, iso, read_catalog, summarize
 from quadra.config import TrainingConfig
 from quadra.continuation import complete, read_any, revive
+from quadra.corpora import chosen_path, open_corpus
 from quadra.disk import read_file
 from quadra.engine import Engine
 from quadra.errors import (
@@ -38,7 +39,6 @@ from quadra.saver import Saver, Writing
 from quadra.scribe import Scribe
 from quadra.shelf import Shelf
 from quadra.store import Receipt, Save, Store
-from quadra.text import Corpus
 
 log = logging.getLogger("quadra")
 
@@ -129,21 +129,27 @@ class TrainingState(RunInMemory):
         """The saved states in the folder."""
         return read_catalog(self.folder)
 
-    def initialize(self, field_size: int | None = None, seed: int | None = None) -> Record | None:
+    def initialize(
+        self, field_size: int | None = None, seed: int | None = None, corpus: str | None = None
+    ) -> Record | None:
         """Begin a new run in memory; what is unsaved of the present one is saved first, saved states stay.
+
+        `corpus`: as `quadra.corpora.chosen_path` takes it.
 
         Returns the record of that save, if there was one. Raises ConfigurationError, CorpusError or SaveError; the
         present run then stays as it is.
         """
-        config = self._defaults
+        config, place = self._defaults, self.folder.path
+        path = chosen_path(corpus, config.corpus, place)
         config = complete(
             replace(
                 config,
                 field_size=config.field_size if field_size is None else field_size,
                 seed=config.seed if seed is None else seed,
+                corpus=path,
             )
         )
-        engine = Engine(config, Corpus(config.corpus))
+        engine = Engine(config, open_corpus(path, place))
         saved_first = self._save_what_is_unsaved()
         self._forget()
         self._hold(engine)
@@ -365,7 +371,7 @@ class TrainingState(RunInMemory):
 
     def _revived(self, candidate: SavedSummary, salvage: bool) -> tuple[SavedState, Engine, tuple[str, ...]]:
         state = read_any(candidate.file, candidate.folder, self._defaults, salvage)
-        return state, *revive(state, self._defaults)
+        return state, *revive(state, self._defaults, self.folder.path)
 
     def _adopt(self, state: SavedState, engine: Engine) -> None:
         self._forget()

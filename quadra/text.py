@@ -37,12 +37,14 @@ def features(line: str, size: int) -> NDArray[np.float32]:
 class Corpus:
     """Lines of a text file or of a folder's files, one after the other, wrapping round.
 
-    Streams: a corpus larger than memory works. Raises CorpusError where it cannot be read or has no line.
+    Streams: a corpus larger than memory works. `name`: what it is called, by default as its file is; `reference`: the path
+    that a saved state names instead of the place on this machine. Raises CorpusError where it cannot be read or has no line.
     """
 
-    def __init__(self, path: str | Path | None = None) -> None:
+    def __init__(self, path: str | Path | None = None, name: str | None = None, reference: str | None = None) -> None:
         self.path = None if path is None else Path(path).absolute()
-        self.name = BUILT_IN_NAME if self.path is None else self.path.name
+        self.name = name or (BUILT_IN_NAME if self.path is None else self.path.name)
+        self.reference = reference or (None if self.path is None else str(self.path))
         self._files = _files_of(BUILT_IN if self.path is None else self.path)
         self._file = 0  # index of the file that the next line comes from
         self._offset = 0  # bytes of it that are used up
@@ -64,7 +66,7 @@ class Corpus:
     def state_dict(self) -> dict[str, Any]:
         """The place in the text and what it is a place in."""
         return {
-            "path": None if self.path is None else str(self.path),
+            "path": self.reference,
             "fingerprint": self.fingerprint,
             "file": self._file,
             "offset": self._offset,

@@ -19,10 +19,11 @@ from typing import BinaryIO
 from quadra import earlier, metrics, pickles
 from quadra.config import TrainingConfig
 from quadra.continuation import fitted
+from quadra.corpora import LARGEST_TEXT, OwnText, described, id_of, is_intact, measured
 from quadra.disk import Piece, is_plain_file, read_file, remove, replace_file, sync_folder, write_file
 from quadra.errors import BadArchiveError, BadFileError, DamagedFileError, MismatchError, MissingFileError
 from quadra.persistence import NotSealedError, SavedState, read_plain, read_save, require_finite
-from quadra.places import ALERTS, FILES, METRICS, SYSTEM, WEIGHTS
+from quadra.places import ALERTS, CORPORA, FILES, METRICS, SYSTEM, TEXT_FILE, WEIGHTS
 from quadra.records import resealed
 from quadra.rulebook import read_rules
 from quadra.text import Corpus
@@ -35,7 +36,6 @@ _PIECE = 1 << 18  # bytes
 _DATE = (1980, 1, 1, 0, 0, 0)  # an archive is a function of the state alone
 _UNIX = 3  # system of origin, on every system the same
 _PLAIN_FILE = 0o100644 << 16
-_TAKEN = (*FILES, ALERTS)
 # Bytes; our system state has at most 4096. The others may be as large as what is uploaded.
 _LARGEST = {SYSTEM: 1 << 20, ALERTS: 4 << 20}
 _LARGEST_PICKLE = 32 << 20  # bytes of metrics that are not a log of ours: a list of numbers takes its time and memory
@@ -75,14 +75,15 @@ def _plain(text: str) -> str:
 
 
 def write_archive(stream: BinaryIO, files: Mapping[str, Iterable[Piece]], name: str) -> None:
-    """Write the files of a state, three and its alert rules where it has some, as a zip archive with one folder; the same
-    files give the same bytes.
+    """Write the files of a state as a zip archive with one folder; the same files give the same bytes.
+
+    `files`: the three, its alert rules where it has some, and those of its own text by their paths in a state directory.
 
     `name`: free text, of which the folder's name is made. Raises OSError.
     """
     folder = safe_name(name)
     with zipfile.ZipFile(stream, "w") as archive:
-        for file in (name for name in _TAKEN if name in files):
+        for file in (*FILES, *(name for name in files if name not in FILES)):
             entry = zipfile.ZipInfo(f"{folder}/{file}", _DATE)
             entry.create_system, entry.external_attr = _UNIX, _PLAIN_FILE
             with archive.open(entry, "w", force_zip64=True) as member:
@@ -93,7 +94,8 @@ def write_archive(stream: BinaryIO, files: Mapping[str, Iterable[Piece]], name: 
 def unpack(stream: BinaryIO, target: Path, limit: int) -> tuple[str, ...]:
     """Write the three files of an uploaded zip archive into a folder that is there and empty; durable on return.
 
-    They stand at the archive's top, or in one folder of it; alert rules beside them are taken along. `limit`: bytes, of the
+    They stand at the archive's top, or in one folder of it; alert rules beside them, and own texts in `corpora` beside them,
+    are taken along. `limit`: bytes, of the
     archive and of all that is written. Returns the names of what was skipped. Raises BadArchiveError, which says what is
     wrong, or OSError; nothing is left in the folder then.
     """
@@ -146,6 +148,7 @@ def mark_foreign(folder: Path, arrival: Arrival) -> None:
     Its text is then known by its content alone, and it is no state that was ever chosen here. Durable on return; raises
     OSError. A state of the earlier generation names no text and was never chosen.
     """
+    _settle_text(folder, arrival)
     if arrival.is_earlier:
         return
     system = read_plain(folder / SYSTEM, arrays=False)
@@ -154,18 +157,35 @@ def mark_foreign(folder: Path, arrival: Arrival) -> None:
     replace_file(folder / WEIGHTS, resealed(read_file(folder / WEIGHTS), record))
 
 
+def _settle_text(folder: Path, arrival: Arrival) -> None:
+    """Of the own texts that came along keep the one that the run refers to, with a note that is ours."""
+    own = None if arrival.is_earlier else id_of(arrival.state.engine["corpus"]["path"])
+    for name in [entry.name for entry in folder.iterdir() if TEXT_FILE.fullmatch(entry.name)]:
+        if Path(name).stem != own:
+            remove(folder / name)
+    text = folder / f"{own}.txt"
+    if own is None or not is_plain_file(text):
+        remove(folder / f"{own}.json")
+        return
+    if not is_intact(text, own):
+        raise DamagedFileError(text, "is the run's text, but has another content than its name says")
+    lines, cut = measured(text)
+    note = OwnText(own, described(text).name, lines, text.stat().st_size, cut).note()
+    replace_file(text.with_suffix(".json"), [note])
+
+
 def _take(entries: Sequence[Entry], target: Path, limit: int) -> tuple[str, ...]:
     chosen = _chosen(entries)
     left = limit
     try:
-        for name in (name for name in _TAKEN if name in chosen):
-            most = min(left, _LARGEST.get(name, limit))
-            write_file(target / name, _bounded(chosen[name], most))
+        for name, entry in chosen.items():
+            most = min(left, _LARGEST.get(name, LARGEST_TEXT if TEXT_FILE.fullmatch(name) else limit))
+            write_file(target / name, _bounded(entry, most))
             left -= (target / name).stat().st_size
         sync_folder(target)
     except BaseException:
         with contextlib.suppress(OSError):  # the first failure is the one to report
-            for name in _TAKEN:
+            for name in chosen:
                 remove(target / name)
         raise
     taken = set(chosen.values())
@@ -173,7 +193,7 @@ def _take(entries: Sequence[Entry], target: Path, limit: int) -> tuple[str, ...]
 
 
 def _chosen(entries: Sequence[Entry]) -> dict[str, Entry]:
-    """The three files by name, and the alert rules beside them.
+    """The three files by name, and the alert rules and own texts beside them.
 
     A folder within another one that has any of the three is an earlier run, and is skipped.
     """
@@ -202,8 +222,10 @@ def _chosen(entries: Sequence[Entry]) -> dict[str, Entry]:
         raise BadArchiveError(
             f"{' and '.join(missing)} {verb} missing in what was uploaded; all three files are needed."
         )
-    rules = next((entry for entry in entries if entry.parts == (*tops[0], ALERTS)), None)
-    return found if rules is None else {**found, ALERTS: rules}
+    rules = [(ALERTS, entry) for entry in entries if entry.parts == (*tops[0], ALERTS)]
+    beside = (*tops[0], CORPORA)
+    texts = {entry.parts[-1]: entry for entry in entries if entry.parts[:-1] == beside}
+    return {**found, **dict(rules), **{name: entry for name, entry in texts.items() if TEXT_FILE.fullmatch(name)}}
 
 
 def _bounded(entry: Entry, most: int) -> Iterator[bytes]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from quadra.alerts import Rule
 from quadra.catalog import Catalog, read_catalog
 from quadra.config import TrainingConfig
+from quadra.corpora import OwnText, own_texts
 from quadra.folder import StateFolder
 from quadra.history import History
 from quadra.lifecycle import SystemState
@@ -138,6 +139,9 @@ class Status:
     happened: Happened = field(default=Happened())  # to the run besides training
     backup: BackupHealth | None = None  # None: no place for backups was given
     alerts: tuple[Rule, ...] = ()  # rules of the run
+    own_text: str | None = None  # id of the own text that the run trains on; None: another corpus
+    texts: tuple[OwnText, ...] = ()  # own texts that new runs can train on
+    new_run: TrainingConfig = field(default=TrainingConfig())  # what a new run gets where nothing else is asked for
     rescue: Rescue | None = None  # what is offered since training has ended by integrity strikes
 
     @classmethod
@@ -148,6 +152,7 @@ class Status:
             corpus=config.corpus or BUILT_IN_NAME, device=config.device, pace=settings.pace, until=None,
             save_every=settings.save_every, catalog=read_catalog(folder), state_dir=str(folder.path),
             deletes=folder.describe_deletable(), retention=settings.retention,
+            texts=own_texts(folder.path), new_run=config,
         )  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from werkzeug.exceptions import HTTPException
 
 from quadra.answers import LARGEST_ANSWER, LARGEST_ITERATION, error_answer, status_of, whole_argument
 from quadra.backup import Backup
+from quadra.choices import Choices
 from quadra.config import LARGEST_FIELD, LARGEST_SEED, SMALLEST_FIELD
 from quadra.errors import QuadraError
 from quadra.export import csv_pieces, json_pieces
@@ -29,6 +30,7 @@ from quadra.view import Event, View
 from quadra.watching import Watchman
 from quadra.web_alerts import add_alerts, alert_events
 from quadra.web_backup import backup_events
+from quadra.web_corpora import add_corpora, choice_events
 from quadra.web_delivery import SocketSender, use_plain_websockets
 from quadra.web_headers import add_headers
 from quadra.web_inside import PictureSender, inside_events
@@ -79,14 +81,16 @@ def create_app(
     add_metrics(app, socketio, worker)
     _add_interface(app, worker)
     _add_errors(app)
-    states = StateCommands(worker)
+    states, choices = StateCommands(worker), Choices(worker)
     add_states(app, worker, states, asset)
     add_alerts(app, worker, watchman, journal)
+    add_corpora(app, choices.keep_text, worker.uploads_folder)
     others = {
         **state_events(worker, states),
         **backup_events(backup, states, worker.places),
         **alert_events(worker),
         **inside_events(inside),
+        **choice_events(choices),
     }
     _add_events(socketio, worker, feed, (inside, pictures), others)
     add_headers(app)
@@ -193,7 +197,9 @@ def _add_events(
     Gate(socketio, acknowledge, lambda client, error: _refused(socketio, client, error.code, error.message))
     commands: dict[str, Command] = {
         "initialize_system": lambda given: worker.initialize(
-            whole(given, "field_size", SMALLEST_FIELD, LARGEST_FIELD), whole(given, "seed", 0, LARGEST_SEED)
+            whole(given, "field_size", SMALLEST_FIELD, LARGEST_FIELD),
+            whole(given, "seed", 0, LARGEST_SEED),
+            text(given, "corpus"),
         ),
         "start_training": lambda given: worker.start_training(whole(given, "until", 1, LARGEST_ITERATION)),
         "stop_training": lambda _: worker.stop_training(),

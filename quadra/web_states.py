@@ -66,7 +66,7 @@ def add_states(app: Flask, worker: Worker, states: StateCommands, asset: Callabl
     def open_files(state: str) -> tuple[str, Mapping[str, Iterable[Piece]]]:
         from quadra import opening, transfer  # here, since they take torch along: a server must not wait for that
 
-        entry, files = opening.open_files(places, state, defaults)
+        entry, files = opening.open_to_go(places, state, defaults)
         rules = travelling(places.path, entry.run, entry.id, entry.run)
         return transfer.archive_name(library.label(state).name, entry.run, entry.iteration_count), {**files, **rules}
 

@@ -66,7 +66,7 @@ def add_transfer(
 
     @app.post("/api/states")
     def api_upload() -> Response | tuple[Response, int]:
-        if not _is_from_own_page():
+        if not is_from_own_page():
             return error_answer("forbidden", "Another site may not send a saved state to this one."), 403
         request.max_content_length = LARGEST_UPLOAD
         try:
@@ -187,8 +187,9 @@ def _spooled(place: Path) -> BinaryIO:
     return cast("BinaryIO", SpooledTemporaryFile(_IN_MEMORY, "w+b", dir=str(place)))
 
 
-def _is_from_own_page() -> bool:
-    """Browsers say where a page that sends something is from; scripts say nothing, and need no page to do harm."""
+def is_from_own_page() -> bool:
+    """Whether a request may change something. Browsers say where a page that sends something is from; scripts say nothing,
+    and need no page to do harm."""
     origin = request.headers.get("Origin")
     if origin is None:
         return True

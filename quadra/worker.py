@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from quadra.autosave import LOOK, AutoSave
 from quadra.config import TrainingConfig
+from quadra.corpora import own_texts
 from quadra.errors import (
     ConfigurationError,
     IntegrityError,
@@ -31,7 +32,6 @@ from quadra.inbox import Answer, Inbox, Request
 from quadra.lifecycle import Command, SystemState, next_state
 from quadra.places import ID, Places
 from quadra.rescue import last_good
-from quadra.text import BUILT_IN_NAME
 from quadra.view import FASTEST_PACE, SLOWEST_PACE, Event, Rate, SaveHealth, SaveOutcome, Settings, Status, View
 
 if TYPE_CHECKING:
@@ -84,9 +84,9 @@ class Worker:
         """The system as it is now; callable from any thread."""
         return self._view
 
-    def initialize(self, field_size: int | None = None, seed: int | None = None) -> Answer:
-        """Begin a new run."""
-        return self._inbox.submit(lambda: self._do_initialize(field_size, seed))
+    def initialize(self, field_size: int | None = None, seed: int | None = None, corpus: str | None = None) -> Answer:
+        """Begin a new run; `corpus`: as `quadra.corpora.chosen_path` takes it."""
+        return self._inbox.submit(lambda: self._do_initialize(field_size, seed, corpus))
 
     def start_training(self, until: int | None = None) -> Answer:
         """Train until stopped, or until that iteration."""
@@ -103,6 +103,11 @@ class Worker:
     def do(self, action: Callable[[TrainingState], dict[str, Any]]) -> Answer:
         """Have something done with the state between two steps, on the worker thread."""
         return self._inbox.submit(lambda: action(self._state))
+
+    @property
+    def saves(self) -> AutoSave:
+        """For what `do` does."""
+        return self._saves
 
     def save_now(self) -> SaveOutcome:
         """For what `do` does: save all three files. Raises SaveError."""
@@ -231,9 +236,11 @@ class Worker:
         self.tell("training", running=False, by_itself=by_itself, integrity_strikes=self._state.strikes)
         return outcome
 
-    def _do_initialize(self, field_size: int | None, seed: int | None) -> dict[str, Any]:
+    def _do_initialize(
+        self, field_size: int | None = None, seed: int | None = None, corpus: str | None = None
+    ) -> dict[str, Any]:
         target = next_state(self._view.status.state, Command.INITIALIZE)
-        self._saves.tell_saved_first(self._state.initialize(field_size, seed))
+        self._saves.tell_saved_first(self._state.initialize(field_size, seed, corpus))
         self._adopted(target)
         config = self._state.config
         details = {"field_size": config.field_size, "seed": config.seed}
@@ -296,7 +303,7 @@ class Worker:
         self.tell("load_failed", message=str(error), nothing_there=isinstance(error, NoSavedStateError))
         if self._view.status.state is not SystemState.UNINITIALIZED or as_it_was or error.code == "unknown_source":
             return error
-        self._do_initialize(None, None)
+        self._do_initialize()
         return type(error)(f"{str(error).removesuffix('.')}. A fresh run was initialized instead.")
 
     def _do_reset(self) -> dict[str, Any]:
@@ -324,7 +331,7 @@ class Worker:
         try:
             self._do_load(None, newest=True)
         except NoSavedStateError:
-            self._do_initialize(None, None)
+            self._do_initialize()
         return self._do_start(None)
 
     def _do_close(self) -> dict[str, Any]:
@@ -343,15 +350,10 @@ class Worker:
         """Another run (or none) is in memory."""
         state = self._state
         self._saves.forget()
-        config = state.config
-        corpus = state.engine.corpus.name if state.is_initialized else config.corpus or BUILT_IN_NAME
         self.show(
             state=target,
-            run=state.run,
-            field_size=config.field_size,
-            seed=config.seed,
-            corpus=corpus,
-            parent=state.parent,
+            **state.identity(),
+            texts=own_texts(self._folder.path),
             best=state.best,
             alerts=state.rules,
             rescue=None,

@@ -1,7 +1,9 @@
 /** The buttons of the commands and the line that says how the last command went. */
 
 import { COMMANDS } from "./commands.js";
-import { byId, setAttribute, setText } from "./dom.js";
+import { byId, setAttribute, setText, showText } from "./dom.js";
+import { duration } from "./format.js";
+import { enable, isEnabled } from "./reasons.js";
 
 const EXPLANATIONS = {
   initialize: "Begin a new run; saved states of earlier runs are kept",
@@ -14,6 +16,8 @@ const EXPLANATIONS = {
   restore: "Bring a backup back as a named saved state and, unless training runs, load it; asks which",
   fork: "Save the run in memory in the state directory as a new run; what is there is kept",
 };
+// From here on, what takes so long shows that it is still being done.
+const LONG_MS = 1000;
 const SYMBOLS = { busy: "…", info: "i", success: "✓", warning: "!", error: "✗" };
 
 /**
@@ -38,9 +42,7 @@ export function createButtons(perform) {
 
 function drawButton(button, name, model) {
   const reason = whyNot(name, model);
-  button.disabled = reason !== null;
-  setAttribute(button, "title", reason ?? EXPLANATIONS[name]);
-  setAttribute(button, "aria-description", reason ?? EXPLANATIONS[name]);
+  enable(button, reason, EXPLANATIONS[name]);
   setAttribute(button, "aria-busy", model.pending.has(name) ? "true" : null);
 }
 
@@ -55,22 +57,32 @@ function whyNot(name, model) {
 function drawMessage({ message }) {
   const line = byId("message");
   line.hidden = !message;
+  drawElapsed(message);
   if (!message) return;
   setAttribute(line, "data-type", message.type);
   setText(byId("message-symbol"), SYMBOLS[message.type]);
   setText(byId("message-text"), message.text);
 }
 
-// A button that is disabled loses the focus; who works by keyboard gets it back on the button that follows.
+function drawElapsed(message) {
+  const elapsed = message?.type === "busy" ? Date.now() - message.since : 0;
+  const isLong = elapsed >= LONG_MS;
+  showText(byId("message-elapsed"), isLong ? duration(elapsed / 1000) : null);
+  byId("message-progress").hidden = !isLong;
+}
+
+// Who works by keyboard goes on with the button that follows the one that cannot be pressed any more.
 function createFocusKeeper(buttons) {
   let wish = null;
   return {
     pressed: () => (wish = null),
     ended: (name, ok) => (wish = ok ? COMMANDS[name].next : name),
     restore() {
-      const able = [wish].flat().find((name) => name && !buttons[name].disabled);
+      const able = [wish].flat().find((name) => name && isEnabled(buttons[name]));
       if (!able) return;
-      if (document.activeElement === document.body) buttons[able].focus({ preventScroll: true });
+      const { activeElement } = document;
+      const isLost = activeElement === document.body || (Object.values(buttons).includes(activeElement) && !isEnabled(activeElement));
+      if (isLost) buttons[able].focus({ preventScroll: true });
       wish = null;
     },
   };

@@ -14,7 +14,7 @@ import { createLegend } from "./marks_legend.js";
 import { View, caption } from "./ranges.js";
 import { METRICS } from "./series.js";
 import { smooth } from "./smoothing.js";
-import { onThemeChange, themeColours } from "./theme.js";
+import { onThemeChange, themeColours } from "./theme_colours.js";
 import { Turns } from "./turns.js";
 import { paintSelection, resetOnDoubleClick, zoomOptions } from "./zoom.js";
 

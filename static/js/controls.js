@@ -1,4 +1,4 @@
-/** Pace, "train until" and the options of a new run. */
+/** Pace and "train until". */
 
 import { byId, setAttribute, setText } from "./dom.js";
 import { rate } from "./format.js";
@@ -31,6 +31,7 @@ export function createPace(model, send) {
   });
   return ({ status, connection }) => {
     input.disabled = !status || connection !== "connected";
+    setAttribute(input, "title", input.disabled ? "Not connected to the server." : null);
     if (status) drawPace(input, chosen === undefined ? status.pace : chosen, chosen === undefined);
   };
 }
@@ -63,33 +64,4 @@ export function createUntilCleaner() {
     if (wasRunning && !status.running && input.valueAsNumber <= status.iteration_count) input.value = "";
     wasRunning = status?.running ?? false;
   };
-}
-
-/** @returns {?object} the payload of initialize_system; null when a field needs correcting first */
-export function readNewRun() {
-  const [size, seed] = [byId("field-size-input"), byId("seed-input")];
-  if (!size.checkValidity() || !seed.checkValidity()) {
-    byId("new-run").open = true;
-    size.reportValidity() && seed.reportValidity();
-    return null;
-  }
-  return { ...(size.value && { field_size: size.valueAsNumber }), ...(seed.value && { seed: exact(seed.value) }) };
-}
-
-// A number beyond 2^53 would lose its last digits.
-function exact(digits) {
-  const number = Number(digits);
-  return Number.isSafeInteger(number) ? number : digits.trim();
-}
-
-/** Shows on the closed fold what the next new run will use. */
-export function createNewRunSummary() {
-  const [size, seed] = [byId("field-size-input"), byId("seed-input")];
-  const draw = () => {
-    const chosen = [size.value && `field size ${size.value}`, seed.value && `seed ${seed.value}`].filter(Boolean);
-    setText(byId("new-run-summary"), chosen.length ? chosen.join(", ") : "defaults");
-  };
-  size.addEventListener("input", draw);
-  seed.addEventListener("input", draw);
-  return draw;
 }

@@ -5,6 +5,7 @@ import { whole } from "./format.js";
 import { createInsideCharts } from "./inside_charts.js";
 import { createInsideGrids } from "./inside_grids.js";
 import { taken } from "./inside_record.js";
+import { onThemeChange } from "./theme_colours.js";
 
 const KEY = "quadra.inside";
 
@@ -29,9 +30,7 @@ export class InsideView {
     socket.on("connect", () => this.#settle());
     document.addEventListener("visibilitychange", () => this.#settle());
     this.#details.addEventListener("toggle", () => this.#toggled());
-    const paint = () => this.#paint();
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", paint);
-    new MutationObserver(paint).observe(document.documentElement, { attributeFilter: ["data-theme"] });
+    onThemeChange(() => this.#paint());
     this.#details.open = remembered();
   }
 

@@ -8,14 +8,19 @@ import { drawCards } from "./cards.js";
 import { createCharts } from "./charts.js";
 import { createPerformer } from "./commands.js";
 import { openSocket, send } from "./connection.js";
-import { createNewRunSummary, createPace, createUntilCleaner, readNewRun, readUntil } from "./controls.js";
+import { createPace, createUntilCleaner, readUntil } from "./controls.js";
 import { chooseSource, confirmReset, drawOpenDialogs, prepareDialogs } from "./dialogs.js";
 import { InsideView } from "./inside.js";
+import { createKeys } from "./keys.js";
 import { createLog } from "./log.js";
 import { createMarks } from "./marks.js";
 import { Model } from "./model.js";
+import { createNewRun, readNewRun } from "./new_run.js";
 import { drawNotices } from "./notices.js";
+import { createOwnText } from "./own_text.js";
+import { explainRefusals } from "./reasons.js";
 import { drawSaving } from "./saving.js";
+import { createSettings } from "./settings.js";
 import { createShelf } from "./shelf.js";
 import { createStates } from "./states.js";
 import { Sync } from "./sync.js";
@@ -49,7 +54,9 @@ const views = [
   createButtons(perform),
   createPace(model, sendCommand),
   createUntilCleaner(),
-  createNewRunSummary(),
+  createNewRun(model),
+  createOwnText(model),
+  createSettings(model, sendCommand),
   drawCards,
   drawNotices,
   drawSaving,
@@ -90,5 +97,7 @@ model.subscribe(scheduleDraw);
 setInterval(scheduleDraw, TICK_MS);
 recordEvents();
 prepareDialogs();
+explainRefusals(model);
+createKeys();
 scheduleDraw();
 globalThis.quadra = { model, inside };

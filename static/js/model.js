@@ -26,7 +26,7 @@ export class Model {
   complete = false;
   /** @type {Set<string>} the commands that are under way */
   pending = new Set();
-  /** @type {?{text: string, type: MessageType|"busy", command: ?string}} how the last command went, or the last warning */
+  /** @type {?{text: string, type: MessageType|"busy", command: ?string, since: number}} how the last command went, or the last warning */
   message = null;
   journal = new Journal();
   /** The alerts of this server that this browser has not dismissed, oldest first. @type {import("./alerts.js").Alert[]} */
@@ -115,7 +115,7 @@ export class Model {
    * @param {string} text @param {MessageType|"busy"} type @param {?string} [command] the one it is about
    */
   say(text, type, command = null) {
-    this.message = { text, type, command };
+    this.message = { text, type, command, since: Date.now() };
     this.changed();
   }
 

@@ -11,7 +11,7 @@ export function drawCurves({ states, curves }) {
   const charts = METRICS.map((name) => createChart(name, curves));
   const paint = () => charts.forEach(paintChart);
   paint();
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", paint);
+  document.addEventListener("themechange", paint);
   byId("curves-legend").replaceChildren(...states.map((state, number) => entry(state, number, charts)));
 }
 

@@ -1,7 +1,8 @@
 /** The buttons beside the five: save under a name, load the best state, and the ways back. */
 
-import { byId, setAttribute, setText } from "./dom.js";
+import { byId, setText } from "./dom.js";
 import { iterations, metric, whole } from "./format.js";
+import { enable } from "./reasons.js";
 
 /**
  * @param {import("./model.js").Model} model
@@ -49,8 +50,8 @@ async function saveSlot(model, send) {
 function draw(model) {
   const { status, connection, pending } = model;
   const why = whyNot(status, connection);
-  able("slot-button", why ?? (status.run ? null : "There is no run to save."), "Keep the run as it is now under a name.");
-  able("best-button", why ?? whyNotBest(status), status?.best && `Iteration ${whole(status.best.iteration_count)}, mean reward ${metric(status.best.reward)}. What is unsaved is saved first.`);
+  enable(byId("slot-button"), why ?? (status.run ? null : "There is no run to save."), "Keep the run as it is now under a name.");
+  enable(byId("best-button"), why ?? whyNotBest(status), status?.best && `Iteration ${whole(status.best.iteration_count)}, mean reward ${metric(status.best.reward)}. What is unsaved is saved first.`);
   byId("slot-confirm").disabled = pending.has("slot");
   if (!status) return;
   drawRescue(status);
@@ -65,11 +66,6 @@ function whyNot(status, connection) {
 function whyNotBest(status) {
   if (!status.best) return "No best state yet: it takes as many iterations as its reward is smoothed over.";
   return status.refusals.load ?? null;
-}
-
-function able(id, reason, explanation) {
-  byId(id).disabled = reason !== null;
-  setAttribute(byId(id), "title", reason ?? explanation ?? null);
 }
 
 function drawRescue({ rescue, running }) {

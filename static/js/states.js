@@ -5,6 +5,7 @@ import { byId, make, setAttribute, setText, showText } from "./dom.js";
 import { size, whole } from "./format.js";
 import { createImport } from "./imports.js";
 import { createProof } from "./proof.js";
+import { enable } from "./reasons.js";
 import { details } from "./states_actions.js";
 import { chosen, headings, rows, title } from "./states_table.js";
 
@@ -105,7 +106,7 @@ class StatesWindow {
 
   drawButtons() {
     const { status, connection } = this.#model;
-    byId("states-button").disabled = connection !== "connected";
+    enable(byId("states-button"), connection === "connected" ? null : "Not connected to the server.", "Every saved state: load, name, compare, download");
     if (this.#dialog.open) this.#drawTools(status);
   }
 
@@ -133,11 +134,10 @@ class StatesWindow {
     setText(byId("states-budget"), kept ? `Restore points: ${size(used)} of ${size(kept.budget)}; older ones are thinned first. Best: mean reward of ${whole(kept.best_window)} iterations.` : "");
     const count = this.#compared.size;
     const button = byId("states-compare");
-    button.disabled = count < FEWEST_COMPARED || count > MOST_COMPARED;
+    const fits = count >= FEWEST_COMPARED && count <= MOST_COMPARED;
     setText(button, count ? `Compare ${count}` : "Compare");
-    setAttribute(button, "title", button.disabled ? `Choose ${FEWEST_COMPARED} to ${MOST_COMPARED} states.` : null);
-    byId("back-button").disabled = Boolean(status?.running) || !status?.run;
-    setAttribute(byId("back-button"), "title", status?.running ? "Stop training first." : null);
+    enable(button, fits ? null : `Choose ${FEWEST_COMPARED} to ${MOST_COMPARED} states.`, "Side by side, on a page of its own");
+    enable(byId("back-button"), status?.running ? "Stop training first." : status?.run ? null : "There is no run to go back in.");
   }
 
   #rows(state) {
@@ -162,8 +162,7 @@ class StatesWindow {
     const button = make("button", { type: "button", className: "button small load", textContent: "Load" });
     button.setAttribute("aria-label", `Load ${title(state)}, iteration ${state.iteration_count}`);
     const running = Boolean(this.#model.status?.running);
-    button.disabled = running;
-    if (running) button.title = "Stop training first.";
+    enable(button, running ? "Stop training first." : null);
     button.addEventListener("click", () => this.#loadIt(state.id));
     return button;
   }
