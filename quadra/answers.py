@@ -5,12 +5,15 @@ from __future__ import annotations
 from flask import Response, jsonify
 
 from quadra.errors import (
+    AccessError,
     ConfigurationError,
     LoadError,
     NameTakenError,
     NoSavedStateError,
     QuadraError,
     RefusedError,
+    TokenRequiredError,
+    TooManyAttemptsError,
     UnknownSourceError,
 )
 
@@ -22,6 +25,9 @@ _STATUS: tuple[tuple[type[QuadraError], int], ...] = (
     (LoadError, 409),
     (NameTakenError, 409),
     (RefusedError, 409),
+    (TokenRequiredError, 401),
+    (TooManyAttemptsError, 429),
+    (AccessError, 403),
 )
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from werkzeug.exceptions import HTTPException
 
 from quadra import __version__
+from quadra.access import ON_THIS_MACHINE, Access, Rules
 from quadra.answers import error_answer, status_of
 from quadra.backup import Backup
 from quadra.config import LARGEST_FIELD, LARGEST_SEED, SMALLEST_FIELD
@@ -25,6 +26,7 @@ from quadra.history import SERIES
 from quadra.lifecycle import SystemState
 from quadra.states import StateCommands
 from quadra.view import View
+from quadra.web_access import GuardedSocketIO, add_access, role
 from quadra.web_backup import backup_events
 from quadra.web_pages import ROOT, add_pages
 from quadra.web_states import Command, add_states, state_events
@@ -36,15 +38,24 @@ NEWEST_POINTS = 50  # of the history in /api/status
 LARGEST_ANSWER = 20_000  # points of /api/history
 LARGEST_MESSAGE = 100_000  # bytes that a client may send in one message
 LARGEST_ITERATION = 2**53 - 1
+FOR_WATCHERS: tuple[str, ...] = ()  # events that change nothing, which watchers may send; every other one is refused
 
 
-def create_app(worker: Worker, secret_key: bytes, backup: Backup | None = None) -> tuple[Flask, SocketIO, Feed]:
-    """The Flask application, its Socket.IO server and the feed (not started) for a worker and its backups."""
+def create_app(
+    worker: Worker, secret_key: bytes, backup: Backup | None = None, rules: Rules = ON_THIS_MACHINE
+) -> tuple[Flask, SocketIO, Feed]:
+    """The Flask application, its Socket.IO server and the feed (not started) for a worker and its backups.
+
+    `rules`: who may come in; left out, everybody on this machine.
+    """
     app = Flask("quadra", root_path=str(ROOT), static_folder=None, template_folder="templates")
     app.config.update(SECRET_KEY=secret_key, MAX_CONTENT_LENGTH=LARGEST_MESSAGE)
     app.json.sort_keys = False  # type: ignore[attr-defined]  # of the default provider, which this is
-    socketio = SocketIO(
+    access = Access(rules, secret_key)
+    socketio = GuardedSocketIO(
         app,
+        access,
+        FOR_WATCHERS,
         async_mode="threading",
         manage_session=False,
         serve_client=False,
@@ -54,6 +65,7 @@ def create_app(worker: Worker, secret_key: bytes, backup: Backup | None = None) 
     feed = Feed(worker.view, _Sender(socketio))
     worker.listen(feed.take)
     asset = add_pages(app)
+    _add_health(app, worker)
     _add_interface(app, worker)
     _add_errors(app)
     states = StateCommands(worker)
@@ -61,6 +73,7 @@ def create_app(worker: Worker, secret_key: bytes, backup: Backup | None = None) 
     _add_events(
         socketio, worker, feed, {**state_events(worker, states), **backup_events(backup, states, worker.places)}
     )
+    add_access(app, access, asset)
     return app, socketio, feed
 
 
@@ -93,24 +106,29 @@ class _Sender:
         return connection is not None and not connection.queue.empty()
 
 
-def _add_interface(app: Flask, worker: Worker) -> None:
+def _add_health(app: Flask, worker: Worker) -> None:
     @app.get("/health")
     def health() -> dict[str, Any]:
         status = worker.view().status
+        health = "degraded" if status.trouble else "healthy"
+        if role() is None:  # a container's health check brings no token
+            return {"status": health}
         return {
-            "status": "degraded" if status.trouble else "healthy",
+            "status": health,
             "initialized": status.state is not SystemState.UNINITIALIZED,
             "running": status.state is SystemState.TRAINING,
             "version": __version__,
         }
 
+
+def _add_interface(app: Flask, worker: Worker) -> None:
     @app.get("/api/status")
     def api_status() -> dict[str, Any]:
         view = worker.view()
         newest = view.history.slice(
             view.iteration_count - NEWEST_POINTS + 1, view.iteration_count, NEWEST_POINTS
         ).as_lists()
-        return {**describe(view), "history": {name: newest[name] for name in SERIES}}
+        return {**describe(view), "role": role(), "history": {name: newest[name] for name in SERIES}}
 
     @app.get("/api/history")
     def api_history() -> dict[str, Any]:

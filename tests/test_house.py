@@ -39,13 +39,13 @@ LAYERS = (
     ("__init__",),
     ("lifecycle", "view", "inbox", "autosave", "rescue", "worker", "backup", "states"),
     ("versions",),
-    ("feed", "fields", "answers", "prove", "proofs", "report", "console", "serving", "terminal"),
+    ("feed", "fields", "answers", "prove", "proofs", "report", "console", "serving", "terminal", "access"),
     ("looking",),
     ("changing", "comparing"),
     ("moving",),
     ("command_line",),
     ("__main__",),
-    ("web_compare", "web_report", "web_states", "web_transfer", "web_backup", "web_pages"),
+    ("web_compare", "web_report", "web_states", "web_transfer", "web_backup", "web_pages", "web_access"),
     ("web",),
     ("app",),
 )
@@ -56,7 +56,7 @@ TENSORS = {"spiking", "actions", "field", "tensors", "memory", "torch_trainer", 
 TORCH = TENSORS | {"weights", "persistence"}
 NUMBA = {"compiling"}  # the kernels ask that room to compile them
 KERNELS = ("forward", "backward", "fieldstep")  # arrays and numbers only: they work on the run's own memory
-WEB = {"web", "answers", "web_compare", "web_report", "web_states", "web_transfer", "web_backup", "web_pages", "app"}
+WEB = {"app", "answers"} | {room for room in LAYER if room.split("_")[0] == "web"}
 SERVERS = {"serving"}
 WORLDLY = {"time", "threading", "random"}
 BELOW_STATE = sorted(room for room in LAYER if LAYER[room] < LAYER["state"])

@@ -2,6 +2,7 @@
 
 import { COMMANDS } from "./commands.js";
 import { byId, setAttribute, setText } from "./dom.js";
+import { WATCHING } from "./watching.js";
 
 const EXPLANATIONS = {
   initialize: "Begin a new run; saved states of earlier runs are kept",
@@ -45,6 +46,7 @@ function drawButton(button, name, model) {
 }
 
 function whyNot(name, model) {
+  if (WATCHING !== null) return WATCHING;
   if (model.pending.has(name)) return COMMANDS[name].doing;
   if (model.connection !== "connected") return "Not connected to the server.";
   if (!model.status) return "Waiting for the server's first answer.";

@@ -16,7 +16,15 @@ export function openSocket() {
     timeout: 5_000,
   });
   keepTrying(socket);
+  askForToken(socket);
   return socket;
+}
+
+// The cookie is too old, or the server has another token since: reloaded, the page asks for it.
+function askForToken(socket) {
+  socket.on("connect_error", ({ data }) => {
+    if (data?.code === "token_required") location.reload();
+  });
 }
 
 // After a disconnect that the server asked for the client does not try again by itself.

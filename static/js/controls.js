@@ -2,6 +2,7 @@
 
 import { byId, setAttribute, setText } from "./dom.js";
 import { rate } from "./format.js";
+import { actsOnly, isWatching } from "./watching.js";
 
 // null is "no limit".
 const PACES = [1, 2, 5, 10, 20, 50, 100, 200, 500, null];
@@ -13,7 +14,7 @@ const SETTLE_MS = 150;
  * @returns {(model: import("./model.js").Model) => void} draws the pace control
  */
 export function createPace(model, send) {
-  const input = byId("pace-input");
+  const input = actsOnly(byId("pace-input"));
   let timer = null;
   let chosen;
   const submit = async () => {
@@ -30,7 +31,7 @@ export function createPace(model, send) {
     model.changed();
   });
   return ({ status, connection }) => {
-    input.disabled = !status || connection !== "connected";
+    input.disabled = !status || connection !== "connected" || isWatching;
     if (status) drawPace(input, chosen === undefined ? status.pace : chosen, chosen === undefined);
   };
 }
@@ -57,7 +58,7 @@ export function readUntil() {
 
 /** Empties the "until" field when training has got there, so that the next start is not refused. */
 export function createUntilCleaner() {
-  const input = byId("until-input");
+  const input = actsOnly(byId("until-input"));
   let wasRunning = false;
   return ({ status }) => {
     if (wasRunning && !status.running && input.valueAsNumber <= status.iteration_count) input.value = "";
@@ -85,6 +86,8 @@ function exact(digits) {
 /** Shows on the closed fold what the next new run will use. */
 export function createNewRunSummary() {
   const [size, seed] = [byId("field-size-input"), byId("seed-input")];
+  actsOnly(size);
+  actsOnly(seed);
   const draw = () => {
     const chosen = [size.value && `field size ${size.value}`, seed.value && `seed ${seed.value}`].filter(Boolean);
     setText(byId("new-run-summary"), chosen.length ? chosen.join(", ") : "defaults");

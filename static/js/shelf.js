@@ -2,6 +2,7 @@
 
 import { byId, setAttribute, setText } from "./dom.js";
 import { iterations, metric, whole } from "./format.js";
+import { WATCHING, actsOnly } from "./watching.js";
 
 /**
  * @param {import("./model.js").Model} model
@@ -19,6 +20,7 @@ export function createShelf(model, send, load) {
   byId("best-button").addEventListener("click", () => load(model.status.best.id));
   byId("rescue-button").addEventListener("click", () => load(model.status.rescue.state));
   byId("branch-button").addEventListener("click", () => load(model.status.parent.split("@")[0]));
+  for (const id of ["rescue-button", "branch-button"]) actsOnly(byId(id));
   return draw;
 }
 
@@ -58,6 +60,7 @@ function draw(model) {
 }
 
 function whyNot(status, connection) {
+  if (WATCHING !== null) return WATCHING;
   if (connection !== "connected") return "Not connected to the server.";
   return status ? null : "Waiting for the server's first answer.";
 }

@@ -7,6 +7,7 @@ import { createImport } from "./imports.js";
 import { createProof } from "./proof.js";
 import { details } from "./states_actions.js";
 import { chosen, headings, rows, title } from "./states_table.js";
+import { WATCHING, actsOnly } from "./watching.js";
 
 const PAGE = 100;
 const FEWEST_COMPARED = 2;
@@ -53,6 +54,7 @@ class StatesWindow {
     byId("states-compare").addEventListener("click", () => this.#compare());
     byId("back-form").addEventListener("submit", (event) => this.#goBack(event));
     createImport((text, type) => this.#say(text, type), () => this.#fetch());
+    actsOnly(byId("import-button"));
     byId("delete-cancel").addEventListener("click", () => byId("delete-dialog").close());
   }
 
@@ -136,8 +138,8 @@ class StatesWindow {
     button.disabled = count < FEWEST_COMPARED || count > MOST_COMPARED;
     setText(button, count ? `Compare ${count}` : "Compare");
     setAttribute(button, "title", button.disabled ? `Choose ${FEWEST_COMPARED} to ${MOST_COMPARED} states.` : null);
-    byId("back-button").disabled = Boolean(status?.running) || !status?.run;
-    setAttribute(byId("back-button"), "title", status?.running ? "Stop training first." : null);
+    byId("back-button").disabled = WATCHING !== null || Boolean(status?.running) || !status?.run;
+    setAttribute(byId("back-button"), "title", WATCHING ?? (status?.running ? "Stop training first." : null));
   }
 
   #rows(state) {
@@ -165,7 +167,7 @@ class StatesWindow {
     button.disabled = running;
     if (running) button.title = "Stop training first.";
     button.addEventListener("click", () => this.#loadIt(state.id));
-    return button;
+    return actsOnly(button);
   }
 
   #choose(state, wanted) {
