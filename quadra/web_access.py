@@ -267,7 +267,7 @@ def _login_address(asked: Request, error: AccessError) -> str:
     told = {"next": place} if place else {}
     if "token" in asked.args:
         told["trouble"] = "wrong_token" if isinstance(error, TokenRequiredError) else error.code
-    return "../" * (asked.path.count("/") - 1) + "./login" + (f"?{urlencode(told)}" if told else "")
+    return ("../" * (asked.path.count("/") - 1) or "./") + "login" + (f"?{urlencode(told)}" if told else "")
 
 
 def _place_of(text: str) -> str:
