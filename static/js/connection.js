@@ -67,6 +67,7 @@ function refusal(code, message) {
  */
 export async function fetchJson(url) {
   const response = await fetch(url, { cache: "no-store", signal: AbortSignal.timeout(FETCH_TIMEOUT_MS) });
+  if (response.status === 401) location.reload();
   if (!response.ok) throw new Error(`${url} answered ${response.status}`);
   return { body: await response.json(), clockOffset: clockOffset(response) };
 }
