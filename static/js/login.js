@@ -8,7 +8,7 @@ import { byId } from "./dom.js";
 const PROBE = "api/status";
 
 async function goOn() {
-  if (document.getElementById("login-trouble")) return;
+  if (byId("login-trouble")) return;
   const answer = await fetch(PROBE, { cache: "no-store" }).catch(() => null);
   if (!answer?.ok) return;
   const { role } = await answer.json();
