@@ -24,6 +24,7 @@ from quadra.errors import ConfigurationError, QuadraError
 from quadra.logs import FORMS, Logs, LogSettings
 
 if TYPE_CHECKING:
+    from quadra.access import Rules
     from quadra.backup import Backup
     from quadra.console import Console
     from quadra.feed import Feed
@@ -36,6 +37,10 @@ if TYPE_CHECKING:
 
 HOST = "127.0.0.1"  # address that is listened on; this one is reached from this machine only
 PORT = 5000
+TOKEN = None  # what somebody must bring to come in; None: generated where others than this machine can reach the server
+WATCH_TOKEN = None  # what lets somebody in to see everything and change nothing; None: there are no watchers
+ALLOW_HOST = None  # names, with commas between them, by which the server is reached beside its own addresses
+PROXY = False  # whether the server stands behind one reverse proxy, whose X-Forwarded-* headers are believed
 STATE_DIR = "dashboard_state"  # folder of the saved states
 SAVE_EVERY = 10  # iterations between two saves; 0: no auto-save
 PACE = 10.0  # iterations a second, so that a person can follow; None: no limit
@@ -101,6 +106,8 @@ def parse(arguments: list[str] | None, environment: Mapping[str, str]) -> argpar
 
     add("host", HOST, str, "address to listen on")
     add("port", PORT, _whole(0, 65_535), "port to listen on; 0: any free one")
+    add("token", TOKEN, str, "what lets somebody in; QUADRA_TOKEN keeps it out of the list of processes")
+    add("watch-token", WATCH_TOKEN, str, "what lets somebody in to see everything and change nothing")
     add("state-dir", STATE_DIR, str, "folder of the saved states")
     add("save-every", SAVE_EVERY, _whole(0, 1_000_000_000), "iterations between two saves; 0: no auto-save")
     add("pace", PACE, _pace, "iterations a second, or max")
@@ -124,7 +131,11 @@ def parse(arguments: list[str] | None, environment: Mapping[str, str]) -> argpar
 
     add_switch("resume", False, "load the newest intact save and start training at once")
     add_switch("rescue", RESCUE, "after integrity strikes, go back to the last good state and train on")
-    return parser.parse_args(arguments)
+    add_switch("proxy", PROXY, "believe the X-Forwarded-* headers of the one reverse proxy in front")
+    parser.add_argument("--allow-host", action="append", help="a further name that the server is reached by")
+    options = parser.parse_args(arguments)
+    options.allow_host = options.allow_host or [environment.get("QUADRA_ALLOW_HOST", ALLOW_HOST or "")]
+    return options
 
 
 def run(options: argparse.Namespace, config: TrainingConfig, logs: LogSettings, listener: socket.socket) -> NoReturn:
@@ -143,7 +154,8 @@ def run(options: argparse.Namespace, config: TrainingConfig, logs: LogSettings, 
     worker = _worker(options, config, folder, scribe)
     worker.listen(console.take)
     backup = beside(worker, options.backup_url, options.backup_every) if options.backup_url else None
-    app, _, feed = create_app(worker, _secret_key(), backup, console.journal)
+    rules = _rules(options, listener)
+    app, _, feed = create_app(worker, _secret_key(), backup, console.journal, rules)
     ending = _Ending(worker, feed, console, backup)
     worker.listen(ending.with_training)
     _handle_signals(ending.now)
@@ -157,7 +169,8 @@ def run(options: argparse.Namespace, config: TrainingConfig, logs: LogSettings, 
     def say(text: str) -> None:
         console.take(Event("message", {"text": text, "type": "info"}))
 
-    say(f"QuadraMatrix is on http://{_address(listener)}  (Ctrl-C saves and ends)")
+    for event in _greeting(rules, listener):
+        console.take(event)
     if options.resume:
         worker.resume()
     serve(app, listener, say)
@@ -289,6 +302,32 @@ def _secret_key() -> bytes:
         return SECRET_KEY_FILE.read_bytes() or secrets.token_bytes(32)
     except OSError:
         return secrets.token_bytes(32)
+
+
+def _rules(options: argparse.Namespace, listener: socket.socket) -> Rules:
+    from quadra.access import rules_for
+
+    names = [name.strip() for text in options.allow_host for name in text.split(",") if name.strip()]
+    address = listener.getsockname()[0]
+    return rules_for(address, options.token or None, options.watch_token or None, names, options.proxy, options.host)
+
+
+def _greeting(rules: Rules, listener: socket.socket) -> list[Event]:
+    """Where it is and how to come in; a token that was given is known to whoever gave it, and stays out of the terminal."""
+    from quadra.access import links
+    from quadra.logs import SECRET
+    from quadra.view import Event
+
+    def said(text: str, kind: str = "message") -> Event:
+        return Event(kind, {"text": text, "type": "info"})
+
+    address = said(f"QuadraMatrix is on http://{_address(listener)}  (Ctrl-C saves and ends)")
+    if rules.token is None:
+        return [address]
+    if not rules.was_generated:
+        return [address, said("Whoever opens it is asked for the token.")]
+    found = links(rules, *listener.getsockname()[:2])
+    return [address, *(said(f"Open it with its token: {link}", SECRET) for link in found)]
 
 
 def _address(listener: socket.socket) -> str:

@@ -5,12 +5,15 @@ from __future__ import annotations
 from flask import Response, jsonify, request
 
 from quadra.errors import (
+    AccessError,
     ConfigurationError,
     LoadError,
     NameTakenError,
     NoSavedStateError,
     QuadraError,
     RefusedError,
+    TokenRequiredError,
+    TooManyAttemptsError,
     TooManyRequestsError,
     UnknownSourceError,
 )
@@ -28,6 +31,9 @@ _STATUS: tuple[tuple[type[QuadraError], int], ...] = (
     (NameTakenError, 409),
     (RefusedError, 409),
     (TooManyRequestsError, 429),
+    (TokenRequiredError, 401),
+    (TooManyAttemptsError, 429),
+    (AccessError, 403),
 )
 
 

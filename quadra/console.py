@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple, TextIO
 
+from quadra import logs
 from quadra.journal import Journal
 from quadra.view import Event
 
@@ -109,7 +110,7 @@ class Console:
                 return "System reset: every saved state was deleted"
             case "died":
                 return f"{self._bad} The training thread ended: {told['message']}"
-            case "message":
+            case "message" | logs.SECRET:
                 return str(told["text"])
             case "alert":
                 return str(told["message"])
@@ -125,7 +126,8 @@ class Console:
             self._saved_at = time.monotonic()
 
     def _print(self, line: _Line) -> None:
-        self.journal.add(line.text, line.kind, line.event if line.event in _REPEATING else None)
+        if line.event != logs.SECRET:
+            self.journal.add(line.text, line.kind, line.event if line.event in _REPEATING else None)
         encoding = self._stream.encoding or "utf-8"
         shaped = self._shape(line.text, line.event, _LEVELS.get(line.kind, logging.INFO))
         printable = shaped.encode(encoding, "replace").decode(encoding)

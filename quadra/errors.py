@@ -14,6 +14,12 @@
     ├── SaveError                a save did not become durable; the previous one is intact
     │   ├── FolderChangedError   the state directory or the last save in it is not ours any more: nothing is overwritten
     │   └── SaveTimeoutError     the disk has not answered yet; the save may still become durable
+    ├── AccessError              whoever asks may not
+    │   ├── UnknownHostError       the address is none that this server goes by (a rebound name, perhaps)
+    │   ├── ForeignOriginError     another site's page asks
+    │   ├── TokenRequiredError     no token came with the request, or the wrong one
+    │   ├── TooManyAttemptsError   too many wrong tokens from one address; says how long to wait
+    │   └── WatchingOnlyError      a watcher's token may look and do nothing
     ├── BackupError              the place of the backups cannot be reached, read or written now
     └── LoadError                nothing was loaded
         ├── NoSavedStateError    there is nothing to load
@@ -134,6 +140,46 @@ class BackupError(QuadraError):
     """The place of the backups cannot be reached, read or written now; trying again may help."""
 
     code = "backup_failed"
+
+
+class AccessError(QuadraError):
+    """Whoever asks may not."""
+
+    code = "forbidden"
+
+
+class UnknownHostError(AccessError):
+    """The request names a host that this server does not go by."""
+
+    code = "unknown_host"
+
+
+class ForeignOriginError(AccessError):
+    """A page of another site asks."""
+
+    code = "foreign_origin"
+
+
+class TokenRequiredError(AccessError):
+    """No token came with the request, or the wrong one."""
+
+    code = "token_required"
+
+
+class TooManyAttemptsError(AccessError):
+    """Too many wrong tokens came from one address; in `seconds` it may try again."""
+
+    code = "too_many_attempts"
+
+    def __init__(self, seconds: int) -> None:
+        super().__init__(f"Too many wrong tokens came from your address. Try again in {seconds} seconds.")
+        self.seconds = seconds
+
+
+class WatchingOnlyError(AccessError):
+    """Whoever came in with the watchers' token may look and do nothing."""
+
+    code = "watching_only"
 
 
 class LoadError(QuadraError):

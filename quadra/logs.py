@@ -27,6 +27,9 @@ _TERMINAL = "quadra.terminal"
 log = logging.getLogger("quadra")
 
 
+SECRET = "secret"  # an event for the terminal only: no file keeps it, and no browser is shown it
+
+
 @dataclass(frozen=True)
 class LogSettings:
     """Where logs go, and as what."""
@@ -69,7 +72,7 @@ class Logs:
         record = logging.makeLogRecord(
             {"name": _TERMINAL, "msg": text, "levelno": level, "levelname": logging.getLevelName(level), "event": event}
         )
-        if self._file is not None:
+        if self._file is not None and event != SECRET:
             self._file.handle(record)
         return self._line.format(record)
 

@@ -91,7 +91,13 @@ class _Application:
 
 
 def _serve_simply(app: WSGIApplication, listener: socket.socket) -> None:
-    from werkzeug.serving import make_server
+    from werkzeug.serving import WSGIRequestHandler, make_server
+
+    class Silent(WSGIRequestHandler):
+        """Lists no requests: the address of one may hold a token."""
+
+        def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+            """Nothing."""
 
     host, port = listener.getsockname()[:2]
-    make_server(host, port, app, threaded=True, fd=listener.fileno()).serve_forever()
+    make_server(host, port, app, threaded=True, request_handler=Silent, fd=listener.fileno()).serve_forever()

@@ -13,6 +13,7 @@ from flask_socketio import SocketIO
 from numpy.typing import NDArray
 from werkzeug.exceptions import HTTPException
 
+from quadra.access import ON_THIS_MACHINE, Access, Rules
 from quadra.answers import LARGEST_ANSWER, LARGEST_ITERATION, error_answer, status_of, whole_argument
 from quadra.backup import Backup
 from quadra.choices import Choices
@@ -28,6 +29,7 @@ from quadra.limits import CommandLimits
 from quadra.states import StateCommands
 from quadra.view import Event, View
 from quadra.watching import Watchman
+from quadra.web_access import GuardedSocketIO, add_access, role
 from quadra.web_alerts import add_alerts, alert_events
 from quadra.web_backup import backup_events
 from quadra.web_corpora import add_corpora, choice_events
@@ -46,6 +48,7 @@ log = logging.getLogger("quadra.web")
 
 NEWEST_POINTS = 50  # of the history in /api/status
 LARGEST_MESSAGE = 100_000  # bytes that a client may send in one message
+FOR_WATCHERS = ("watch_inside",)  # events that change nothing, which watchers may send; every other one is refused
 
 
 def create_app(
@@ -53,14 +56,21 @@ def create_app(
     secret_key: bytes,
     backup: Backup | None = None,
     journal: Journal | None = None,
+    rules: Rules = ON_THIS_MACHINE,
     http_limits: HttpLimits | None = None,
 ) -> tuple[Flask, SocketIO, Feed]:
-    """The Flask application, its Socket.IO server and the feed (not started) for a worker, its backups and its terminal."""
+    """The Flask application, its Socket.IO server and the feed (not started) for a worker, its backups and its terminal.
+
+    `rules`: who may come in; left out, everybody on this machine.
+    """
     app = Flask("quadra", root_path=str(ROOT), static_folder=None, template_folder="templates")
     app.config.update(SECRET_KEY=secret_key, MAX_CONTENT_LENGTH=LARGEST_MESSAGE)
     app.json.sort_keys = False  # type: ignore[attr-defined]  # of the default provider, which this is
-    socketio = SocketIO(
+    access = Access(rules, secret_key)
+    socketio = GuardedSocketIO(
         app,
+        access,
+        FOR_WATCHERS,
         async_mode="threading",
         manage_session=False,
         serve_client=False,
@@ -93,6 +103,7 @@ def create_app(
         **choice_events(choices),
     }
     _add_events(socketio, worker, feed, (inside, pictures), others)
+    add_access(app, access, asset)
     add_headers(app)
     return app, socketio, feed
 
@@ -116,7 +127,7 @@ def _add_interface(app: Flask, worker: Worker) -> None:
         newest = view.history.slice(
             view.iteration_count - NEWEST_POINTS + 1, view.iteration_count, NEWEST_POINTS
         ).as_lists()
-        return {**describe(view), "history": {name: newest[name] for name in SERIES}}
+        return {**describe(view), "role": role(), "history": {name: newest[name] for name in SERIES}}
 
     @app.get("/api/history")
     def api_history() -> dict[str, Any]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from flask import Flask, Response, render_template, send_from_directory
 
 from quadra import __version__
+from quadra.web_access import role
 
 ROOT = Path(__file__).resolve().parent.parent
 STATIC = ROOT / "static"
@@ -27,7 +28,7 @@ def add_pages(app: Flask) -> Callable[[str], str]:
 
     @app.get("/")
     def dashboard() -> Response:
-        html = render_template("dashboard.html", asset=asset, modules=modules, version=__version__)
+        html = render_template("dashboard.html", asset=asset, modules=modules, version=__version__, role=role())
         page = Response(html, mimetype="text/html")
         page.headers["Cache-Control"] = "no-cache"
         return page

@@ -18,7 +18,7 @@ from pathlib import Path
 from tempfile import SpooledTemporaryFile
 from threading import Lock
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from flask import Flask, Response, jsonify, request
 from werkzeug.formparser import FormDataParser
@@ -66,8 +66,6 @@ def add_transfer(
 
     @app.post("/api/states")
     def api_upload() -> Response | tuple[Response, int]:
-        if not is_from_own_page():
-            return error_answer("forbidden", "Another site may not send a saved state to this one."), 403
         request.max_content_length = LARGEST_UPLOAD
         try:
             with _upload(uploads()) as (name, folder, skipped), one_at_a_time:
@@ -185,17 +183,3 @@ def _folder(place: Path) -> Iterator[Path]:
 
 def _spooled(place: Path) -> BinaryIO:
     return cast("BinaryIO", SpooledTemporaryFile(_IN_MEMORY, "w+b", dir=str(place)))
-
-
-def is_from_own_page() -> bool:
-    """Whether a request may change something. Browsers say where a page that sends something is from; scripts say nothing,
-    and need no page to do harm."""
-    origin = request.headers.get("Origin")
-    if origin is None:
-        return True
-    try:
-        host = urlsplit(origin).netloc.lower()
-    except ValueError:
-        return False
-    behind = request.headers.get("X-Forwarded-Host", "").split(",")[0].strip()  # of a proxy that names itself as host
-    return host != "" and host in (request.host.lower(), behind.lower())

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Error, expect, sync_playwright
 
+from tests import proxies
+
 PATIENCE = 30_000.0  # milliseconds that a page may take on a slow machine
 FLAGS = [
     "--no-sandbox",
@@ -65,5 +67,9 @@ def install() -> bool:
         return False
 
 
-if __name__ == "__main__" and not install():
-    sys.stderr.write("No Chromium could be installed: the tests in a real browser will be skipped.\n")
+if __name__ == "__main__":
+    if not install():
+        sys.stderr.write("No Chromium could be installed: the tests in a real browser will be skipped.\n")
+    proxies.install()
+    for proxy in filter(proxies.missing, proxies.PACKAGES):
+        sys.stderr.write(f"{proxy} could not be installed: the tests behind it will be skipped.\n")

@@ -101,12 +101,12 @@ def warm_server(state_dir: Path, *options: str, environment: dict[str, str] | No
 class Client:
     """A Socket.IO client that keeps what it was sent."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, auth: dict[str, str] | None = None) -> None:
         self.received: list[tuple[str, Any]] = []
         self._arrived = threading.Condition()
         self._client = socketio.Client(reconnection=False)
         self._client.on("*", self._take)
-        self._client.connect(url, transports=["websocket"], wait_timeout=PATIENCE)
+        self._client.connect(url, auth=auth, transports=["websocket"], wait_timeout=PATIENCE)
 
     def _take(self, event: str, payload: Any = None) -> None:
         with self._arrived:

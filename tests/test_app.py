@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +18,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import app
 from quadra import TrainingConfig, TrainingState
 from tests.server import PATIENCE, ROOT, Client, Server
 
@@ -55,6 +58,8 @@ def refused(tmp_path: Path, *options: str, environment: dict[str, str] | None = 
         (["--log-file", "/no/such/folder/server.log"], "--log-file"),
         (["--no-such-option"], "--no-such-option"),
         (["--host", "256.1.1.1"], "256.1.1.1"),
+        (["--token", "short"], "--token"),
+        (["--allow-host", "http://lab.example"], "--allow-host"),
     ],
 )
 def test_a_bad_option_is_one_line_and_exit_code_two(tmp_path: Path, options: list[str], named: str) -> None:
@@ -64,6 +69,30 @@ def test_a_bad_option_is_one_line_and_exit_code_two(tmp_path: Path, options: lis
 def test_a_bad_environment_variable_is_refused_too(tmp_path: Path) -> None:
     assert "--pace" in refused(tmp_path, environment={"QUADRA_PACE": "slow"})
     assert "QUADRA_RESUME" in refused(tmp_path, environment={"QUADRA_RESUME": "perhaps"})
+
+
+def test_who_may_come_in_is_named_by_options_or_the_environment() -> None:
+    environment = {
+        "QUADRA_TOKEN": "from the environment",
+        "QUADRA_ALLOW_HOST": "a.example, b.example",
+        "QUADRA_PROXY": "1",
+    }
+    told = app.parse([], environment)
+    assert (told.token, told.allow_host, told.proxy) == ("from the environment", ["a.example, b.example"], True)
+    told = app.parse(["--token", "given", "--allow-host", "c.example", "--allow-host", "d.example"], environment)
+    assert (told.token, told.allow_host) == ("given", ["c.example", "d.example"])
+    told = app.parse([], {})
+    assert (told.token, told.watch_token, told.proxy) == (None, None, False)
+
+
+def test_a_server_that_others_can_reach_asks_for_the_token_that_its_terminal_shows(tmp_path: Path) -> None:
+    with Server(tmp_path / "state", "--host", "0.0.0.0", is_warm=True) as server:
+        link = server.wait_for("127.0.0.1").split()[-1]
+        assert link.startswith(server.url.replace("0.0.0.0", "127.0.0.1") + "/?token=")
+        assert server.get("/api/status")["error"]["code"] == "token_required"
+        sent = {"Authorization": f"Bearer {link.partition('=')[2]}"}
+        with urllib.request.urlopen(urllib.request.Request(f"{server.url}/api/status", headers=sent)) as answer:
+            assert json.load(answer)["role"] == "operator"
 
 
 def test_a_corpus_without_a_line_is_refused(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ LAYERS = (
     ("versions", "pacing"),
     (
         *("feed", "fields", "answers", "prove", "proofs", "report", "logs", "serving", "terminal"),
-        *("monitoring", "limits", "journal", "watching", "inside_feed"),
+        *("monitoring", "limits", "journal", "watching", "inside_feed", "access"),
     ),
     ("console",),
     ("looking",),
@@ -49,6 +49,7 @@ LAYERS = (
     ("moving",),
     ("command_line",),
     ("__main__",),
+    ("web_access",),
     (
         *("web_compare", "web_report", "web_states", "web_transfer", "web_backup", "web_metrics", "web_pages"),
         *("web_delivery", "web_limits", "web_sockets", "web_headers", "web_openapi", "web_alerts", "web_inside"),

@@ -230,40 +230,6 @@ def test_a_disk_that_is_full_is_told_as_such(
     site.assert_nothing_stays()
 
 
-@pytest.mark.parametrize(
-    "origin",
-    [
-        "http://evil.example",
-        "http://localhost:5001",
-        "http://localhost.evil.example",
-        "null",
-        "",
-        "http://[",
-        "https://",
-    ],
-)
-def test_another_sites_page_may_not_send_a_state(site: Site, files: dict[str, bytes], origin: str) -> None:
-    answer = site.post({"archive": upload(zipped(files))}, headers={"Origin": origin})
-    assert answer.status_code == 403
-    assert answer.json["error"]["code"] == "forbidden"
-    assert site.names == []
-
-
-@pytest.mark.parametrize(
-    "headers",
-    [
-        {},
-        {"Origin": "http://localhost"},
-        {"Origin": "https://LOCALHOST"},
-        {"Origin": "http://box:5000", "Host": "box:5000"},
-        {"Origin": "http://[::1]:5000", "Host": "[::1]:5000"},
-        {"Origin": "https://public.example", "X-Forwarded-Host": "public.example", "Host": "127.0.0.1:5000"},
-    ],
-)
-def test_its_own_page_and_scripts_may_send_one(site: Site, files: dict[str, bytes], headers: dict[str, str]) -> None:
-    assert site.post({"archive": upload(zipped(files))}, headers=headers).status_code == 200
-
-
 def test_only_this_route_takes_much(site: Site, files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
     assert web_transfer.LARGEST_UPLOAD == 2_000_000_000
     archive = zipped({**files, "more": bytes(300_000)})

@@ -4,6 +4,7 @@ import { fetchJson } from "./connection.js";
 import { byId, make, setAttribute, setText, showText } from "./dom.js";
 import { absolute, age, clock, whole } from "./format.js";
 import { createNotifications } from "./notify.js";
+import { WATCHING, actsOnly } from "./watching.js";
 
 const DISMISSED = "quadra-dismissed-alerts";
 const MOST_REMEMBERED = 300;
@@ -109,6 +110,7 @@ function createForm(model, change) {
 }
 
 function whyNot(status, connection) {
+  if (WATCHING !== null) return WATCHING;
   if (connection !== "connected") return "Not connected to the server.";
   return status?.run ? null : "Rules are kept with a run: initialize or load one first.";
 }
@@ -143,7 +145,7 @@ function ruleLine(rule, remove, number) {
     button.disabled = false;
     if (removed) focusAfter(number);
   });
-  return make("li", {}, make("span", { textContent: words(rule) }), button);
+  return make("li", {}, make("span", { textContent: words(rule) }), actsOnly(button));
 }
 
 // Who works by keyboard goes on where the line was.

@@ -4,6 +4,7 @@ import { COMMANDS } from "./commands.js";
 import { byId, setAttribute, setText, showText } from "./dom.js";
 import { duration } from "./format.js";
 import { enable, isEnabled } from "./reasons.js";
+import { WATCHING } from "./watching.js";
 
 const EXPLANATIONS = {
   initialize: "Begin a new run; saved states of earlier runs are kept",
@@ -47,6 +48,7 @@ function drawButton(button, name, model) {
 }
 
 function whyNot(name, model) {
+  if (WATCHING !== null) return WATCHING;
   if (model.pending.has(name)) return COMMANDS[name].doing;
   if (model.connection !== "connected") return "Not connected to the server.";
   if (!model.status) return "Waiting for the server's first answer.";

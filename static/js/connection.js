@@ -16,7 +16,15 @@ export function openSocket() {
     timeout: 5_000,
   });
   keepTrying(socket);
+  askForToken(socket);
   return socket;
+}
+
+// The cookie is too old, or the server has another token since: reloaded, the page asks for it.
+function askForToken(socket) {
+  socket.on("connect_error", ({ data }) => {
+    if (data?.code === "token_required") location.reload();
+  });
 }
 
 // After a disconnect that the server asked for the client does not try again by itself.
@@ -59,6 +67,7 @@ function refusal(code, message) {
  */
 export async function fetchJson(url) {
   const response = await fetch(url, { cache: "no-store", signal: AbortSignal.timeout(FETCH_TIMEOUT_MS) });
+  if (response.status === 401) location.reload();
   if (!response.ok) throw new Error(`${url} answered ${response.status}`);
   return { body: await response.json(), clockOffset: clockOffset(response) };
 }

@@ -2,6 +2,7 @@
 
 import { byId, setAttribute, setText } from "./dom.js";
 import { rate } from "./format.js";
+import { WATCHING, actsOnly, isWatching } from "./watching.js";
 
 // null is "no limit".
 const PACES = [1, 2, 5, 10, 20, 50, 100, 200, 500, null];
@@ -13,7 +14,7 @@ const SETTLE_MS = 150;
  * @returns {(model: import("./model.js").Model) => void} draws the pace control
  */
 export function createPace(model, send) {
-  const input = byId("pace-input");
+  const input = actsOnly(byId("pace-input"));
   let timer = null;
   let chosen;
   const submit = async () => {
@@ -30,8 +31,8 @@ export function createPace(model, send) {
     model.changed();
   });
   return ({ status, connection }) => {
-    input.disabled = !status || connection !== "connected";
-    setAttribute(input, "title", input.disabled ? "Not connected to the server." : null);
+    input.disabled = !status || connection !== "connected" || isWatching;
+    setAttribute(input, "title", WATCHING ?? (input.disabled ? "Not connected to the server." : null));
     if (status) drawPace(input, chosen === undefined ? status.pace : chosen, chosen === undefined);
   };
 }
@@ -58,7 +59,7 @@ export function readUntil() {
 
 /** Empties the "until" field when training has got there, so that the next start is not refused. */
 export function createUntilCleaner() {
-  const input = byId("until-input");
+  const input = actsOnly(byId("until-input"));
   let wasRunning = false;
   return ({ status }) => {
     if (wasRunning && !status.running && input.valueAsNumber <= status.iteration_count) input.value = "";

@@ -5,6 +5,7 @@ import { size } from "./format.js";
 import { chooseText, factsOf } from "./new_run.js";
 import { enable } from "./reasons.js";
 import { failure, send } from "./upload.js";
+import { WATCHING } from "./watching.js";
 
 const KEEP = "Keep the text in the state directory and train the next run on it";
 const PASTED = "pasted text";
@@ -58,6 +59,7 @@ export function createOwnText(model) {
 }
 
 function whyNot({ connection }, sending, text) {
+  if (WATCHING !== null) return WATCHING;
   if (sending) return "A text is being sent.";
   if (connection !== "connected") return "Not connected to the server.";
   return text.trim() ? null : "Paste a text first, or choose a file.";

@@ -3,6 +3,7 @@
 import { byId, setAttribute, setText, showText } from "./dom.js";
 import { isBeingFilledIn, isFine, showProblem } from "./fields.js";
 import { iterations, whole } from "./format.js";
+import { WATCHING } from "./watching.js";
 
 const PACE = { least: 0.01, most: 1_000_000, whole: false };
 const SAVE_EVERY = { least: 0, most: 1_000_000_000, empty: false };
@@ -62,8 +63,8 @@ function drawNumbers({ status, connection }) {
   const values = { "exact-pace": status?.pace ?? "", "save-every": status?.save_every ?? "" };
   for (const [name, value] of Object.entries(values)) {
     const input = byId(`${name}-input`);
-    input.readOnly = connection !== "connected";
-    setAttribute(input, "title", input.readOnly ? "Not connected to the server." : null);
+    input.readOnly = WATCHING !== null || connection !== "connected";
+    setAttribute(input, "title", WATCHING ?? (input.readOnly ? "Not connected to the server." : null));
     if (!isBeingFilledIn(name) && input.value !== String(value)) input.value = String(value);
   }
 }

@@ -3,6 +3,7 @@
 import { byId, setText } from "./dom.js";
 import { iterations, metric, whole } from "./format.js";
 import { enable } from "./reasons.js";
+import { WATCHING, actsOnly } from "./watching.js";
 
 /**
  * @param {import("./model.js").Model} model
@@ -20,6 +21,7 @@ export function createShelf(model, send, load) {
   byId("best-button").addEventListener("click", () => load(model.status.best.id));
   byId("rescue-button").addEventListener("click", () => load(model.status.rescue.state));
   byId("branch-button").addEventListener("click", () => load(model.status.parent.split("@")[0]));
+  for (const id of ["rescue-button", "branch-button"]) actsOnly(byId(id));
   return draw;
 }
 
@@ -59,6 +61,7 @@ function draw(model) {
 }
 
 function whyNot(status, connection) {
+  if (WATCHING !== null) return WATCHING;
   if (connection !== "connected") return "Not connected to the server.";
   return status ? null : "Waiting for the server's first answer.";
 }

@@ -8,6 +8,7 @@ import { createProof } from "./proof.js";
 import { enable } from "./reasons.js";
 import { details } from "./states_actions.js";
 import { chosen, headings, rows, title } from "./states_table.js";
+import { WATCHING, actsOnly } from "./watching.js";
 
 const PAGE = 100;
 const FEWEST_COMPARED = 2;
@@ -54,6 +55,7 @@ class StatesWindow {
     byId("states-compare").addEventListener("click", () => this.#compare());
     byId("back-form").addEventListener("submit", (event) => this.#goBack(event));
     createImport((text, type) => this.#say(text, type), () => this.#fetch());
+    actsOnly(byId("import-button"));
     byId("delete-cancel").addEventListener("click", () => byId("delete-dialog").close());
   }
 
@@ -137,7 +139,7 @@ class StatesWindow {
     const fits = count >= FEWEST_COMPARED && count <= MOST_COMPARED;
     setText(button, count ? `Compare ${count}` : "Compare");
     enable(button, fits ? null : `Choose ${FEWEST_COMPARED} to ${MOST_COMPARED} states.`, "Side by side, on a page of its own");
-    enable(byId("back-button"), status?.running ? "Stop training first." : status?.run ? null : "There is no run to go back in.");
+    enable(byId("back-button"), WATCHING ?? (status?.running ? "Stop training first." : status?.run ? null : "There is no run to go back in."));
   }
 
   #rows(state) {
@@ -164,7 +166,7 @@ class StatesWindow {
     const running = Boolean(this.#model.status?.running);
     enable(button, running ? "Stop training first." : null);
     button.addEventListener("click", () => this.#loadIt(state.id));
-    return button;
+    return actsOnly(button);
   }
 
   #choose(state, wanted) {

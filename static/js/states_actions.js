@@ -2,6 +2,7 @@
 
 import { make } from "./dom.js";
 import { absolute } from "./format.js";
+import { actsOnly } from "./watching.js";
 
 /**
  * @param {object} state
@@ -49,7 +50,7 @@ function labels(state, act) {
   const note = make("textarea", { maxLength: 2000, rows: 2, value: state.note, placeholder: "note" });
   name.setAttribute("aria-label", "Name");
   note.setAttribute("aria-label", "Note");
-  const form = make("form", { className: "labels" }, name, note, make("button", { className: "button small", textContent: "Keep name and note" }));
+  const form = make("form", { className: "labels" }, name, note, actsOnly(make("button", { className: "button small", textContent: "Keep name and note" })));
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     act("label_state", { id: state.id, name: name.value, note: note.value }, "Name and note are kept.");
@@ -58,7 +59,7 @@ function labels(state, act) {
 }
 
 function button(textContent, onclick, kind = "") {
-  return make("button", { type: "button", className: `button small ${kind}`, textContent, onclick });
+  return actsOnly(make("button", { type: "button", className: `button small ${kind}`, textContent, onclick }));
 }
 
 function link(textContent, href) {
