@@ -18,18 +18,34 @@ _RUN_AXE = """only => {
     const scope = [...document.querySelectorAll("dialog:modal")].at(-1) ?? document;
     return axe.run(scope, { runOnly: only, resultTypes: ["violations", "incomplete"] });
 }"""
-# Of text on a gradient axe says that it cannot tell; the worst stop can.
-_CONTRASTS_ON_GRADIENTS = r"""selectors => selectors.map((selector) => {
-    const parts = (text) => [...text.matchAll(/rgb\((\d+), (\d+), (\d+)\)/g)].map(([, ...rgb]) => rgb.map(Number));
-    const luminance = (rgb) => {
-        const [r, g, b] = rgb.map((c) => c / 255).map((c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4));
+# Where axe cannot tell what is behind a text, the nearest ground that lets nothing through can; of a gradient its worst stop.
+_CONTRASTS = """selectors => {
+    const canvas = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });
+    const painted = (layers) => {
+        canvas.clearRect(0, 0, 1, 1);
+        for (const layer of layers) {
+            canvas.fillStyle = layer;
+            canvas.fillRect(0, 0, 1, 1);
+        }
+        return [...canvas.getImageData(0, 0, 1, 1).data];
+    };
+    const luminance = (layers) => {
+        const [r, g, b] = painted(layers).map((c) => c / 255).map((c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4));
         return 0.2126 * r + 0.7152 * g + 0.0722 * b + 0.05;
     };
-    const style = getComputedStyle(document.querySelector(selector));
-    const ink = luminance(parts(style.color)[0]);
-    const stops = parts(style.backgroundImage).map(luminance);
-    return stops.length ? Math.min(...stops.map((stop) => Math.max(ink, stop) / Math.min(ink, stop))) : 0;
-})"""
+    const grounds = (element) => {
+        const { backgroundColor, backgroundImage } = getComputedStyle(element);
+        const isOpaque = painted([backgroundColor])[3] === 255;
+        const behind = isOpaque || !element.parentElement ? [[backgroundColor]] : grounds(element.parentElement);
+        const stops = backgroundImage.match(/[a-z]+\\([^()]*\\)/g) ?? [];
+        return behind.flatMap((layers) => [layers, ...stops.map((stop) => [...layers, stop])]);
+    };
+    return selectors.map((selector) => {
+        const element = document.querySelector(selector);
+        const ink = luminance([getComputedStyle(element).color]);
+        return Math.min(...grounds(element).map(luminance).map((ground) => Math.max(ink, ground) / Math.min(ink, ground)));
+    });
+}"""
 
 
 def breaches(page: Page) -> list[str]:
@@ -57,18 +73,10 @@ def _by_axe(page: Page, scheme: str) -> list[str]:
 
 
 def _unsure(page: Page, incomplete: list[dict[str, Any]]) -> list[str]:
-    """Of what axe could not tell, the text on gradients that is too faint, and the contrasts that nobody can tell."""
+    """Of the contrasts that axe could not tell, those that are too low."""
     nodes = [node for rule in incomplete if rule["id"] == "color-contrast" for node in rule["nodes"]]
-    on_gradient = [node for node in nodes if _reason(node) == "bgGradient"]
-    contrasts = page.evaluate(_CONTRASTS_ON_GRADIENTS, [node["target"][-1] for node in on_gradient])
-    faint = [node for node, contrast in zip(on_gradient, contrasts, strict=True) if contrast < 4.5]
-    known = ("bgGradient", "shortTextContent", "elmPartiallyObscured")
-    others = [node for node in nodes if _reason(node) not in known]
-    return [f"contrast: {_told(node)}" for node in faint + others]
-
-
-def _reason(node: dict[str, Any]) -> str:
-    return str(node["any"][0]["data"]["messageKey"])
+    contrasts = page.evaluate(_CONTRASTS, [node["target"][-1] for node in nodes])
+    return [f"{least:.2f} of contrast: {_told(node)}" for node, least in zip(nodes, contrasts, strict=True) if least < 4.5]
 
 
 def _told(node: dict[str, Any]) -> str:

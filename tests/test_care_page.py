@@ -82,6 +82,14 @@ def compared(page: Page) -> None:
         summary.click()
 
 
+def report(page: Page) -> None:
+    """A report is downloaded, and opened from its file."""
+    state = page.evaluate("fetch('api/states').then((answer) => answer.json()).then(({ states }) => states[0].id)")
+    html = page.request.get(f"{page.url}api/states/{state}/report").text()
+    page.goto("about:blank")
+    page.set_content(html)
+
+
 FAILING = 'save_error: { code: "disk_full", message: "No space is left.", since: 100 }, save_health: { free_bytes: 9e7, waiting: true }'
 CHANGED = 'save_error: { code: "folder_changed", message: "Its files were exchanged.", since: 100 }, iteration_count: 150, unsaved_iterations: 50'
 RESCUE = 'rescue: { state: "any", struck_at: 150, iteration_count: 140 }'
@@ -105,6 +113,7 @@ VIEWS = {
     "takeover dialog": View(show=lambda page: (status(CHANGED)(page), page.click("#takeover-button"))),
     "reset dialog": View(show=clicks("#reset-button")),
     "comparison": View("/compare?ids={0},{1}", compared),
+    "report": View(show=report),
     "a comparison that fails": View("/compare?ids=nobody,nothing", lambda page: page.wait_for_selector("[role=alert]")),
 }
 

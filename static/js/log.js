@@ -1,7 +1,7 @@
 /** The log, newest line first. */
 
 import { byId, make } from "./dom.js";
-import { clock } from "./format.js";
+import { absolute, clock } from "./format.js";
 
 const SYMBOLS = { info: "i", success: "✓", warning: "!", error: "✗" };
 
@@ -41,7 +41,7 @@ function makeLine({ time, type, text, count }) {
   const line = make(
     "li",
     {},
-    make("time", { dateTime: time.toISOString(), textContent: clock(time) }),
+    make("time", { dateTime: time.toISOString(), title: absolute(time), textContent: clock(time) }),
     make("span", { className: "symbol", ariaHidden: "true", textContent: SYMBOLS[type] ?? SYMBOLS.info }),
     make("span", { className: "visually-hidden", textContent: `${type}: ` }),
     make("span", { className: "text", textContent: count > 1 ? `${text} (${count} times)` : text }),
