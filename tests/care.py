@@ -14,37 +14,10 @@ TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 BY_COLOUR = ["color-contrast", "link-in-text-block"]  # the rules that depend on the theme
 _AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
 _RULES = Path(__file__).with_name("care.js").read_text(encoding="utf-8")
+_CONTRASTS = Path(__file__).with_name("care_contrasts.js").read_text(encoding="utf-8")
 _RUN_AXE = """only => {
     const scope = [...document.querySelectorAll("dialog:modal")].at(-1) ?? document;
     return axe.run(scope, { runOnly: only, resultTypes: ["violations", "incomplete"] });
-}"""
-# Where axe cannot tell what is behind a text, the nearest ground that lets nothing through can; of a gradient its worst stop.
-_CONTRASTS = """selectors => {
-    const canvas = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });
-    const painted = (layers) => {
-        canvas.clearRect(0, 0, 1, 1);
-        for (const layer of layers) {
-            canvas.fillStyle = layer;
-            canvas.fillRect(0, 0, 1, 1);
-        }
-        return [...canvas.getImageData(0, 0, 1, 1).data];
-    };
-    const luminance = (layers) => {
-        const [r, g, b] = painted(layers).map((c) => c / 255).map((c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4));
-        return 0.2126 * r + 0.7152 * g + 0.0722 * b + 0.05;
-    };
-    const grounds = (element) => {
-        const { backgroundColor, backgroundImage } = getComputedStyle(element);
-        const isOpaque = painted([backgroundColor])[3] === 255;
-        const behind = isOpaque || !element.parentElement ? [[backgroundColor]] : grounds(element.parentElement);
-        const stops = backgroundImage.match(/[a-z]+\\([^()]*\\)/g) ?? [];
-        return behind.flatMap((layers) => [layers, ...stops.map((stop) => [...layers, stop])]);
-    };
-    return selectors.map((selector) => {
-        const element = document.querySelector(selector);
-        const ink = luminance([getComputedStyle(element).color]);
-        return Math.min(...grounds(element).map(luminance).map((ground) => Math.max(ink, ground) / Math.min(ink, ground)));
-    });
 }"""
 
 
@@ -76,7 +49,9 @@ def _unsure(page: Page, incomplete: list[dict[str, Any]]) -> list[str]:
     """Of the contrasts that axe could not tell, those that are too low."""
     nodes = [node for rule in incomplete if rule["id"] == "color-contrast" for node in rule["nodes"]]
     contrasts = page.evaluate(_CONTRASTS, [node["target"][-1] for node in nodes])
-    return [f"{least:.2f} of contrast: {_told(node)}" for node, least in zip(nodes, contrasts, strict=True) if least < 4.5]
+    return [
+        f"{least:.2f} of contrast: {_told(node)}" for node, least in zip(nodes, contrasts, strict=True) if least < 4.5
+    ]
 
 
 def _told(node: dict[str, Any]) -> str:

@@ -43,5 +43,7 @@ def distance(one: Colour, other: Colour, eyes: str) -> float:
 
 
 def _lab(seen: Colour, eyes: str) -> NDArray[np.float64]:
-    x, y, z = np.cbrt(_XYZ @ np.clip(EYES[eyes] @ seen, 0, 1) / _XYZ.sum(axis=1))  # none of ours is so dark as to need more
+    x, y, z = np.cbrt(
+        _XYZ @ np.clip(EYES[eyes] @ seen, 0, 1) / _XYZ.sum(axis=1)
+    )  # none of ours is so dark as to need more
     return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from itertools import combinations
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser import PATIENCE, executable, running_browser
-from tests.care import breaches
-from tests.server import Client, Server, warm_server
+from tests.care import SCHEMES, breaches
+from tests.colours import EYES, Colour, colour, contrast, distance
+from tests.server import ROOT, Client, Server, warm_server
 
 pytestmark = pytest.mark.skipif(
     executable() is None and not os.environ.get("CI"), reason="no Chromium is installed on this machine"
@@ -64,15 +66,27 @@ def details(page: Page) -> None:
     page.click("#states-rows tr:has-text('before the long run') button[aria-expanded]")
 
 
+CERTIFICATE = {
+    "different": ["field"],
+    "iteration_count": 150,
+    "iterations": 20,
+    "run": "c0ffee",
+    "saved_at": "2026-11-25T08:09:10Z",
+    "weights_sha256": "0f" * 32,
+    "versions": {"torch": "2.13.0"},
+    "machine": "x86_64",
+    "in_one_go": {"field": "0a" * 32, "history": "0b" * 32},
+}
+
+
 def proof(page: Page) -> None:
-    """Shown as the server would answer; that it proves is tested elsewhere."""
-    certificate = """{ different: ["field"], iteration_count: 150, iterations: 20, run: "c0ffee", saved_at: "2026-11-25T08:09:10Z",
-        weights_sha256: "0f".repeat(32), versions: { torch: "2.13.0" }, machine: "x86_64", in_one_go: { field: "0a".repeat(32), history: "0b".repeat(32) } }"""
+    """As the server would answer; that it proves is tested elsewhere."""
     page.evaluate(
-        f"""async () => {{
-            const {{ createProof }} = await import(document.querySelector('link[href*="/proof."], link[href*="proof"]').href);
-            await createProof(async () => ({{ ok: true, ...{certificate} }}))({{ id: "any" }});
-        }}"""
+        """async (certificate) => {
+            const { createProof } = await import(document.querySelector('link[href*="/js/proof"]').href);
+            await createProof(async () => ({ ok: true, ...certificate }))({ id: "any" });
+        }""",
+        CERTIFICATE,
     )
 
 
@@ -90,8 +104,10 @@ def report(page: Page) -> None:
     page.set_content(html)
 
 
-FAILING = 'save_error: { code: "disk_full", message: "No space is left.", since: 100 }, save_health: { free_bytes: 9e7, waiting: true }'
-CHANGED = 'save_error: { code: "folder_changed", message: "Its files were exchanged.", since: 100 }, iteration_count: 150, unsaved_iterations: 50'
+FAILING = """save_error: { code: "disk_full", message: "No space is left.", since: 100 },
+    save_health: { free_bytes: 9e7, waiting: true }, save_every: 0, running: true"""
+CHANGED = """save_error: { code: "folder_changed", message: "Its files were exchanged.", since: 100 },
+    iteration_count: 150, unsaved_iterations: 50"""
 RESCUE = 'rescue: { state: "any", struck_at: 150, iteration_count: 140 }'
 
 # A new view of the page is one more line here.
@@ -100,7 +116,7 @@ VIEWS = {
     "ready": View(),
     "training": View(show=training),
     "a new run's settings": View(show=clicks("#new-run summary")),
-    "saving fails": View(show=status(f"{FAILING}, save_every: 0, running: true")),
+    "saving fails": View(show=status(FAILING)),
     "the folder has changed": View(show=status(f"{CHANGED}, {RESCUE}")),
     "connection lost": View(show=lost),
     "load dialog": View(show=clicks("#load-button"), server="kept"),
@@ -170,3 +186,114 @@ def run(client: Client, iterations: int) -> str:
 @pytest.mark.parametrize("name", VIEWS)
 def test_a_view_can_be_read_and_used_by_everybody(house: House, name: str) -> None:
     assert breaches(house.open(VIEWS[name])) == []
+
+
+def test_the_tab_key_reaches_every_control_of_the_dashboard_in_the_order_of_the_page(house: House) -> None:
+    page = house.open(View())
+    every = page.evaluate(
+        """() => [...document.querySelectorAll("a[href], button, input, select, summary, [tabindex]")]
+            .filter((element) => element.checkVisibility() && !element.disabled)
+            .map((element, place) => (element.dataset.place = String(place)))"""
+    )
+    reached = []
+    for _ in every:
+        page.keyboard.press("Tab")
+        reached.append(page.evaluate("document.activeElement.dataset.place"))
+    assert reached == every
+
+
+MOTION = """() => [...document.querySelectorAll("*")].flatMap((element) => ["", "::before", "::after"].map((part) => {
+    const { animationName, animationDuration, transitionDuration } = getComputedStyle(element, part || undefined);
+    const seconds = transitionDuration.split(", ").map(parseFloat);
+    return Math.max(animationName === "none" ? 0 : parseFloat(animationDuration), ...seconds);
+})).reduce((most, each) => Math.max(most, each), 0)"""
+CHART_MOTION = """() => Object.values(Chart.instances).map(({ options }) =>
+    [options.animation, options.transitions.zoom.animation.duration])"""
+
+
+def test_who_asks_for_less_motion_gets_none(house: House) -> None:
+    page = house.open(View())
+    assert page.evaluate(MOTION) > 0
+    page.emulate_media(reduced_motion="reduce")
+    page.evaluate("document.getElementById('start-button').setAttribute('aria-busy', 'true')")
+    try:
+        assert page.evaluate(MOTION) == 0
+        assert page.evaluate(CHART_MOTION) == [[False, 0]] * 4
+    finally:
+        page.emulate_media(reduced_motion="no-preference")
+
+
+def test_every_part_that_has_nothing_to_show_says_what_to_do_first(house: House) -> None:
+    page = house.open(View(server="fresh"))
+    first = "Press Initialize System, then Start Training."
+    for part in ("#text-value", "#saving-wear-value", "#loss-empty", "#reward-empty", "#variance-empty", "#mean-empty"):
+        expect(page.locator(part)).to_contain_text(first)
+    assert "Press Initialize System" in (page.locator("#log-empty").text_content() or "")
+    page.click("#states-button")
+    expect(page.locator("#states-empty")).to_have_text(f"There is no saved state yet. {first}")
+
+
+SERIES = ("loss", "reward", "variance", "mean")
+STATES = ("good", "warn", "bad", "muted")
+SIDES = tuple(f"side-{number}" for number in range(8))
+LINES = (*SERIES, *SIDES, "focus", "control-border", "changed")  # what is no text, but has to be seen
+GROUNDS = ("ground", "panel", "raised")
+LEAST_DISTANCE = 10.0  # in CIE L*a*b*: plainly two colours
+LEAST_CONTRAST = 3.0  # of what is no text, by WCAG 2.2 (1.4.11)
+COLOUR = re.compile(r"#[0-9a-f]{3,8}\b|\b(?:rgb|hsl)a?\(", re.IGNORECASE)
+
+
+@pytest.fixture(scope="module", params=SCHEMES)
+def theme(house: House, request: pytest.FixtureRequest) -> dict[str, Colour]:
+    page = house.open(View())
+    page.emulate_media(color_scheme=request.param)
+    names = {*SERIES, *STATES, *LINES, *GROUNDS}
+    texts = page.evaluate(
+        """names => names.map((name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim())""",
+        list(names),
+    )
+    return {name: colour(text) for name, text in zip(names, texts, strict=True)}
+
+
+@pytest.mark.parametrize("eyes", EYES)
+@pytest.mark.parametrize("group", [SERIES, STATES, SIDES], ids=["series", "states", "sides"])
+def test_the_colours_of_a_group_are_told_apart_by_all_eyes(
+    theme: dict[str, Colour], group: tuple[str, ...], eyes: str
+) -> None:
+    alike = {(one, other): round(distance(theme[one], theme[other], eyes), 1) for one, other in combinations(group, 2)}
+    assert {pair: how for pair, how in alike.items() if how < LEAST_DISTANCE} == {}
+
+
+def test_lines_and_borders_are_seen_on_every_ground(theme: dict[str, Colour]) -> None:
+    found = {(line, ground): contrast(theme[line], theme[ground]) for line in LINES for ground in GROUNDS}
+    assert {pair: ratio for pair, ratio in found.items() if ratio < LEAST_CONTRAST} == {}
+
+
+def test_colours_are_named_in_the_theme_and_nowhere_else() -> None:
+    """So that the theme can be changed by hand as well as by the system."""
+    sheets = [path for path in (ROOT / "static" / "css").iterdir() if path.name != "theme.css"]
+    scripts = (ROOT / "static" / "js").iterdir()
+    written = {path.name: COLOUR.findall(path.read_text(encoding="utf-8")) for path in (*sheets, *scripts)}
+    assert {name: found for name, found in written.items() if found} == {}
+
+
+def test_no_meaning_is_told_by_colour_alone(house: House) -> None:
+    page = house.open(View())
+    expect(page.locator("#connection-state")).to_have_text("Connected")
+    lines = page.locator("#log li").all()
+    assert lines
+    for line in lines:
+        assert line.locator(".symbol").inner_text() in "i✓!✗"
+    compare = house.open(VIEWS["comparison"])
+    assert compare.locator("#curves-legend .chip").all_inner_texts() == ["A", "B"]
+    drawn = compare.evaluate(
+        """() => {
+            const chart = Chart.getChart("loss-chart"), written = [];
+            const fillText = chart.ctx.fillText;
+            chart.ctx.fillText = (text, x, y) => written.push([text, x, y]);
+            chart.draw();
+            chart.ctx.fillText = fillText;
+            return written.filter(([text]) => /^[A-H]$/.test(text)).map(([text, x]) => [text, x <= chart.width]);
+        }"""
+    )
+    assert sorted(drawn) == [["A", True], ["B", True]]
