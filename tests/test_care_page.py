@@ -297,3 +297,34 @@ def test_no_meaning_is_told_by_colour_alone(house: House) -> None:
         }"""
     )
     assert sorted(drawn) == [["A", True], ["B", True]]
+
+
+BROKEN = """<!doctype html><html lang="en"><title>Broken</title><script></script><body><main><h1>Broken</h1>
+    <p style="font-size: 11px">small</p>
+    <p>3 figures</p>
+    <p>saved just now</p>
+    <time datetime="yesterday">then</time>
+    <div style="width: 2000px">wide</div>
+    <button style="outline: none">unseen</button>
+    <button style="width: 20px; height: 20px; padding: 0">x</button>
+    <p style="background: linear-gradient(#000, #fff); color: #333">faint</p>
+    <img src="data:,"></main></body></html>"""
+
+
+def test_what_breaks_a_rule_is_found(house: House) -> None:
+    house.page.set_viewport_size({"width": 1440, "height": 900})
+    house.page.goto("about:blank")
+    house.page.set_content(BROKEN)
+    found = breaches(house.page)
+    for told in (
+        'text of 11.0 px: p. "small"',
+        'figures that are not tabular: p. "3 figures"',
+        'a time that is not both relative and absolute: p. "saved just now"',
+        'a time without its date: time. "then"',
+        "wider than the screen by",
+        'a focus that is not seen: button. "unseen"',
+        'a target of 20 x 20 px: button. "x"',
+        "of contrast: ",
+        "image-alt: ",
+    ):
+        assert any(told in breach for breach in found), told
