@@ -60,8 +60,12 @@ function drawMoment(name, ageName, iteration, when, now) {
 function drawWear(status, { bytes_per_second: wear = 0 }) {
   const { save_every: every, running, save_error: error } = status;
   const written = running && !error ? wear : 0;
-  put("saving-wear", `${newestSave(status) ? "" : `Nothing is saved yet. ${firstStep(status)} `}${wearText(every, written)}`, written);
+  put("saving-wear", `${nothingYet(status)}${wearText(every, written)}`, written);
   byId("saving-advice").hidden = !written;
+}
+
+function nothingYet(status) {
+  return newestSave(status) || status.iteration_count ? "" : `Nothing is saved yet. ${firstStep(status)} `;
 }
 
 function wearText(every, wear) {
