@@ -17,11 +17,12 @@ selectors => {
     return 0.2126 * r + 0.7152 * g + 0.0722 * b + 0.05;
   };
   const grounds = (element) => {
-    const { backgroundColor, backgroundImage } = getComputedStyle(element);
+    const { backgroundColor, backgroundImage, backgroundSize } = getComputedStyle(element);
     const isOpaque = painted([backgroundColor])[3] === 255;
     const behind = isOpaque || !element.parentElement ? [[backgroundColor]] : grounds(element.parentElement);
     const stops = backgroundImage.match(/[a-z]+\([^()]*\)/g) ?? [];
-    return behind.flatMap((layers) => [layers, ...stops.map((stop) => [...layers, stop])]);
+    const bare = stops.length && backgroundSize === "auto" ? [] : behind;
+    return [...bare, ...behind.flatMap((layers) => stops.map((stop) => [...layers, stop]))];
   };
   return selectors.map((selector) => {
     const element = document.querySelector(selector);
