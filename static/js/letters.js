@@ -10,9 +10,9 @@ export const ROOM = 16;
 export const letters = {
   id: "letters",
   afterDatasetsDraw(chart) {
-    const { ctx, options } = chart;
+    const { ctx, canvas } = chart;
     ctx.save();
-    Object.assign(ctx, { font: `700 12px ${options.scales.x.ticks.font.family}`, textBaseline: "middle" });
+    Object.assign(ctx, { font: `700 12px ${getComputedStyle(canvas).fontFamily}`, textBaseline: "middle" });
     for (const { letter, colour, x, y } of apart(ends(chart), chart.chartArea)) {
       ctx.fillStyle = colour;
       ctx.fillText(letter, x + ASIDE, y);
