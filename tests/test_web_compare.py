@@ -20,8 +20,9 @@ from quadra.compare import compare
 from quadra.errors import DamagedFileError, FolderUnusableError, NoSavedStateError, QuadraError, UnknownSourceError
 from quadra.persistence import SavedState
 from quadra.places import WEIGHTS
-from quadra.web import STATIC, _add_errors
+from quadra.web import _add_errors
 from quadra.web_compare import add_compare
+from quadra.web_pages import STATIC
 from tests.browser import executable, running_browser
 from tests.state_helpers import REPOSITORY, RUN_B, run_python, saved_states
 

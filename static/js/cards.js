@@ -1,6 +1,7 @@
 /** The status cards. */
 
 import { byId, put, setAttribute } from "./dom.js";
+import { firstStep } from "./first_step.js";
 import { NOTHING, absolute, age, metric, rate, whole } from "./format.js";
 import { drawRisk, newestSave } from "./saving.js";
 
@@ -13,7 +14,7 @@ export function drawCards(model) {
   const { status } = model;
   if (!status) return;
   drawState(status);
-  drawMetrics(status.current_metrics ?? {});
+  drawMetrics(status);
   drawSaved(status, model.now());
   drawRisk("risk", whole(status.unsaved_iterations ?? 0), status);
 }
@@ -25,13 +26,14 @@ function drawState(status) {
   put("rate", rate(speed), speed);
 }
 
-function drawMetrics(metrics) {
+function drawMetrics(status) {
+  const metrics = status.current_metrics ?? {};
   for (const [name, format] of Object.entries(METRIC_CARDS)) put(name, format(metrics[name]), metrics[name] ?? null);
   for (const [name, field] of Object.entries(COUNT_CARDS)) put(name, whole(metrics[field]), metrics[field] ?? null);
   setAttribute(byId("strikes-value"), "data-tone", metrics.integrity_strikes ? "warning" : null);
   put("pattern", metrics.pattern == null ? NOTHING : whole(metrics.pattern), metrics.pattern ?? null);
   put("plasticity", metrics.plasticity == null ? "" : `× ${metric(metrics.plasticity)}`, metrics.plasticity ?? null);
-  put("text", metrics.text ?? NOTHING);
+  put("text", metrics.text ?? (status.iteration_count ? NOTHING : `none yet. ${firstStep(status)}`));
   setAttribute(byId("text-value"), "title", metrics.text ?? null);
 }
 

@@ -8,6 +8,7 @@ import { zoomByKeys } from "./chart_keys.js";
 import { Crosshair, NEAREST } from "./crosshair.js";
 import { Detail } from "./detail.js";
 import { byId, setText, showText } from "./dom.js";
+import { firstStep } from "./first_step.js";
 import { metric, whole } from "./format.js";
 import { Marks } from "./marks_drawing.js";
 import { createLegend } from "./marks_legend.js";
@@ -196,7 +197,5 @@ function invitation({ status, complete }) {
   if (!status || !complete) return "Waiting for the server …";
   if (status.running) return "Waiting for the first iteration …";
   if (status.initialized) return status.iteration_count ? "Loading the history …" : "Press Start Training: the line begins here.";
-  return status.saved
-    ? "Press Load Saved State to see the saved history, or Initialize System for a new run."
-    : "Press Initialize System, then Start Training.";
+  return firstStep(status);
 }

@@ -66,7 +66,7 @@ export function age(when, now, style = "long") {
   return AGES[style].format(-Math.floor(seconds / size), unit);
 }
 
-/** @param {string} when ISO 8601 @returns {string} "23 Nov 2026, 09:24" */
+/** @param {string|Date} when ISO 8601, or a time @returns {string} "23 Nov 2026, 09:24" */
 export function absolute(when) {
   return ABSOLUTE.format(new Date(when));
 }

@@ -49,7 +49,7 @@ function follow(model, socket) {
 }
 
 function drawState(shown, all) {
-  const empty = all ? "No line is like that." : "Nothing has happened yet.";
+  const empty = all ? "No line is like that." : "Nothing has happened yet. Press Initialize System, or load a saved state: whatever is done is listed here.";
   byId("log-empty").hidden = shown > 0;
   setText(byId("log-empty"), empty);
   setText(byId("log-count"), shown === all ? "" : `${whole(shown)} of ${whole(all)} lines`);
@@ -77,7 +77,7 @@ function makeLine({ time, type, text, count, since, own }) {
   const line = make(
     "li",
     { title: count > 1 ? `${count} times since ${absolute(since)}` : absolute(time) },
-    make("time", { dateTime: time.toISOString(), textContent: clock(time) }),
+    make("time", { dateTime: time.toISOString(), title: absolute(time), textContent: clock(time) }),
     make("span", { className: "symbol", ariaHidden: "true", textContent: SYMBOLS[type] ?? SYMBOLS.info }),
     make("span", { className: "visually-hidden", textContent: `${type}: ` }),
     make("span", { className: "text", textContent: text.replace(SIGN, "") }, ...(count > 1 ? [make("span", { className: "count", textContent: ` × ${whole(count)}` })] : [])),

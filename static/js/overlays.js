@@ -3,6 +3,7 @@
 import { paintScales, scaleOptions } from "./axes.js";
 import { byId, make, setAttribute, setText } from "./dom.js";
 import { iterations, metric, whole } from "./format.js";
+import { ROOM, letters } from "./letters.js";
 import { METRICS } from "./series.js";
 import { chip, letter } from "./sides.js";
 
@@ -25,11 +26,13 @@ function createChart(name, curves) {
       responsive: true,
       maintainAspectRatio: false,
       parsing: false,
+      layout: { padding: { right: ROOM } },
       locale: "en",
       interaction: { mode: "nearest", intersect: false, axis: "x" },
       scales: scales(name, curves),
       plugins: { legend: { display: false }, tooltip: tooltip() },
     },
+    plugins: [letters],
   });
 }
 

@@ -1,7 +1,7 @@
 /** The certificate that a saved state continues to the bit. */
 
 import { byId, make, setAttribute, setText } from "./dom.js";
-import { absolute, whole } from "./format.js";
+import { absolute, age, whole } from "./format.js";
 
 /**
  * @param {(event: string, payload: object) => Promise<object>} send
@@ -31,7 +31,7 @@ function draw(certificate) {
 
 function facts({ run, saved_at, iteration_count, iterations, weights_sha256, versions, machine }) {
   return [
-    ["State", `run ${run}, iteration ${whole(iteration_count)}, saved ${absolute(saved_at)}`],
+    ["State", `run ${run}, iteration ${whole(iteration_count)}, saved ${age(saved_at, Date.now())} (${absolute(saved_at)})`],
     ["Weights file", `SHA-256 ${weights_sha256}`],
     ["Trained", `${whole(iterations)} iterations in one go; the same in two halves, saved and loaded in between, each in a process of its own`],
     ["Versions", Object.entries(versions).map((pair) => pair.join(" ")).join(", ")],

@@ -1,6 +1,7 @@
 /** The panel "Saving": what is safe, what that costs, and what a crash would take back. */
 
 import { byId, put, setAttribute, showText } from "./dom.js";
+import { firstStep } from "./first_step.js";
 import { NOTHING, absolute, age, iterations, milliseconds, size, whole } from "./format.js";
 
 /** @param {import("./model.js").Model} model */
@@ -56,10 +57,15 @@ function drawMoment(name, ageName, iteration, when, now) {
   setAttribute(byId(`${ageName}-value`), "title", known ? absolute(when) : null);
 }
 
-function drawWear({ save_every: every, running, save_error: error }, { bytes_per_second: wear = 0 }) {
+function drawWear(status, { bytes_per_second: wear = 0 }) {
+  const { save_every: every, running, save_error: error } = status;
   const written = running && !error ? wear : 0;
-  put("saving-wear", wearText(every, written), written);
+  put("saving-wear", `${nothingYet(status)}${wearText(every, written)}`, written);
   byId("saving-advice").hidden = !written;
+}
+
+function nothingYet(status) {
+  return newestSave(status) || status.iteration_count ? "" : `Nothing is saved yet. ${firstStep(status)} `;
 }
 
 function wearText(every, wear) {

@@ -1,7 +1,7 @@
 /** Who the compared states are: their letters, their cards, and in which settings they differ. */
 
 import { byId, make, setText } from "./dom.js";
-import { absolute, iterations, metric, whole } from "./format.js";
+import { absolute, age, iterations, metric, whole } from "./format.js";
 
 const SHOWN_DIGITS = 12; // of a fingerprint
 
@@ -33,7 +33,7 @@ function card(state, number) {
 function facts(state) {
   return [
     ["Trained", iterations(state.iteration_count)],
-    ["Saved", `${absolute(state.saved_at)}, ${state.ended}`],
+    ["Saved", `${age(state.saved_at, Date.now())} (${absolute(state.saved_at)}), ${state.ended}`],
     ["Loss, reward", `${metric(state.loss)}, ${metric(state.reward)}`],
     ["Field size, seed", `${whole(state.field_size)}, ${state.seed}`],
     ["Corpus", corpusName(state.corpus), state.corpus ?? ""],

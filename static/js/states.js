@@ -2,6 +2,7 @@
 
 import { fetchJson } from "./connection.js";
 import { byId, make, setAttribute, setText, showText } from "./dom.js";
+import { firstStep } from "./first_step.js";
 import { size, whole } from "./format.js";
 import { createImport } from "./imports.js";
 import { createProof } from "./proof.js";
@@ -126,7 +127,7 @@ class StatesWindow {
   }
 
   #nothing() {
-    return this.#states.length ? "No saved state is like that." : "There is no saved state yet.";
+    return this.#states.length ? "No saved state is like that. Clear the search, or show everything." : `There is no saved state yet. ${firstStep(this.#model.status)}`;
   }
 
   #drawTools(status) {
@@ -153,6 +154,7 @@ class StatesWindow {
       load: state.deleted_at ? null : this.#loadButton(state),
       details: () =>
         details(state, {
+          now: this.#model.now(),
           act: (event, payload, done) => this.#act(event, payload, done),
           prove: (which) => this.#proveIt(which),
           remove: (which) => this.#remove(which),

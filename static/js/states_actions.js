@@ -1,7 +1,7 @@
 /** What can be done with one saved state: its name, note and pin, downloads, proof, deletion and its undoing. */
 
 import { make } from "./dom.js";
-import { absolute } from "./format.js";
+import { absolute, age } from "./format.js";
 import { actsOnly } from "./watching.js";
 
 /**
@@ -14,7 +14,7 @@ export function details(state, acts) {
   return make(
     "div",
     { className: "state-details" },
-    make("p", { className: "hint", textContent: why(state) }),
+    make("p", { className: "hint", textContent: why(state, acts.now) }),
     state.deleted_at ? make("span") : labels(state, acts.act),
     make(
       "div",
@@ -38,8 +38,8 @@ function canGo({ kinds }) {
   return !kinds.includes("current") && !kinds.includes("save");
 }
 
-function why(state) {
-  const facts = [`Run ${state.run}`, state.ended, `field size ${state.field_size}`, state.seed === null ? null : `seed ${state.seed}`, absolute(state.saved_at)];
+function why(state, now) {
+  const facts = [`Run ${state.run}`, state.ended, `field size ${state.field_size}`, state.seed === null ? null : `seed ${state.seed}`, `${age(state.saved_at, now)} (${absolute(state.saved_at)})`];
   const parent = state.parent ? `Its run went on from iteration ${state.parent.split("@")[1]} of run ${state.parent.slice(0, 8)}.` : null;
   const kept = state.deleted_at ? "Deleted; its files go an hour after that." : state.kept;
   return [`${facts.filter(Boolean).join(" · ")}.`, kept, parent].filter(Boolean).join(" ");

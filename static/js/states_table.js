@@ -5,14 +5,14 @@ import { absolute, age, metric, size, whole } from "./format.js";
 
 const KINDS = { current: "on the page", run: "run", slot: "named", point: "restore point", best: "best", save: "last saves" };
 const COLUMNS = [
-  { title: "", key: null, name: "choose" },
+  { title: "Compare", key: null, name: "choose" },
   { title: "State", key: (state) => title(state).toLowerCase(), name: "state" },
   { title: "Iteration", key: (state) => state.iteration_count, name: "iteration" },
   { title: "Saved", key: (state) => state.saved_at, name: "saved" },
   { title: "Loss", key: (state) => state.loss ?? Infinity, name: "loss" },
   { title: "Reward", key: (state) => state.reward ?? -Infinity, name: "reward" },
   { title: "Size", key: (state) => state.size, name: "size" },
-  { title: "", key: null, name: "do" },
+  { title: "Load, and more", key: null, name: "do" },
 ];
 const FIRST_ORDER = { column: "saved", down: true };
 
@@ -50,7 +50,10 @@ export function headings(order, sort) {
   const { column, down } = order ?? FIRST_ORDER;
   return COLUMNS.map(({ title: heading, key, name }) => {
     const cell = make("th", { scope: "col", className: name });
-    if (!key) return cell;
+    if (!key) {
+      cell.append(make("span", { className: "visually-hidden", textContent: heading }));
+      return cell;
+    }
     const isSorted = name === column;
     if (isSorted) cell.setAttribute("aria-sort", down ? "descending" : "ascending");
     const mark = isSorted ? (down ? " ↓" : " ↑") : "";
@@ -68,7 +71,7 @@ export function rows(state, { now, isChosen, isOpen, choose, open, load, details
   const row = make(
     "tr",
     {},
-    make("td", { className: "choose" }, box(state, isChosen, choose)),
+    make("td", { className: "choose" }, make("label", {}, box(state, isChosen, choose))),
     make("td", { className: "state" }, ...naming(state)),
     value("iteration", "Iteration", whole(state.iteration_count)),
     value("saved", "Saved", age(state.saved_at, now, "narrow"), absolute(state.saved_at)),

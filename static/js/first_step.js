@@ -1,0 +1,9 @@
+/** What to do first, said in every part of the page that has nothing to show yet. */
+
+/** @param {?object} status of the server @returns {string} a sentence */
+export function firstStep(status) {
+  if (!status) return "Waiting for the server …";
+  if (status.running) return "Waiting for the first iteration …";
+  if (status.initialized) return "Press Start Training.";
+  return status.saved ? "Press Load Saved State to go on from there, or Initialize System for a new run." : "Press Initialize System, then Start Training.";
+}
