@@ -5,20 +5,17 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
 
 from quadra.alerts import Rule
-from quadra.catalog import Catalog, SavedSummary, iso, read_catalog, summarize
+from quadra.catalog import SavedSummary, summarize
 from quadra.config import TrainingConfig
 from quadra.continuation import complete, read_any, revive
 from quadra.corpora import chosen_path, open_corpus
 from quadra.disk import read_file
 from quadra.engine import Engine
 from quadra.errors import (
-    FolderChangedError,
     FolderError,
     LoadError,
     RefusedError,
@@ -31,19 +28,17 @@ from quadra.library import branch_of
 from quadra.loads import LoadReport, asked_for, attempts, damaged_saves, first_loadable, give_up, reached, reason_of
 from quadra.persistence import SavedState, files_of, read
 from quadra.places import ID, RUNS, WEIGHTS
-from quadra.points import Best, Retention
-from quadra.records import Ended, Record
-from quadra.release import __version__
-from quadra.run import RunInMemory
-from quadra.saver import Saver, Writing
+from quadra.points import Retention
+from quadra.records import Record
+from quadra.saved_run import SavedRun
 from quadra.scribe import Scribe
 from quadra.shelf import Shelf
-from quadra.store import Receipt, Save, Store
+from quadra.store import Receipt
 
 log = logging.getLogger("quadra")
 
 
-class TrainingState(RunInMemory):
+class TrainingState(SavedRun):
     """A run and its state directory. Holds the directory until `close`; not for use from two threads at once.
 
     Raises FolderUnusableError or FolderLockedError when the directory cannot be had.
@@ -56,23 +51,9 @@ class TrainingState(RunInMemory):
         scribe: Scribe | None = None,
         retention: Retention | None = None,
     ) -> None:
-        self.folder = folder if isinstance(folder, StateFolder) else StateFolder(folder)
-        super().__init__(config or TrainingConfig())
-        self._store = Store(self.folder, scribe, retention)
+        own = folder if isinstance(folder, StateFolder) else StateFolder(folder)
+        super().__init__(own, config or TrainingConfig(), scribe, retention)
         self.shelf = Shelf(self.folder, self._store.points)
-        self._saver = Saver()
-        self._forget()
-
-    def _forget(self) -> None:
-        """No run is in memory."""
-        self._empty()
-        self._sequence = 0  # of the run's newest save
-        self._chosen = 0
-        self._ended: Ended = "cut off"
-        self._saved_iteration = 0
-        self.newest_receipt: Receipt | None = None  # of the newest save of this run since it is in memory
-        self._files_agree = True  # whether the newest save was one of all three files
-        self._store.forget()
 
     def close(self) -> None:
         """Save what is unsaved, then release the folder."""
@@ -94,40 +75,6 @@ class TrainingState(RunInMemory):
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    @property
-    def unsaved_iterations(self) -> int:
-        """Iterations that only memory holds, as far as outcomes of saves have been collected."""
-        return self.iteration_count - self._saved_iteration
-
-    @property
-    def is_unsaved(self) -> bool:
-        """Whether the three files on disk are not, or not all, those of this iteration."""
-        return self._engine is not None and (self.unsaved_iterations > 0 or not self._files_agree)
-
-    @property
-    def is_held_up(self) -> bool:
-        """Whether the next step needs the memory from which a save is being written."""
-        return self._engine is not None and self._engine.is_lent_out and self._saver.is_busy
-
-    @property
-    def save_seconds(self) -> float:
-        """How long the newest save took."""
-        return self._saver.seconds
-
-    @property
-    def is_saving(self) -> bool:
-        """Whether a save is being written beside training."""
-        return self._saver.is_busy
-
-    @property
-    def best(self) -> Best | None:
-        """The saved state of this run with the best smoothed reward."""
-        return None if self.run is None else self._store.points.best_of(self.run, self.history.rows())
-
-    def catalog(self) -> Catalog:
-        """The saved states in the folder."""
-        return read_catalog(self.folder)
 
     def initialize(
         self, field_size: int | None = None, seed: int | None = None, corpus: str | None = None
@@ -175,73 +122,6 @@ class TrainingState(RunInMemory):
             self.record.take(self.engine.moment())
         self._ended = "cut off"
         return result.as_dict()
-
-    def save_state(self) -> bool:
-        """Save; durable when it returns True. False, with the reason logged, when it failed."""
-        try:
-            self.save()
-        except (SaveError, RefusedError) as error:
-            log.error("Failed to save state: %s", error)  # noqa: TRY400  # the reason, not a traceback, is for people
-            return False
-        return True
-
-    def save(self, ended: Ended | None = None) -> Receipt:
-        """Save all three files at this iteration, durably. Raises SaveError; the previous saved state is then intact.
-
-        `ended`: "stopped" makes this run the one that Load takes by default.
-        """
-        self._settle()
-        self.begin_save(ended, full=True)
-        self._saver.wait()
-        return self._finish_save()
-
-    def begin_save(
-        self, ended: Ended | None = None, full: bool = False, wake: Callable[[], None] | None = None
-    ) -> Writing:
-        """Begin to save the state as it is now, beside training; `collect_save` gives the outcome.
-
-        `wake` is called from a thread that writes, where one does, when it has ended. Raises SaveTimeoutError while an
-        earlier save is still being written.
-        """
-        self._saver.require_idle()
-        self._settle()  # what the last save proved must be known before the next one looks at the folder
-        self._sequence += 1
-        chosen = self._next_choice() if ended == "stopped" else self._chosen
-        save = self._snapshot(ended or self._ended, chosen, full)
-        sent = self._store.send(save)
-        if sent is not None:
-            save.snapshot.release()
-            self._saver.take(sent)
-            return sent
-        writing = self._saver.begin(lambda: self._store.commit(save))
-        writing.add_done_callback(lambda _: save.snapshot.release())
-        if wake is not None:
-            writing.add_done_callback(lambda _: wake())
-        return writing
-
-    def collect_save(self) -> Receipt | None:
-        """The outcome of a save that has ended since the last call; None where there is none.
-
-        Raises SaveError where it failed.
-        """
-        return self._finish_save() if self._saver.has_ended else None
-
-    def wait_for_save(self) -> None:
-        """Until no save is being written. Raises SaveTimeoutError where the disk does not answer."""
-        self._saver.wait()
-
-    def _finish_save(self) -> Receipt:
-        try:
-            receipt = self._saver.result()
-        except FolderChangedError:
-            self._saved_iteration = 0  # what was saved stood in the folder that is not ours any more
-            raise
-        self.newest_receipt = receipt
-        record = receipt.record
-        self._chosen, self._ended = record.chosen, record.ended
-        self._saved_iteration = record.iteration_count
-        self._files_agree = receipt.full
-        return receipt
 
     def load_state(self, source: str | None = None) -> bool:
         """Load a saved state. False, with the reason logged, when there is none or none could be loaded."""
@@ -355,19 +235,8 @@ class TrainingState(RunInMemory):
         self._forget()
         self.folder.reset()
 
-    def _settle(self) -> None:
-        """Wait for a save that is under way; whether it failed is known from what is unsaved afterwards."""
-        try:
-            self._saver.wait()
-            self.collect_save()
-        except SaveError as error:
-            log.warning("The last save failed: %s", error)
-
     def _save_what_is_unsaved(self) -> Record | None:
         return self.save().record if self.is_unsaved else None
-
-    def _next_choice(self) -> int:
-        return self.catalog().last_choice + 1
 
     def _revived(self, candidate: SavedSummary, salvage: bool) -> tuple[SavedState, Engine, tuple[str, ...]]:
         state = read_any(candidate.file, candidate.folder, self._defaults, salvage)
@@ -401,15 +270,3 @@ class TrainingState(RunInMemory):
         except OSError as error:
             return (*told, f"An older copy of this run in {RUNS}/ could not be removed: {error}")
         return told
-
-    def _snapshot(self, ended: Ended, chosen: int, full: bool) -> Save:
-        engine = self.engine
-        record = Record(
-            run=self.run or "", sequence=self._sequence, iteration_count=self.iteration_count,
-            saved_at=iso(datetime.now(UTC)), ended=ended, chosen=chosen, field_size=engine.config.field_size,
-            seed=engine.config.seed or 0, history_sha256=self.history.checksum(), metrics_rows=self._store.counted_on,
-            loss=self.newest("loss"), reward=self.newest("reward"), parent=self.parent,
-            program=__version__,
-            **self.happened._asdict(),
-        )  # fmt: skip
-        return Save(record, engine.config, engine.snapshot(), self.history.rows(), full)

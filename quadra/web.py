@@ -67,32 +67,17 @@ def create_app(
     app.config.update(SECRET_KEY=secret_key, MAX_CONTENT_LENGTH=LARGEST_MESSAGE)
     app.json.sort_keys = False  # type: ignore[attr-defined]  # of the default provider, which this is
     access = Access(rules, secret_key)
-    socketio = GuardedSocketIO(
-        app,
-        access,
-        FOR_WATCHERS,
-        async_mode="threading",
-        manage_session=False,
-        serve_client=False,
-        max_http_buffer_size=LARGEST_MESSAGE,
-        json=_Json,
-    )
-    use_plain_websockets(socketio, LARGEST_MESSAGE)
-    watchman, journal = Watchman(worker.view, worker.tell), journal or Journal()
-    sender = SocketSender(socketio)
-    pictures = PictureSender(sender)
+    socketio = _socketio(app, access)
+    sender, journal = SocketSender(socketio), journal or Journal()
+    watchman, pictures = Watchman(worker.view, worker.tell), PictureSender(sender)
     feed, inside = Feed(worker.view, sender, watchman.round), InsideFeed(worker, pictures.send)
     for listener in (watchman.take, feed.take, inside.take):  # in this order: the feed wakes the watchman
         worker.listen(listener)
     journal.listen(lambda line: feed.take(Event("log_line", line)))
-    add_limits(app, http_limits or HttpLimits())
-    add_openapi(app)
-    asset = add_pages(app)
-    add_metrics(app, socketio, worker)
-    _add_interface(app, worker)
-    _add_errors(app)
     states, choices = StateCommands(worker), Choices(worker)
-    add_states(app, worker, states, asset)
+    add_limits(app, http_limits or HttpLimits())
+    asset = _add_routes(app, worker, states)
+    add_metrics(app, socketio, worker)
     add_alerts(app, worker, watchman, journal)
     add_corpora(app, choices.keep_text, worker.uploads_folder)
     others = {
@@ -106,6 +91,31 @@ def create_app(
     add_access(app, access, asset)
     add_headers(app)
     return app, socketio, feed
+
+
+def _socketio(app: Flask, access: Access) -> SocketIO:
+    socketio = GuardedSocketIO(
+        app,
+        access,
+        FOR_WATCHERS,
+        async_mode="threading",
+        manage_session=False,
+        serve_client=False,
+        max_http_buffer_size=LARGEST_MESSAGE,
+        json=_Json,
+    )
+    use_plain_websockets(socketio, LARGEST_MESSAGE)
+    return socketio
+
+
+def _add_routes(app: Flask, worker: Worker, states: StateCommands) -> Callable[[str], str]:
+    """Pages and data; returns the address of a static file."""
+    add_openapi(app)
+    asset = add_pages(app)
+    _add_interface(app, worker)
+    _add_errors(app)
+    add_states(app, worker, states, asset)
+    return asset
 
 
 class _Json:

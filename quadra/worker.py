@@ -69,7 +69,7 @@ class Worker:
         self._next_step_at = 0.0
         self._is_step_due = False
         self._rescued_at: int | None = None  # iteration at which integrity strikes were answered by going back
-        self._saves = AutoSave(folder, settings.save_every, self.show, self.tell, self._wake)
+        self.saves = AutoSave(folder, settings.save_every, self.show, self.tell, self._wake)  # for what `do` does, too
         self._view = View(Status.first(config, settings, folder), History(), 0, None, 0, 0.0)
 
     def start(self) -> None:
@@ -104,16 +104,11 @@ class Worker:
         """Have something done with the state between two steps, on the worker thread."""
         return self._inbox.submit(lambda: action(self._state))
 
-    @property
-    def saves(self) -> AutoSave:
-        """For what `do` does."""
-        return self._saves
-
     def save_now(self) -> SaveOutcome:
         """For what `do` does: save all three files. Raises SaveError."""
-        outcome = self._saves.save(self._state, None)
+        outcome = self.saves.save(self._state, None)
         if outcome is None:
-            raise SaveError(self._saves.trouble)
+            raise SaveError(self.saves.trouble)
         self.show()
         return outcome
 
@@ -150,7 +145,7 @@ class Worker:
                 if request is not None:
                     request.answer()
                 elif self._view.status.state is not SystemState.TRAINING:
-                    self._saves.try_again(self._state)
+                    self.saves.try_again(self._state)
                 elif self._is_step_due:
                     self._advance()
         except Exception as error:
@@ -163,13 +158,13 @@ class Worker:
         """The next request; None when a step, or a look at the disk, is due before one comes."""
         wait: float | None
         if self._view.status.state is SystemState.TRAINING:
-            held_up = self._saves.before_step(self._state)
+            held_up = self.saves.before_step(self._state)
             due_in = self._next_step_at - time.monotonic()
             look_in = LOOK if due_in > LOOK and self._state.is_saving else due_in
             self._is_step_due = held_up is None and due_in <= look_in
             wait = min(due_in, look_in) if held_up is None else held_up
         else:
-            wait = self._saves.patience(self._state)
+            wait = self.saves.patience(self._state)
         return self._inbox.next(wait)
 
     @property
@@ -195,7 +190,7 @@ class Worker:
             return
         self._pace_next_step()
         count = self._state.iteration_count
-        self._saves.after_step(count)
+        self.saves.after_step(count)
         self._publish_step()
         until = self._view.status.until
         if until is not None and count >= until:
@@ -230,7 +225,7 @@ class Worker:
 
     def _end_training(self, ended: Ended | None, by_itself: bool = True) -> SaveOutcome | None:
         """From training to ready, saved; `ended` is "stopped" where a person or `until` asked for it."""
-        outcome = self._saves.save(self._state, ended)
+        outcome = self.saves.save(self._state, ended)
         self._rate = Rate()
         self.show(state=SystemState.READY, until=None)
         self.tell("training", running=False, by_itself=by_itself, integrity_strikes=self._state.strikes)
@@ -240,7 +235,7 @@ class Worker:
         self, field_size: int | None = None, seed: int | None = None, corpus: str | None = None
     ) -> dict[str, Any]:
         target = next_state(self._view.status.state, Command.INITIALIZE)
-        self._saves.tell_saved_first(self._state.initialize(field_size, seed, corpus))
+        self.saves.tell_saved_first(self._state.initialize(field_size, seed, corpus))
         self._adopted(target)
         config = self._state.config
         details = {"field_size": config.field_size, "seed": config.seed}
@@ -264,7 +259,7 @@ class Worker:
         count = self._state.iteration_count
         if outcome is None:
             raise SaveError(
-                f"Training has stopped at iteration {count}, but it could not be saved: {self._saves.trouble}"
+                f"Training has stopped at iteration {count}, but it could not be saved: {self.saves.trouble}"
             )
         return {"iteration_count": count, "saved_at": outcome.saved_at}
 
@@ -279,17 +274,17 @@ class Worker:
         return self._told_of_load(report)
 
     def _do_save_as_new_run(self) -> dict[str, Any]:
-        if not self._saves.is_folder_changed:
+        if not self.saves.is_folder_changed:
             raise RefusedError("The state directory is still this server's own; there is nothing to resolve.")
         record = self._state.go_on_as_new_run().record
         self._adopted(self._view.status.state)
-        self._saves.tell_saved_first(record)
+        self.saves.tell_saved_first(record)
         self.tell("message", text="The run in memory goes on as a new saved run.", type="success")
         return {"run": record.run, "iteration_count": record.iteration_count}
 
     def _told_of_load(self, report: LoadReport) -> dict[str, Any]:
         count = report.record.iteration_count
-        self._saves.tell_saved_first(report.saved_first)
+        self.saves.tell_saved_first(report.saved_first)
         self.tell("loaded", iteration_count=count)
         remarks = report.remarks()
         for text in remarks:
@@ -338,18 +333,18 @@ class Worker:
         """Whatever happens here, the folder is free afterwards; a failed save is raised."""
         state = self._state
         try:
-            failed = state.is_unsaved and self._saves.save(state, None) is None
+            failed = state.is_unsaved and self.saves.save(state, None) is None
         finally:
             state.release()
             self._inbox.close()
         if failed:
-            raise SaveError(self._saves.trouble)
+            raise SaveError(self.saves.trouble)
         return {}
 
     def _adopted(self, target: SystemState) -> None:
         """Another run (or none) is in memory."""
         state = self._state
-        self._saves.forget()
+        self.saves.forget()
         self.show(
             state=target,
             **state.identity(),
@@ -363,7 +358,7 @@ class Worker:
             trouble=None,
             saves=SaveHealth(),
         )
-        self._saves.show_newest(state)
+        self.saves.show_newest(state)
 
     def show(self, **changes: Any) -> None:
         """Change what is shown of the system; for commands, saves, and what `do` does."""
@@ -381,7 +376,7 @@ class Worker:
         state, view = self._state, self._view
         count, unsaved = state.iteration_count, state.unsaved_iterations
         same_run = view.history is state.history
-        if not same_run or self._saves.may_show(count, count - unsaved):
+        if not same_run or self.saves.may_show(count, count - unsaved):
             self._view = View(view.status, state.history, count, state.last_result, unsaved, rate)
 
     def _wake(self) -> None:
@@ -389,9 +384,9 @@ class Worker:
         self._inbox.put(self._look_at_save)
 
     def _look_at_save(self) -> dict[str, Any]:
-        self._saves.collect(self._state)
+        self.saves.collect(self._state)
         if self._view.status.state is not SystemState.TRAINING:
-            self._saves.try_again(self._state)
+            self.saves.try_again(self._state)
         return {}
 
     def tell(self, kind: str, **details: Any) -> None:

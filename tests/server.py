@@ -104,7 +104,7 @@ class Client:
     def __init__(self, url: str, auth: dict[str, str] | None = None) -> None:
         self.received: list[tuple[str, Any]] = []
         self._arrived = threading.Condition()
-        self._client = socketio.Client(reconnection=False)
+        self._client = socketio.Client(reconnection=False, request_timeout=int(PATIENCE))
         self._client.on("*", self._take)
         self._client.connect(url, auth=auth, transports=["websocket"], wait_timeout=PATIENCE)
 

@@ -35,7 +35,7 @@ LAYERS = (
         *("library", "references", "shelf", "marks", "compare", "opening", "facts", "transfer"),
     ),
     ("run",),
-    ("state", "saver"),
+    ("state", "saver", "saved_run"),
     ("__init__",),
     ("lifecycle", "view", "inbox", "autosave", "rescue", "worker", "backup", "states", "inside", "choices"),
     ("versions", "pacing"),

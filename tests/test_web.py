@@ -260,7 +260,7 @@ def test_another_origin_cannot_open_a_socket(site: Site) -> None:
 
 def test_every_module_that_the_page_needs_is_told_to_the_browser_at_once(site: Site) -> None:
     page = site.http.get("/").text
-    told = {part.split('.js"')[0] for part in page.split("/js/")[1:]} - {"loader"}
+    told = {part.split('.js"')[0] for part in page.split("/js/")[1:]} - {"loader", "theme"}
     imported = {
         name.split('.js"')[0]
         for module in told
