@@ -70,7 +70,9 @@ def test_a_slot_is_saved_while_training_found_renamed_deleted_and_taken_back(bro
     page.click(".state-acts >> text=Delete")
     page.click("#delete-confirm")
     expect(page.locator("#states-message")).to_contain_text("Deleted.")
-    expect(page.locator("#states-empty")).to_have_text("No saved state is like that. Clear the search, or show everything.")
+    expect(page.locator("#states-empty")).to_have_text(
+        "No saved state is like that. Clear the search, or show everything."
+    )
     page.click("#states-message >> text=Undo")
     row(page, "second try")
 
