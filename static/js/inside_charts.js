@@ -80,7 +80,7 @@ function drawChart(chart, name, { columns, told: { beginning } }, series) {
   chart.data.datasets = series.map((each, place) => dataset(each, place, last, name));
   const end = last.at(-1) ?? beginning + 1;
   Object.assign(chart.options.scales.x, { min: Math.min(last[0] ?? end, end - 1), max: end });
-  paintScales(chart, getComputedStyle(document.documentElement));
+  paintScales(chart, themeColour);
   if (chart.options.scales.aside) chart.options.scales.aside.grid.drawOnChartArea = false;
   chart.update();
   drawLegend(name, series, last.length);

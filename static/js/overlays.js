@@ -6,13 +6,14 @@ import { iterations, metric, whole } from "./format.js";
 import { ROOM, letters } from "./letters.js";
 import { METRICS } from "./series.js";
 import { chip, letter } from "./sides.js";
+import { onThemeChange, themeColours } from "./theme_colours.js";
 
 /** @param {object} comparison an answer of api/compare */
 export function drawCurves({ states, curves }) {
   const charts = METRICS.map((name) => createChart(name, curves));
   const paint = () => charts.forEach(paintChart);
   paint();
-  document.addEventListener("themechange", paint);
+  onThemeChange(paint);
   byId("curves-legend").replaceChildren(...states.map((state, number) => entry(state, number, charts)));
 }
 
@@ -65,12 +66,12 @@ function tooltip() {
 }
 
 function paintChart(chart) {
-  const style = getComputedStyle(document.documentElement);
+  const ofTheme = themeColours();
   chart.data.datasets.forEach((set, number) => {
-    const colour = style.getPropertyValue(`--side-${number}`).trim();
+    const colour = ofTheme(`--side-${number}`);
     Object.assign(set, { borderColor: number === 0 ? `${colour}99` : colour, pointBackgroundColor: colour, backgroundColor: colour });
   });
-  paintScales(chart, style);
+  paintScales(chart, ofTheme);
   chart.update();
 }
 
