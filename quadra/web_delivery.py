@@ -100,7 +100,7 @@ class PlainWebSocket(SimpleWebSocketWSGI):  # type: ignore[misc]  # engineio shi
 
     def close(self) -> None:
         """For the thread that writes."""
-        with contextlib.suppress(OSError, simple_websocket.ConnectionClosed):  # it is closed already
+        with contextlib.suppress(OSError, simple_websocket.ConnectionClosed, ProtocolError):  # it is closed already
             super().close()
 
 

@@ -46,7 +46,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
     """A browser that has not been here."""
-    page = browser.new_context(viewport={"width": 360, "height": 740}).new_page()
+    page = browser.new_context(viewport={"width": 360, "height": 740}, bypass_csp=True).new_page()
     page.on("pageerror", lambda error: pytest.fail(f"the page threw {error}"))
     yield page
     page.context.close()
@@ -101,7 +101,7 @@ def test_a_link_on_another_site_leads_in_whoever_has_come_in_before(server: Serv
 def test_a_watcher_sees_everything_and_finds_no_button_that_changes_anything(
     server: Server, link: str, page: Page, browser: Browser
 ) -> None:
-    operator = browser.new_context().new_page()
+    operator = browser.new_context(bypass_csp=True).new_page()
     operator.goto(link)
     ready(operator)
     operator.click("#initialize-button")
@@ -166,7 +166,7 @@ def test_a_socket_of_another_sites_page_is_refused_at_its_handshake(server: Serv
 
 def test_a_page_that_is_open_asks_for_the_token_when_the_server_has_a_new_one(browser: Browser, tmp_path: Path) -> None:
     with warm_server(tmp_path / "state", *OPTIONS, "--token", "the first token") as first:
-        page = browser.new_context().new_page()
+        page = browser.new_context(bypass_csp=True).new_page()
         page.goto(f"{first.url}/?token=the+first+token")
         ready(page)
         assert [line for line in first.lines if "the first token" in line] == []

@@ -398,7 +398,7 @@ class SavingUntilLookedAt:
 
 
 def test_no_save_begins_before_the_outcome_of_the_last_one_is_taken(bench: Bench) -> None:
-    saves, state = bench.worker._saves, SavingUntilLookedAt()
+    saves, state = bench.worker.saves, SavingUntilLookedAt()
     saves.after_step(20)
     saves._began_at = time.perf_counter()
     for _ in range(2):

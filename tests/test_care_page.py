@@ -61,6 +61,24 @@ def training(page: Page) -> None:
     expect(page.locator("#until-status")).to_be_visible()
 
 
+def wrong_setting(page: Page) -> None:
+    page.click("#settings-button")
+    page.fill("#field-size-input", "1")
+    page.press("#field-size-input", "Tab")
+
+
+def inside(page: Page) -> None:
+    page.click(".inside summary")
+    page.wait_for_function("quadra.inside.grids")
+
+
+def alerts(page: Page) -> None:
+    page.click(".alerts summary")
+    page.fill("#alert-threshold", "0")
+    page.click("#alert-add")
+    expect(page.locator("#alert-rules li")).not_to_have_count(0)
+
+
 def details(page: Page) -> None:
     page.click("#states-button")
     page.click("#states-rows tr:has-text('before the long run') button[aria-expanded]")
@@ -118,7 +136,14 @@ VIEWS = {
     "uninitialized": View(server="fresh"),
     "ready": View(),
     "training": View(show=training),
-    "a new run's settings": View(show=clicks("#new-run summary")),
+    "settings": View(show=clicks("#settings-button")),
+    "settings with a wrong value": View(show=wrong_setting),
+    "keyboard help": View(show=clicks("#help-button")),
+    "inside": View(show=inside),
+    "alerts": View(show=alerts),
+    "marks in words": View(show=clicks("#marks-summary")),
+    "the log, of which no line fits": View(show=lambda page: page.fill("#log-search", "no such line")),
+    "login": View("/login"),
     "saving fails": View(show=status(FAILING)),
     "the folder has changed": View(show=status(f"{CHANGED}, {RESCUE}")),
     "connection lost": View(show=lost),

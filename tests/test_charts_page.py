@@ -313,7 +313,7 @@ def test_the_logarithmic_scale_is_for_what_cannot_be_negative(page: Page) -> Non
 
 
 def test_a_browser_that_refuses_storage_still_smooths(browser: Browser, server: Server) -> None:
-    page = browser.new_context().new_page()
+    page = browser.new_context(bypass_csp=True).new_page()
     page.on("pageerror", lambda error: pytest.fail(f"the page threw {error}"))
     page.add_init_script(
         "Object.defineProperty(window, 'localStorage', { get() { throw new DOMException('refused', 'SecurityError'); } })"
@@ -372,7 +372,9 @@ def test_a_chart_is_kept_as_a_picture(page: Page) -> None:
 
 
 def test_on_a_phone_the_charts_are_pinched_and_nothing_runs_off_the_screen(browser: Browser, server: Server) -> None:
-    context = browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    context = browser.new_context(
+        viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True, bypass_csp=True
+    )
     page = context.new_page()
     page.on("pageerror", lambda error: pytest.fail(f"the page threw {error}"))
     page.goto(server.url)

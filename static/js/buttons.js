@@ -75,17 +75,19 @@ function drawElapsed(message) {
 
 // Who works by keyboard goes on with the button that follows the one that cannot be pressed any more.
 function createFocusKeeper(buttons) {
-  let wish = null;
+  let [wish, from] = [null, null];
   return {
-    pressed: () => (wish = null),
+    pressed: (name) => ([wish, from] = [null, buttons[name]]),
     ended: (name, ok) => (wish = ok ? COMMANDS[name].next : name),
     restore() {
       const able = [wish].flat().find((name) => name && isEnabled(buttons[name]));
       if (!able) return;
       const { activeElement } = document;
-      const isLost = activeElement === document.body || (Object.values(buttons).includes(activeElement) && !isEnabled(activeElement));
+      const isOut = Object.values(buttons).includes(activeElement) && !(isEnabled(activeElement) && activeElement.checkVisibility());
+      const isLost = activeElement === document.body || isOut;
       if (isLost) buttons[able].focus({ preventScroll: true });
-      wish = null;
+      // A button in a banner goes with it, only after this.
+      if (isLost || activeElement !== from) wish = null;
     },
   };
 }
