@@ -89,7 +89,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         _check(config, options.backup_url)
         logs.check()
         listener = _listen(options.host, options.port)
-        run(options, config, logs, listener)
+        run(options, config, logs, listener, _rules(options, listener))
     except ConfigurationError as error:
         _refuse(f"--{error.field.replace('_', '-')}: {error}")
     except QuadraError as error:
@@ -138,7 +138,9 @@ def parse(arguments: list[str] | None, environment: Mapping[str, str]) -> argpar
     return options
 
 
-def run(options: argparse.Namespace, config: TrainingConfig, logs: LogSettings, listener: socket.socket) -> NoReturn:
+def run(
+    options: argparse.Namespace, config: TrainingConfig, logs: LogSettings, listener: socket.socket, rules: Rules
+) -> NoReturn:
     """Compose the parts and serve. torch is imported on the training thread, behind the page."""
     from quadra.backup import beside
     from quadra.console import Console
@@ -154,7 +156,6 @@ def run(options: argparse.Namespace, config: TrainingConfig, logs: LogSettings, 
     worker = _worker(options, config, folder, scribe)
     worker.listen(console.take)
     backup = beside(worker, options.backup_url, options.backup_every) if options.backup_url else None
-    rules = _rules(options, listener)
     app, _, feed = create_app(worker, _secret_key(), backup, console.journal, rules)
     ending = _Ending(worker, feed, console, backup)
     worker.listen(ending.with_training)

@@ -28,6 +28,7 @@ from quadra.export import file_name
 from quadra.facts import Facts, facts_of
 from quadra.history import SERIES, checksum_of
 from quadra.persistence import NotSealedError, SavedState, read
+from quadra.records import Record
 from quadra.reproduction import CHECKSUM, PROVE, reproduction
 from quadra.svg import BUCKETS, SMOOTH_FROM, Look, line_chart, window_of
 from quadra.tables import counted, figure, q_table_view, settings_table, statistics_table, whole
@@ -55,8 +56,8 @@ def report(state: SavedState, name: str, written_at: datetime, note: str = "") -
     facts = facts_of(state)
     page = _environment().get_template("report.html").render(
         name=name.strip() or "Saved state",
-        policy=policy(),
-        style=_style(),
+        policy=policy(state.record),
+        style=_style(state.record),
         note=note.strip(),
         written_at=_moment(written_at),
         record=state.record,
@@ -75,16 +76,15 @@ def report(state: SavedState, name: str, written_at: datetime, note: str = "") -
     return page.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def policy() -> str:
-    """The Content-Security-Policy of a report: nothing but its own style and the pictures in it."""
-    digest = base64.b64encode(hashlib.sha256(_style().encode()).digest()).decode()
+def policy(record: Record) -> str:
+    """The Content-Security-Policy of a state's report: nothing but its own style and the pictures in it."""
+    digest = base64.b64encode(hashlib.sha256(_style(record).encode()).digest()).decode()
     return f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:"
 
 
-@cache
-def _style() -> str:
-    """What stands in the report's style element."""
-    return "\n" + (_ROOT / "templates" / "report.css").read_text(encoding="utf-8")
+def _style(record: Record) -> str:
+    """What stands in the report's style element; on paper every page names the state."""
+    return "\n" + _environment().get_template("report.css").render(record=record)
 
 
 def main(arguments: list[str] | None = None) -> int:

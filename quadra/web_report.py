@@ -35,7 +35,7 @@ def add_report(
         name, state = open_state(source)
         page = report(state, name, datetime.now(UTC), note_of(source))
         answer = _file([page], "text/html", state.record, "html")
-        answer.headers["Content-Security-Policy"] = f"{policy()}; frame-ancestors 'none'"
+        answer.headers["Content-Security-Policy"] = f"{policy(state.record)}; frame-ancestors 'none'"
         return answer
 
     @pages.get("/api/states/<source>/history.csv")
