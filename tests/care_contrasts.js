@@ -26,6 +26,7 @@ selectors => {
   };
   return selectors.map((selector) => {
     const element = document.querySelector(selector);
+    if (!element) return Infinity; // a live page has replaced it meanwhile
     const ink = luminance([getComputedStyle(element).color]);
     return Math.min(...grounds(element).map(luminance).map((ground) => Math.max(ink, ground) / Math.min(ink, ground)));
   });

@@ -150,9 +150,17 @@ def test_what_a_watchers_page_sends_all_the_same_is_refused(server: Server, link
         "fetch('api/states', { method: 'POST', body: new FormData() }).then((answer) => answer.json())"
     )
     assert told["error"]["code"] == "watching_only"
-    page.evaluate("document.querySelectorAll('button').forEach((button) => (button.disabled = false))")
     page.evaluate("document.getElementById('initialize-button').click()")
-    expect(page.locator("#message-text")).to_contain_text("watching only")
+    expect(page.locator("#message-text")).to_contain_text("Initialize System: Watching only")
+    page.evaluate(
+        """async () => {
+            const { openSocket, send } = await import(document.querySelector('link[href*="/js/connection"]').href);
+            const socket = openSocket();
+            await new Promise((connected) => socket.once("connect", connected));
+            globalThis.refused = await send(socket, "initialize_system", {});
+        }"""
+    )
+    assert page.evaluate("refused.error.code") == "watching_only"
 
 
 def test_a_socket_of_another_sites_page_is_refused_at_its_handshake(server: Server) -> None:

@@ -143,7 +143,7 @@ VIEWS = {
     "alerts": View(show=alerts),
     "marks in words": View(show=clicks("#marks-summary")),
     "the log, of which no line fits": View(show=lambda page: page.fill("#log-search", "no such line")),
-    "login": View("/login"),
+    "login": View("/login", server="closed"),
     "saving fails": View(show=status(FAILING)),
     "the folder has changed": View(show=status(f"{CHANGED}, {RESCUE}")),
     "connection lost": View(show=lost),
@@ -192,6 +192,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         running_browser() as browser,
         warm_server(folder / "none", *options) as fresh,
         warm_server(folder / "runs", *options, "--backup-url", f"file://{folder / 'backups'}") as used,
+        warm_server(folder / "closed", *options, "--token", "a-token-of-some-length") as closed,
         Client(used.url) as client,
     ):
         ids = [run(client, 8), run(client, 6)]  # of short runs the comparison and the report have small tables
@@ -200,7 +201,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         client.ask("set_pace", {"iterations_per_second": 20})
         page = browser.new_context(bypass_csp=True).new_page()
         page.set_default_timeout(PATIENCE)
-        yield House(browser, {"fresh": fresh, "used": used, "kept": used}, client, ids, page)
+        yield House(browser, {"fresh": fresh, "used": used, "kept": used, "closed": closed}, client, ids, page)
 
 
 def run(client: Client, iterations: int) -> str:
@@ -257,7 +258,6 @@ def test_every_part_that_has_nothing_to_show_says_what_to_do_first(house: House)
     first = "Press Initialize System, then Start Training."
     for part in ("#text-value", "#saving-wear-value", "#loss-empty", "#reward-empty", "#variance-empty", "#mean-empty"):
         expect(page.locator(part)).to_contain_text(first)
-    assert "Press Initialize System" in (page.locator("#log-empty").text_content() or "")
     page.click("#states-button")
     expect(page.locator("#states-empty")).to_have_text(f"There is no saved state yet. {first}")
 

@@ -554,10 +554,13 @@ def test_the_charts_take_the_colours_of_another_theme_at_once(page: Page) -> Non
     page.emulate_media(color_scheme="light")
     page.wait_for_function(f"before => {grid} === before", arg=before)
     page.add_style_tag(content='[data-theme="test"] { --grid: #010203; --loss: #040506; }')
-    page.evaluate("document.documentElement.dataset.theme = 'test'")
+    set_theme = (
+        "theme => { document.documentElement.dataset.theme = theme; document.dispatchEvent(new Event('themechange')); }"
+    )
+    page.evaluate(set_theme, "test")
     page.wait_for_function(f"{grid} === '#010203'")
     page.wait_for_function("Chart.getChart('loss-chart').data.datasets[0].borderColor === '#040506'")
-    page.evaluate("delete document.documentElement.dataset.theme")
+    page.evaluate(set_theme, "light")
     page.wait_for_function(f"before => {grid} === before", arg=before)
 
 

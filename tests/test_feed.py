@@ -215,7 +215,7 @@ def clock() -> Clock:
 
 def feed_by_hand(world: World, clock: Clock, *clients: str) -> Feed:
     """A feed without its thread: a test makes its rounds."""
-    feed = Feed(world.view, world, clock)
+    feed = Feed(world.view, world, clock=clock)
     world.acknowledge = feed.acknowledge
     for client in clients:
         feed.join(client)

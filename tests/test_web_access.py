@@ -281,8 +281,8 @@ def test_sockets_that_have_not_said_who_they_are_hold_few_places(lab: FlaskClien
         return [b""]
 
     codes: list[int] = []
-    gate: Any = lab.application.wsgi_app
-    gate._app = lasting
+    headers: Any = lab.application.wsgi_app
+    headers._inner._app = lasting
     lab.get(POLLING)
     assert len(inside) == web_access.MOST_UNKNOWN
     assert codes == [503, *[200] * (web_access.MOST_UNKNOWN - 1)]

@@ -23,7 +23,7 @@ function lab(hex) {
   return times(TO_LAB, times(TO_CONE, channels).map(Math.cbrt));
 }
 
-function rgb(colour) {
+function channelsOf(colour) {
   const channels = times(FROM_CONE, times(FROM_LAB, colour).map((value) => value ** 3));
   return channels.map((value) => Math.round(255 * encoded(Math.min(1, Math.max(0, value)))));
 }
@@ -34,11 +34,11 @@ export function scaleOf(stops, steps = 256) {
   return Array.from({ length: steps }, (_, step) => {
     const at = (step / (steps - 1)) * (known.length - 1);
     const from = Math.min(Math.floor(at), known.length - 2);
-    return rgb(known[from].map((value, place) => value + (at - from) * (known[from + 1][place] - value)));
+    return channelsOf(known[from].map((value, place) => value + (at - from) * (known[from + 1][place] - value)));
   });
 }
 
 /** @param {number[]} colour red, green and blue @returns {string} as CSS writes it */
 export function css([red, green, blue]) {
-  return `rgb(${red} ${green} ${blue})`;
+  return `#${[red, green, blue].map((channel) => channel.toString(16).padStart(2, "0")).join("")}`;
 }

@@ -4,6 +4,7 @@ import { byId, make, setText } from "./dom.js";
 import { isFine } from "./fields.js";
 import { size, whole } from "./format.js";
 import { openSettings } from "./settings.js";
+import { actsOnly } from "./watching.js";
 
 const LIMITS = {
   "field-size": { least: 2, most: 1_000_000 },
@@ -35,7 +36,7 @@ export function chooseText(text) {
 /** @param {import("./model.js").Model} model @returns {() => void} draws what the next run gets */
 export function createNewRun(model) {
   for (const name of Object.keys(LIMITS)) {
-    byId(`${name}-input`).addEventListener("input", () => {
+    actsOnly(byId(`${name}-input`)).addEventListener("input", () => {
       isFine(name, LIMITS[name]);
       model.changed();
     });
