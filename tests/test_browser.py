@@ -44,7 +44,12 @@ def opened(browser: Browser, url: str, width: int = 1440, height: int = 900) -> 
 
 
 def charts(page: Page) -> dict[str, list[float]]:
-    """What the four charts draw, read from the charts themselves."""
+    """What the four charts draw, read from the charts themselves; while the page is live they take turns."""
+    page.wait_for_function(
+        """() => ["loss", "reward", "variance", "mean"].every(
+            (name) => Chart.getChart(name + "-chart").data.labels.at(-1) === Chart.getChart("loss-chart").data.labels.at(-1)
+        )"""
+    )
     drawn: dict[str, list[float]] = page.evaluate(
         """() => Object.fromEntries(["loss", "reward", "variance", "mean"].flatMap((name) => {
             const chart = Chart.getChart(name + "-chart");

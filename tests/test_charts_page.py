@@ -150,6 +150,10 @@ def train_on(page: Page, count: int) -> None:
     page.click("#start-button")
     page.wait_for_function("n => quadra.model.series.iteration.at(-1) >= n", arg=until)
     expect(page.locator("#status-value")).to_have_attribute("data-value", "ready")
+    page.wait_for_function(
+        """n => ["loss", "reward", "variance", "mean"].every((name) => Chart.getChart(name + "-chart").data.labels.at(-1) >= n)""",
+        arg=until,
+    )
 
 
 def test_a_range_dragged_in_one_chart_is_shown_in_all_with_every_iteration(page: Page, server: Server) -> None:
