@@ -120,8 +120,7 @@ def wait_for_every_iteration(page: Page) -> tuple[int, int]:
 
 
 def assert_all_together(page: Page) -> None:
-    ranges = page.evaluate(RANGES)
-    assert all(each == ranges[0] for each in ranges)
+    page.wait_for_function(f"new Set(({RANGES})().map(String)).size === 1")
 
 
 def shown(page: Page, start: int, end: int) -> dict[str, list[float]]:
@@ -151,7 +150,9 @@ def train_on(page: Page, count: int) -> None:
     page.wait_for_function("n => quadra.model.series.iteration.at(-1) >= n", arg=until)
     expect(page.locator("#status-value")).to_have_attribute("data-value", "ready")
     page.wait_for_function(
-        """n => ["loss", "reward", "variance", "mean"].every((name) => Chart.getChart(name + "-chart").data.labels.at(-1) >= n)""",
+        """n => document.getElementById("follow-select").value === "zoomed" || ["loss", "reward", "variance", "mean"].every(
+            (name) => Chart.getChart(name + "-chart").data.labels.at(-1) >= n
+        )""",
         arg=until,
     )
 
