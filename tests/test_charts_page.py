@@ -178,6 +178,7 @@ def test_the_wheel_zooms_around_the_pointer_and_a_button_leads_back(page: Page) 
     page.mouse.move(*middle(page, "mean"))
     page.mouse.wheel(0, -100)
     expect(page.locator("#whole-button")).to_be_visible()
+    page.wait_for_function(f"whole => ({RANGES})().every(([low]) => low !== whole)", arg=whole[0])
     assert_all_together(page)
     low, high = page.evaluate(RANGES)[0]
     assert whole[0] < low < (whole[0] + whole[1]) / 2 < high < whole[1]
@@ -518,8 +519,7 @@ def test_each_kind_of_mark_that_occurs_is_in_the_legend_and_in_words(page: Page,
     expect(places).not_to_contain_text("Iteration 2,000")
     page.check("#mark-load-input")
     page.get_by_role("button", name="Iteration 4,000", exact=True).click()
-    low, high = page.evaluate(RANGES)[0]
-    assert low < 4000 < high < low + 2000
+    page.wait_for_function(f"({RANGES})().every(([low, high]) => low < 4000 && 4000 < high && high < low + 2000)")
     assert_all_together(page)
     page.click("#marks-summary")
 
