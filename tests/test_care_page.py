@@ -70,6 +70,7 @@ def wrong_setting(page: Page) -> None:
 def inside(page: Page) -> None:
     page.click(".inside summary")
     page.wait_for_function("quadra.inside.grids")
+    page.evaluate("localStorage.removeItem('quadra.inside')")  # the next view has it closed again
 
 
 def alerts(page: Page) -> None:
