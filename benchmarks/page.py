@@ -90,7 +90,7 @@ def _write_long_run(folder: Path) -> None:
 def _visit(browser: Browser, address: str) -> tuple[float, float]:
     """Milliseconds from the navigation to the painted charts, with nothing in the browser's cache: by the clock, and of the
     processor on the page's main thread."""
-    page = browser.new_context(viewport=_VIEW).new_page()
+    page = browser.new_context(bypass_csp=True, viewport=_VIEW).new_page()
     page.add_init_script(f"({_PAINTED})()")
     inside = page.context.new_cdp_session(page)
     inside.send("Performance.enable", {"timeDomain": "threadTicks"})
@@ -105,7 +105,7 @@ def _training(browser: Browser, seconds: float) -> dict[str, float]:
     with Server("--pace", "max", "--seed", "0", "--resume") as server:
         server.seconds_to_page()
         server.seconds_to_iteration(5000)  # the charts are thinned from here on
-        page = browser.new_context(viewport=_VIEW).new_page()
+        page = browser.new_context(bypass_csp=True, viewport=_VIEW).new_page()
         page.goto(server.address)
         page.wait_for_selector("html[data-ready=true]")
         page.wait_for_timeout(2000)
