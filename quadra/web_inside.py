@@ -33,10 +33,10 @@ class PictureSender:
 
     def acknowledge(self, client: str, number: int) -> None:
         """A client has taken what it was sent; any other number is none of ours."""
-        awaited, acknowledged = self._awaited.get(client, (0, lambda: None))
-        if awaited == number:
-            del self._awaited[client]
-            acknowledged()
+        awaited = self._awaited.get(client)
+        if awaited is not None and awaited[0] == number:
+            self._awaited.pop(client, None)
+            awaited[1]()
 
     def leave(self, client: str) -> None:
         """A client has gone."""

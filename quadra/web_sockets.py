@@ -74,6 +74,10 @@ class Gate:
                 self._pass_on(transport, message)
             except _MalformedError as error:
                 self._end(transport, str(error))
+            except KeyError:
+                if transport in self._server.environ:
+                    raise
+                log.debug("A message came while its session ended; nobody waits for an answer")
 
     def _pass_on(self, transport: str, message: str) -> None:
         kind = message[:1]

@@ -6,6 +6,7 @@ import base64
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from quadra.inside_feed import InsideFeed
 from quadra.lifecycle import SystemState
 from quadra.state import TrainingState
 from quadra.view import Settings
+from quadra.web_inside import FIRST_NUMBER, PictureSender
 from quadra.worker import Worker
 from tests.server import Client, Server, warm_server
 from tests.state_helpers import small_config
@@ -157,3 +159,14 @@ def test_over_the_socket_only_those_who_watch_are_sent_pictures(server: Server) 
         assert watcher.ask("watch_inside", {"open": False}) == {"ok": True, "open": False}
         assert other.payloads("inside_update") == []
         assert other.ask("watch_inside", {"open": "yes"})["error"]["code"] == "invalid_value"
+
+
+def test_an_acknowledgement_of_nothing_that_was_sent_is_taken_quietly() -> None:
+    told: list[str] = []
+    sender: Any = SimpleNamespace(send_update=lambda *_: None)
+    pictures = PictureSender(sender)
+    pictures.acknowledge("stranger", 0)
+    pictures.send("inside_update", {}, "watcher", lambda: told.append("taken"))
+    for number in (0, FIRST_NUMBER + 1, FIRST_NUMBER, FIRST_NUMBER):
+        pictures.acknowledge("watcher", number)
+    assert told == ["taken"]
