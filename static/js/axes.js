@@ -1,5 +1,7 @@
 /** The axes that all line charts share, and their colours. */
 
+import { themeColour } from "./theme_colours.js";
+
 /** What cannot be negative: it is not drawn with room below zero, and may be drawn on a logarithmic scale. */
 export const POSITIVE = ["loss", "variance"];
 
@@ -25,11 +27,11 @@ function linear(name) {
   return { type: "linear", min: POSITIVE.includes(name) ? 0 : undefined, ticks: { maxTicksLimit: 6 } };
 }
 
-/** Gives a chart's scales the colours of the theme. @param {object} chart @param {(variable: string) => string} colour */
-export function paintScales(chart, colour) {
+/** Gives a chart's scales the colours of the theme. @param {object} chart */
+export function paintScales(chart) {
   const { fontFamily: family } = getComputedStyle(document.documentElement);
   for (const scale of Object.values(chart.options.scales)) {
-    Object.assign(scale.ticks, { color: colour("--muted"), font: { size: 12, family } });
-    Object.assign(scale, { grid: { color: colour("--grid") }, border: { color: colour("--border") } });
+    Object.assign(scale.ticks, { color: themeColour("--muted"), font: { size: 12, family } });
+    Object.assign(scale, { grid: { color: themeColour("--grid") }, border: { color: themeColour("--border") } });
   }
 }

@@ -15,7 +15,7 @@ import { createLegend } from "./marks_legend.js";
 import { View, caption } from "./ranges.js";
 import { METRICS } from "./series.js";
 import { smooth } from "./smoothing.js";
-import { onThemeChange, themeColours } from "./theme_colours.js";
+import { onThemeChange, themeColour } from "./theme_colours.js";
 import { Turns } from "./turns.js";
 import { paintSelection, resetOnDoubleClick, zoomOptions } from "./zoom.js";
 
@@ -125,22 +125,21 @@ function label({ chart, dataIndex, parsed }) {
 }
 
 function paintAll(charts, drawing, { crosshair, marks }) {
-  const colour = themeColours();
-  crosshair.paint(colour("--text"));
-  marks.paint(colour);
-  for (const name of METRICS) paint(charts[name], name, drawing, colour);
+  crosshair.paint(themeColour("--text"));
+  marks.paint(themeColour);
+  for (const name of METRICS) paint(charts[name], name, drawing);
 }
 
-function paint(chart, name, drawing, colour) {
+function paint(chart, name, drawing) {
   const sets = chart.data.datasets;
-  const own = colour(`--${name}`);
+  const own = themeColour(`--${name}`);
   sets[LINE].pointBackgroundColor = own;
   sets[LEFT].borderColor = own + FAINT;
-  sets[BEST].borderColor = colour("--text");
+  sets[BEST].borderColor = themeColour("--text");
   sets[SMOOTHED].borderColor = own;
   paintLine(chart, drawing);
-  paintSelection(chart, colour("--text"));
-  paintScales(chart, colour);
+  paintSelection(chart, themeColour("--text"));
+  paintScales(chart);
 }
 
 // Faint behind its own smoothing.
@@ -174,7 +173,7 @@ function setScale(chart, name, logarithmic) {
   const { y } = scaleOptions(name, logarithmic);
   if (!POSITIVE.includes(name) || chart.options.scales.y.type === y.type) return;
   chart.options.scales.y = y;
-  paintScales(chart, themeColours());
+  paintScales(chart);
 }
 
 function points(series, name) {

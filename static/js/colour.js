@@ -9,11 +9,6 @@ const [FROM_LAB, FROM_CONE] = [
   [[4.0767416621, -3.3077115913, 0.2309699292], [-1.2684380046, 2.6097574011, -0.3413193965], [-0.0041960863, -0.7034186147, 1.707614701]],
 ];
 
-/** @param {string} name of a variable of the theme @returns {string} "#rrggbb" */
-export function themeColour(name) {
-  return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-}
-
 const linear = (value) => (value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4);
 const encoded = (value) => (value <= 0.0031308 ? 12.92 * value : 1.055 * value ** (1 / 2.4) - 0.055);
 const times = (matrix, vector) => matrix.map((row) => row.reduce((sum, factor, place) => sum + factor * vector[place], 0));

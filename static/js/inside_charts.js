@@ -1,10 +1,11 @@
 /** Four charts over the iterations that are recorded: firing rates, choices of actions, patterns, and plasticity. */
 
 import { paintScales, scaleOptions } from "./axes.js";
-import { css, scaleOf, themeColour } from "./colour.js";
+import { css, scaleOf } from "./colour.js";
 import { byId, make } from "./dom.js";
 import { metric, percent, whole } from "./format.js";
 import { shares } from "./inside_record.js";
+import { themeColour } from "./theme_colours.js";
 
 export const NETWORK_NAMES = { field_update: "Field Update", syntropy: "Syntropy", feedback: "Feedback" };
 const OF_NETWORKS = ["--loss", "--reward", "--variance"];
@@ -80,7 +81,7 @@ function drawChart(chart, name, { columns, told: { beginning } }, series) {
   chart.data.datasets = series.map((each, place) => dataset(each, place, last, name));
   const end = last.at(-1) ?? beginning + 1;
   Object.assign(chart.options.scales.x, { min: Math.min(last[0] ?? end, end - 1), max: end });
-  paintScales(chart, themeColour);
+  paintScales(chart);
   if (chart.options.scales.aside) chart.options.scales.aside.grid.drawOnChartArea = false;
   chart.update();
   drawLegend(name, series, last.length);

@@ -1,11 +1,12 @@
 /** The pictures that are matrices: the field over time and now, the spikes of each network, values and visits of the Q-table. */
 
-import { scaleOf, themeColour } from "./colour.js";
+import { scaleOf } from "./colour.js";
 import { byId, setText } from "./dom.js";
 import { metric, percent, whole } from "./format.js";
 import { Grid } from "./grid.js";
 import { NETWORK_NAMES, actionName } from "./inside_charts.js";
 import { FULL, spikesOf } from "./inside_record.js";
+import { themeColour } from "./theme_colours.js";
 
 const NETWORKS = ["field_update", "syntropy", "feedback"];
 const LAYER_NAMES = ["hidden 1", "hidden 2", "output"];

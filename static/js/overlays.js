@@ -6,7 +6,7 @@ import { iterations, metric, whole } from "./format.js";
 import { ROOM, letters } from "./letters.js";
 import { METRICS } from "./series.js";
 import { chip, letter } from "./sides.js";
-import { onThemeChange, themeColours } from "./theme_colours.js";
+import { onThemeChange, themeColour } from "./theme_colours.js";
 
 /** @param {object} comparison an answer of api/compare */
 export function drawCurves({ states, curves }) {
@@ -66,12 +66,11 @@ function tooltip() {
 }
 
 function paintChart(chart) {
-  const ofTheme = themeColours();
   chart.data.datasets.forEach((set, number) => {
-    const colour = ofTheme(`--side-${number}`);
+    const colour = themeColour(`--side-${number}`);
     Object.assign(set, { borderColor: number === 0 ? `${colour}99` : colour, pointBackgroundColor: colour, backgroundColor: colour });
   });
-  paintScales(chart, ofTheme);
+  paintScales(chart);
   chart.update();
 }
 

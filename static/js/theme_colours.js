@@ -5,8 +5,7 @@ export function onThemeChange(changed) {
   document.addEventListener("themechange", changed);
 }
 
-/** @returns {(variable: string) => string} the present value of a variable of the theme */
-export function themeColours() {
-  const style = getComputedStyle(document.documentElement);
-  return (variable) => style.getPropertyValue(variable).trim();
+/** @param {string} variable of the theme @returns {string} its present value */
+export function themeColour(variable) {
+  return getComputedStyle(document.documentElement).getPropertyValue(variable).trim();
 }
