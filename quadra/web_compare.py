@@ -17,6 +17,7 @@ from quadra.errors import (
     QuadraError,
     UnknownSourceError,
 )
+from quadra.web_pages import modules_of
 
 if TYPE_CHECKING:
     from quadra.persistence import SavedState
@@ -39,11 +40,13 @@ def add_compare(app: Flask, open_state: Callable[[str], tuple[str, SavedState]],
     `open_state`: the label and the state that an id names, or a QuadraError, which is answered as JSON: 404 where there is
     no such state, 409 where it cannot be read. `asset`: a static file's address, relative to the root of the site.
     """
-    pages = Blueprint("compare", __name__)
+    pages, modules = Blueprint("compare", __name__), modules_of("compare")
 
     @pages.get("/compare")
     def compare_page() -> Response:
-        page = Response(render_template("compare.html", asset=asset, version=__version__), mimetype="text/html")
+        page = Response(
+            render_template("compare.html", asset=asset, modules=modules, version=__version__), mimetype="text/html"
+        )
         page.headers["Cache-Control"] = "no-cache"
         return page
 
