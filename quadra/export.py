@@ -19,8 +19,8 @@ from quadra.release import __version__
 _ROWS = 10_000  # of one piece
 
 
-def file_name(run: str | None, iterations: int, ending: str) -> str:
-    """What a file about a run is called; None: there is no run yet."""
+def file_name(run: str | None, iterations: int | str, ending: str) -> str:
+    """What a file about a run is called; None: there is no run yet. `iterations`: how many, or which."""
     return f"quadramatrix-{(run or 'no-run')[:8]}-{iterations}.{ending}"
 
 

@@ -18,11 +18,9 @@ def find_state(entries: Iterable[Entry], text: str) -> Entry:
     iteration 100 to a person. A name fits as a whole.
     """
     known = list(entries)
-    found = _fitting([entry for entry in known if entry.label.deleted_at is None], text)
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise RefusedError(_ambiguous(found, text))
+    found = _only([entry for entry in known if entry.label.deleted_at is None], text)
+    if found is not None:
+        return found
     for entry in _fitting(known, text):
         raise UnknownSourceError(f"The saved state {entry.id} was deleted. For an hour `undelete` takes it back.")
     raise UnknownSourceError(
@@ -33,16 +31,22 @@ def find_state(entries: Iterable[Entry], text: str) -> Entry:
 def find_deleted(entries: Iterable[Entry], text: str) -> Entry:
     """The same for a state that was deleted and can be taken back; RefusedError also for one that is not deleted."""
     known = list(entries)
-    found = _fitting([entry for entry in known if entry.label.deleted_at is not None], text)
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise RefusedError(_ambiguous(found, text))
+    found = _only([entry for entry in known if entry.label.deleted_at is not None], text)
+    if found is not None:
+        return found
     for entry in _fitting(known, text):
         raise RefusedError(f"The saved state {entry.id} is not deleted.")
     raise UnknownSourceError(
         f"There is no deleted state {text!r}. `python -m quadra states list --deleted` shows those that there are."
     )
+
+
+def _only(entries: Sequence[Entry], text: str) -> Entry | None:
+    """The one that fits, None where none does; raises RefusedError where several do."""
+    found = _fitting(entries, text)
+    if len(found) > 1:
+        raise RefusedError(_ambiguous(found, text))
+    return found[0] if found else None
 
 
 def _fitting(entries: Sequence[Entry], text: str) -> list[Entry]:

@@ -19,7 +19,7 @@ from quadra.backup import Backup
 from quadra.choices import Choices
 from quadra.config import LARGEST_FIELD, LARGEST_SEED, SMALLEST_FIELD
 from quadra.errors import QuadraError
-from quadra.export import csv_pieces, json_pieces
+from quadra.export import csv_pieces, file_name, json_pieces
 from quadra.feed import MOST_POINTS, Feed, describe
 from quadra.fields import fields, pace, switch, text, whole, whole_or_infinity
 from quadra.history import SERIES
@@ -150,16 +150,16 @@ def _add_interface(app: Flask, worker: Worker) -> None:
     def api_history_csv() -> Response:
         view = worker.view()
         start, end = _range(view)
-        name = _name_of(view, f"{start}-{end}.csv" if {"start", "end"} & set(request.args) else f"{end}.csv")
+        which = f"{start}-{end}" if {"start", "end"} & set(request.args) else end
+        name = file_name(view.status.run, which, "csv")
         return _file(csv_pieces(_shown_rows(view)[start - 1 : end], start), "text/csv", name)
 
     @app.get("/api/history.json")
     def api_history_json() -> Response:
         view = worker.view()
         facts = {"run": view.status.run, "seed": view.status.seed, "iterations": view.iteration_count}
-        return _file(
-            json_pieces(_shown_rows(view), facts), "application/json", _name_of(view, f"{view.iteration_count}.json")
-        )
+        name = file_name(view.status.run, view.iteration_count, "json")
+        return _file(json_pieces(_shown_rows(view), facts), "application/json", name)
 
 
 def _shown_rows(view: View) -> NDArray[np.float32]:
@@ -170,10 +170,6 @@ def _range(view: View) -> tuple[int, int]:
     """The first and the last iteration that were asked for, by default all; raises ConfigurationError."""
     start = whole_argument("start", 1, 1, LARGEST_ITERATION)
     return start, min(whole_argument("end", view.iteration_count, 0, LARGEST_ITERATION), view.iteration_count)
-
-
-def _name_of(view: View, ending: str) -> str:
-    return f"quadramatrix-{(view.status.run or 'no-run')[:8]}-{ending}"
 
 
 def _file(pieces: Iterator[str], kind: str, name: str) -> Response:
