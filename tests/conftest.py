@@ -1,10 +1,17 @@
-"""Where the tests work: in memory where the machine has room for it, since thousands of them wait for a disk."""
+"""Where the tests work: in memory where the machine has room for it, since thousands of them wait for a disk. And the browser
+of the page tests."""
 
 from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser
+
+from tests.browser import running_browser
 
 _MEMORY = Path("/dev/shm")
 _ROOM = 2 * 10**9  # bytes
@@ -14,3 +21,9 @@ def pytest_configure() -> None:
     is_roomy = os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free > _ROOM
     if is_roomy and "PYTEST_DEBUG_TEMPROOT" not in os.environ:
         os.environ["PYTEST_DEBUG_TEMPROOT"] = str(_MEMORY)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with running_browser() as browser:
+        yield browser

@@ -12,7 +12,7 @@ import pytest
 import websocket
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser import executable, running_browser
+from tests.browser import executable
 from tests.server import Client, Server, warm_server
 
 pytestmark = pytest.mark.skipif(
@@ -35,12 +35,6 @@ def link(server: Server) -> str:
     """What the terminal shows."""
     line = next((line for line in server.lines if "?token=" in line), None) or server.wait_for("?token=")
     return line.split()[-1]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with running_browser() as browser:
-        yield browser
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser import executable, running_browser
+from tests.browser import executable
 from tests.server import Server, warm_server
 from tests.test_browser import PATIENCE, opened
 
@@ -40,12 +40,6 @@ globalThis.Notification = class {
 """
 NOT_SECURE = "Object.defineProperty(globalThis, 'isSecureContext', { value: false });"
 NO_CLIPBOARD = "Object.defineProperty(navigator, 'clipboard', { value: undefined });"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with running_browser() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")

@@ -7,14 +7,13 @@ import hashlib
 import os
 import re
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
-from tests.browser import executable, running_browser
+from tests.browser import executable
 from tests.server import ROOT, Server, warm_server
 
 pytestmark = pytest.mark.skipif(
@@ -24,12 +23,6 @@ pytestmark = pytest.mark.skipif(
 SERIES = ("loss", "reward", "variance", "mean")
 FAST = ("--pace", "max", "--field-size", "8", "--seed", "3")
 PATIENCE = 30_000  # milliseconds
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with running_browser() as browser:
-        yield browser
 
 
 def opened(browser: Browser, url: str, width: int = 1440, height: int = 900) -> Page:

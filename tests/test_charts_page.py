@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from playwright.sync_api import Browser, Page, expect
 
 from quadra.history import History, checksum_of
-from tests.browser import executable, running_browser
+from tests.browser import executable
 from tests.server import ROOT, Client, Server, warm_server
 from tests.state_helpers import saved_states, write_state
 from tests.test_browser import SERIES, charts, opened
@@ -42,12 +42,6 @@ PIXELS = """([name, x, y, width, height]) => {
     const data = chart.ctx.getImageData(x * ratio, y * ratio, width * ratio, height * ratio).data;
     return [...data];
 }"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with running_browser() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser import executable, running_browser
+from tests.browser import executable
 from tests.server import Server, warm_server
 from tests.test_browser import FAST, charts, opened, train_until, wait_for_iteration
 
@@ -19,12 +19,6 @@ pytestmark = pytest.mark.skipif(
 )
 
 LINES = ("A line of my own.", "Another one, größer.", "And the last.")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with running_browser() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser import executable, running_browser
+from tests.browser import executable
 from tests.server import Client, Server, warm_server
 from tests.test_browser import opened
 from tests.test_inside import FULL, decoded
@@ -21,12 +21,6 @@ pytestmark = pytest.mark.skipif(
 
 COUNT = 600  # iterations: more than there are columns
 DRAWN = "quadra.inside.inside?.told.iteration === quadra.model.status.iteration_count && quadra.inside.grids !== null"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with running_browser() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")

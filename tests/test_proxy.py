@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, Page, WebSocket, expect
 
-from tests.browser import executable, running_browser
+from tests.browser import executable
 from tests.proxies import missing, running_proxy
 from tests.server import Server, warm_server
 
@@ -32,12 +32,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     options = ("--proxy", "--token", TOKEN, "--pace", "max", "--field-size", "8", "--seed", "3")
     with warm_server(folder, *options) as server:
         yield server
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with running_browser() as browser:
-        yield browser
 
 
 class Visit:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import socket
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +16,7 @@ from playwright.sync_api import Browser, Page
 from quadra.history import checksum_of
 from quadra.persistence import SavedState
 from quadra.report import report
-from tests.browser import executable, running_browser
+from tests.browser import executable
 from tests.pdf import texts_of
 from tests.state_helpers import saved_states
 
@@ -28,12 +27,6 @@ pytestmark = pytest.mark.skipif(
 NOW = datetime(2026, 2, 3, tzinfo=UTC)
 A4 = (595, 842)  # points
 HOSTILE = "<script>document.title = 'taken over'</script><img src='http://127.0.0.1:9/x.png'>" + "W" * 120
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with running_browser() as browser:
-        yield browser
 
 
 @dataclass

@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser import executable, running_browser
+from tests.browser import executable
 from tests.server import warm_server
 from tests.test_browser import FAST, PATIENCE, opened, train_until, wait_for_iteration
 
@@ -47,12 +46,6 @@ def disk_usage(path):
 
 shutil.disk_usage = disk_usage
 """
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with running_browser() as browser:
-        yield browser
 
 
 @pytest.fixture

@@ -10,19 +10,13 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from quadra.places import FILES
-from tests.browser import executable, running_browser
+from tests.browser import executable
 from tests.server import Server, warm_server
 from tests.test_browser import FAST, charts, opened, train_until, wait_for_iteration
 
 pytestmark = pytest.mark.skipif(
     executable() is None and not os.environ.get("CI"), reason="no Chromium is installed on this machine"
 )
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with running_browser() as browser:
-        yield browser
 
 
 @pytest.fixture

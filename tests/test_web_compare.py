@@ -23,7 +23,7 @@ from quadra.places import WEIGHTS
 from quadra.web import _add_errors
 from quadra.web_compare import add_compare
 from quadra.web_pages import STATIC
-from tests.browser import executable, running_browser
+from tests.browser import executable
 from tests.state_helpers import REPOSITORY, RUN_B, run_python, saved_states
 
 needs_browser = pytest.mark.skipif(
@@ -148,12 +148,6 @@ def test_a_server_that_offers_the_page_starts_without_tensors() -> None:
 
 
 # In a real browser
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with running_browser() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")
