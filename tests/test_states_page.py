@@ -115,8 +115,10 @@ def test_the_best_state_is_marked_and_loaded_in_one_click(browser: Browser, serv
     expect(page.locator("#best-button")).to_be_disabled()
     train_until(page, 150)
     best = server.get("/api/status")["best"]
-    page.wait_for_function("Chart.getChart('loss-chart').data.datasets[2].data.length === 1")
-    assert page.evaluate("Chart.getChart('loss-chart').data.datasets[2].data[0].x") == best["iteration_count"]
+    page.wait_for_function(
+        "at => Chart.getChart('loss-chart').data.datasets[2].data.map(({ x }) => x).join() === `${at}`",
+        arg=best["iteration_count"],
+    )
     page.click("#best-button")
     wait_for_iteration(page, best["iteration_count"])
     page.wait_for_function("n => quadra.model.status.iteration_count === n", arg=best["iteration_count"])

@@ -22,7 +22,9 @@ from quadra.torch_trainer import TorchTrainer
 from tests.model_helpers import TRAINERS
 
 CHOICES = ([0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1, 2], [1, 1, 0, 0, 2, 2, 2, 0, 1, 0, 2, 1], [0] * 6 + [2] * 6, [1] * 12)
-SEEDS_100, SEEDS_10_000 = range(1, 13), range(2, 5)
+SEEDS_100, SEEDS_10_000 = range(1, 13), range(1, 6)
+MOMENTS = ("exp_avg", "exp_avg_sq")  # of Adam
+MOST_DRAWS = 100  # of vectors, until twelve clear ones are found
 cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
 
 
@@ -40,42 +42,51 @@ class DoubleNetwork(torch.nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """The firing rate over ten time steps."""
         membranes = [neuron.init_leaky().double() for neuron in self.neurons]
-        outputs = []
+        outputs, self.gaps = [], [torch.full((len(x),), math.inf) for _ in self.neurons]
         for _ in range(10):
             signal = x
             for layer, neuron in enumerate(self.neurons):
                 weight, bias = self.values[f"fc{layer + 1}.weight"], self.values[f"fc{layer + 1}.bias"]
                 signal, membranes[layer] = neuron(signal @ weight.T + bias, membranes[layer])
                 signal = signal.double()
+                nearest = (membranes[layer].detach() - 1).abs().amin(1)
+                self.gaps[layer] = torch.minimum(self.gaps[layer], nearest)
             outputs.append(signal)
         return torch.stack(outputs).mean(0)
 
 
 class DoubleTrainer:
-    """Means, losses and Adam steps as the model's description reads, with autograd and torch.optim."""
+    """Means, losses and one Adam step as the model's description reads, with autograd and torch.optim, from where a run is."""
 
-    def __init__(self, run: RunTensors, vectors: Tensor) -> None:
+    def __init__(self, run: RunTensors, steps_done: int) -> None:
         self.networks = {name: DoubleNetwork(of_network(run, "parameters", name)) for name in NETWORKS}
         values = [value for network in self.networks.values() for value in network.values.values()]
         for value in values:
             value.grad = torch.zeros_like(value)
         self.adam = torch.optim.Adam(values, lr=1e-3)
-        self.vectors = vectors.double()
+        for name, network in self.networks.items():
+            moments = {part: of_network(run, part, name) for part in MOMENTS}
+            for key, value in network.values.items():
+                self.adam.state[value] = {part: moments[part][key].double().clone() for part in MOMENTS}
+                self.adam.state[value]["step"] = torch.tensor(float(steps_done))
 
-    def outcomes(self) -> list[Tensor]:
-        f, net = self.vectors, self.networks
+    def outcomes(self, f: Tensor) -> Tensor:
+        """(actions, vectors, cells)"""
+        net = self.networks
         variance, mean = torch.var_mean(f, 1, keepdim=True)
         scale = torch.where(variance > 0.1, 0.5, 1.0)
         standardized = (f - mean) / (variance + 1e-8).sqrt()
-        return [
-            f + scale * net["field_update"](f),
-            f + net["syntropy"](0.5 - f) * (0.5 - f),
-            f - net["feedback"](standardized) * (f - mean),
-        ]
+        return torch.stack(
+            [
+                f + scale * net["field_update"](f),
+                f + net["syntropy"](0.5 - f) * (0.5 - f),
+                f - net["feedback"](standardized) * (f - mean),
+            ]
+        )
 
-    def step(self, chosen: list[int]) -> tuple[Tensor, Tensor]:
+    def step(self, vectors: Tensor, chosen: list[int]) -> tuple[Tensor, Tensor]:
         """Means and losses, each (actions, vectors), before one step on the chosen ones."""
-        outcomes = torch.stack(self.outcomes())
+        outcomes = self.outcomes(vectors.double())
         means = outcomes.mean(-1)
         losses = outcomes.var(-1) + (means - 0.5).abs()
         self.adam.zero_grad(set_to_none=False)
@@ -83,10 +94,17 @@ class DoubleTrainer:
         self.adam.step()
         return means.detach(), losses.detach()
 
+    def gaps(self, vectors: Tensor) -> Tensor:
+        """(vectors,) How near to the threshold any membrane of a hidden layer comes; for a small field, of the output too."""
+        with torch.no_grad():
+            self.outcomes(vectors.double())
+        layers = 3 if vectors.shape[1] <= 100 else 2
+        return torch.stack([gap for net in self.networks.values() for gap in net.gaps[:layers]]).amin(0)
+
 
 def of_network(run: RunTensors, part: str, network: str) -> dict[str, Tensor]:
     prefix = f"{part}/{network}."
-    return {name.removeprefix(prefix): value for name, value in run.tensors.items() if name.startswith(prefix)}
+    return {name.removeprefix(prefix): value.cpu() for name, value in run.tensors.items() if name.startswith(prefix)}
 
 
 def run_of(config: TrainingConfig, seed: int) -> RunTensors:
@@ -106,6 +124,19 @@ def vectors_of(field_size: int, seed: int) -> Tensor:
     return vectors
 
 
+def clear_vectors(oracle: DoubleTrainer, field_size: int, seed: int, margin: float) -> Tensor:
+    """Twelve vectors that bring no membrane so near to the threshold that single precision might take the other side: what a
+    rounding decides there differs between processors, and one spike in a hidden layer changes everything after it."""
+    found: dict[int, Tensor] = {}
+    for draw in range(MOST_DRAWS):
+        vectors = vectors_of(field_size, MOST_DRAWS * seed + draw)
+        clear = oracle.gaps(vectors) > margin
+        found = {place: vectors[place] for place in range(12) if clear[place]} | found
+        if len(found) == 12:
+            return torch.stack([found[place] for place in range(12)])
+    raise AssertionError(f"only {len(found)} of twelve vectors keep {margin} from the threshold in {MOST_DRAWS} draws")
+
+
 @dataclass(frozen=True)
 class Nearness:
     """How near to double precision a tensor must be, as shares of its own maximum."""
@@ -122,55 +153,66 @@ class Nearness:
         assert farthest <= self.ceiling, f"{name}: {farthest:.2e} of the maximum"
 
 
+@dataclass(frozen=True)
+class Bounds:
+    """How near all that a step gives must come to double precision, on vectors that keep so far from the threshold."""
+
+    outcomes: Nearness
+    learned: Nearness
+    margin: float
+
+
 def check_against_double_precision(
-    trainer: TrainerClass, field_size: int, seed: int, means: Nearness, gradients: Nearness, weights: Nearness,
-    device: str = "cpu",
-) -> None:  # fmt: skip
-    """Means and losses before each of four Adam steps, the gradients of the first, the weights after the last."""
+    trainer: TrainerClass, field_size: int, seed: int, bounds: Bounds, device: str = "cpu"
+) -> None:
+    """Means, losses, both moments and the weights of each of four Adam steps, each begun where ours has come to."""
     config = TrainingConfig(field_size=field_size, seed=1, threads=1, device=device)
-    run, vectors = run_of(config, seed), vectors_of(field_size, seed)
+    run = run_of(config, seed)
     with processor_modes(config):
-        ours, oracle = trainer(config, run), DoubleTrainer(run, vectors)
-        ours.vectors.copy_(vectors)
-        ours.show()
+        ours = trainer(config, run)
         for number, chosen in enumerate(CHOICES, start=1):
-            expected = oracle.step(chosen)
-            found = ours.evaluate()
-            means.require(torch.tensor(found[0]), expected[0], "means")
-            means.require(torch.tensor(found[1]), expected[1], "losses")
+            oracle = DoubleTrainer(run, number - 1)
+            vectors = clear_vectors(oracle, field_size, 10 * seed + number, bounds.margin)
+            ours.vectors.copy_(vectors)
+            ours.show()
+            expected, found = oracle.step(vectors, chosen), ours.evaluate()
+            bounds.outcomes.require(torch.tensor(found[0]), expected[0], "means")
+            bounds.outcomes.require(torch.tensor(found[1]), expected[1], "losses")
             assert ours.learn(chosen, AdamRule.at(number, config, 1.0))
-            for name, network in oracle.networks.items() if number == 1 else ():
-                for part, value in network.values.items():
-                    gradient = of_network(run, "exp_avg", name)[part] / 0.1
-                    gradients.require(gradient, value.grad, f"gradient of {name}.{part}")
+            check_learned(run, oracle, bounds.learned)
+
+
+def check_learned(run: RunTensors, oracle: DoubleTrainer, nearness: Nearness) -> None:
     for name, network in oracle.networks.items():
         for part, value in network.values.items():
-            weights.require(of_network(run, "parameters", name)[part], value, f"{name}.{part}")
+            nearness.require(of_network(run, "parameters", name)[part], value, f"{name}.{part}")
+            for moment in MOMENTS:
+                expected = oracle.adam.state[value][moment]
+                nearness.require(of_network(run, moment, name)[part], expected, f"{moment} of {name}.{part}")
 
 
-# The surrogate gradient is steep at the threshold: a membrane there passes its own rounding on, enlarged fifty times, to
-# the one neuron's row of weights. So a twentieth of a tensor may be farther off, and none of it ten times as far.
-ON_100 = Nearness(3e-5), Nearness(3e-5, 0.95, 3e-4), Nearness(3e-5, 0.95, 3e-4)
+# The surrogate gradient is steep at the threshold: a membrane near it passes its own rounding on, enlarged fifty times, to
+# the one neuron's row of weights; and Adam divides by a gradient's own size, so an element whose gradient is nearly zero
+# moves by its rounding. So a twentieth of a tensor may be farther off.
+ON_100 = Bounds(Nearness(1e-6), Nearness(1e-4, 0.95, 1e-3), margin=2e-6)
+ON_10_000 = Bounds(Nearness(1e-4), Nearness(5e-4, 0.95), margin=2e-5)
 
 
 @pytest.mark.parametrize("trainer", TRAINERS)
 @pytest.mark.parametrize("seed", SEEDS_100)
-def test_four_adam_steps_are_those_of_snntorch_in_double_precision(trainer: TrainerClass, seed: int) -> None:
-    check_against_double_precision(trainer, 100, seed, *ON_100)
+def test_an_adam_step_is_that_of_snntorch_in_double_precision(trainer: TrainerClass, seed: int) -> None:
+    check_against_double_precision(trainer, 100, seed, ON_100)
 
 
-# Adam divides by the gradient's own size: an element whose gradient is nearly zero moves by its rounding. At this size a
-# step is a tenth of the largest weight, so weights are compared in all but a twentieth of the elements.
-# Left out is seed 1: a membrane comes as near to the threshold as single precision can tell, and spikes on one side only.
 @pytest.mark.parametrize("trainer", TRAINERS)
 @pytest.mark.parametrize("seed", SEEDS_10_000)
-def test_so_they_are_on_a_field_of_ten_thousand_cells(trainer: TrainerClass, seed: int) -> None:
-    check_against_double_precision(trainer, 10_000, seed, Nearness(2e-4), Nearness(2e-4), Nearness(2e-4, 0.95))
+def test_so_it_is_on_a_field_of_ten_thousand_cells(trainer: TrainerClass, seed: int) -> None:
+    check_against_double_precision(trainer, 10_000, seed, ON_10_000)
 
 
 @cuda
-def test_four_adam_steps_on_a_gpu_are_those_of_snntorch_in_double_precision() -> None:
-    check_against_double_precision(TorchTrainer, 100, SEEDS_100[0], *ON_100, device="cuda")
+def test_an_adam_step_on_a_gpu_is_that_of_snntorch_in_double_precision() -> None:
+    check_against_double_precision(TorchTrainer, 100, SEEDS_100[0], ON_100, device="cuda")
 
 
 def trained_alike(field_size: int, steps: int) -> tuple[RunTensors, RunTensors]:
