@@ -34,12 +34,13 @@ from quadra.web_alerts import add_alerts, alert_events
 from quadra.web_backup import backup_events
 from quadra.web_corpora import add_corpora, choice_events
 from quadra.web_delivery import SocketSender, use_plain_websockets
+from quadra.web_files import StaticFiles, add_files
 from quadra.web_headers import add_headers
 from quadra.web_inside import PictureSender, inside_events
 from quadra.web_limits import HttpLimits, add_limits
 from quadra.web_metrics import add_metrics
 from quadra.web_openapi import add_openapi
-from quadra.web_pages import ROOT, add_pages
+from quadra.web_pages import JOINED, ROOT, STATIC, add_pages
 from quadra.web_sockets import Gate
 from quadra.web_states import Command, add_states, state_events
 from quadra.worker import Worker
@@ -75,8 +76,9 @@ def create_app(
         worker.listen(listener)
     journal.listen(lambda line: feed.take(Event("log_line", line)))
     states, choices = StateCommands(worker), Choices(worker)
-    add_limits(app, http_limits or HttpLimits())
-    asset = _add_routes(app, worker, states)
+    limits, files = http_limits or HttpLimits(), StaticFiles(STATIC, JOINED)
+    add_limits(app, limits)
+    _add_routes(app, worker, states, files)
     add_metrics(app, socketio, worker)
     add_alerts(app, worker, watchman, journal)
     add_corpora(app, choices.keep_text, worker.uploads_folder)
@@ -88,9 +90,15 @@ def create_app(
         **choice_events(choices),
     }
     _add_events(socketio, worker, feed, (inside, pictures), others)
-    add_access(app, access, asset)
-    add_headers(app)
+    _wrap(app, access, files, limits)
     return app, socketio, feed
+
+
+def _wrap(app: Flask, access: Access, files: StaticFiles, limits: HttpLimits) -> None:
+    """What every request passes before it comes to the routes and to Socket.IO, from the inside out."""
+    add_files(app, files, limits)
+    add_access(app, access, files.address)
+    add_headers(app)
 
 
 def _socketio(app: Flask, access: Access) -> SocketIO:
@@ -108,14 +116,13 @@ def _socketio(app: Flask, access: Access) -> SocketIO:
     return socketio
 
 
-def _add_routes(app: Flask, worker: Worker, states: StateCommands) -> Callable[[str], str]:
-    """Pages and data; returns the address of a static file."""
+def _add_routes(app: Flask, worker: Worker, states: StateCommands, files: StaticFiles) -> None:
+    """Pages and data."""
     add_openapi(app)
-    asset = add_pages(app)
+    add_pages(app, files)
     _add_interface(app, worker)
     _add_errors(app)
-    add_states(app, worker, states, asset)
-    return asset
+    add_states(app, worker, states, files.address)
 
 
 class _Json:
