@@ -27,6 +27,7 @@ _IMPORTED = re.compile(r'^(?:import|export)\b[^;]*?\bfrom "\./(\w+)\.js"', re.MU
 def add_pages(app: Flask, files: StaticFiles) -> None:
     """Register the dashboard, and the files for what is not answered before Flask."""
     modules = modules_of("main")
+    later = [name for name in modules_of("later") if name not in modules]
 
     @app.get("/")
     def dashboard() -> Response:
@@ -35,6 +36,7 @@ def add_pages(app: Flask, files: StaticFiles) -> None:
             asset=files.address,
             sheet=DASHBOARD_SHEET,
             modules=modules,
+            later=later,
             version=__version__,
             role=role(),
         )

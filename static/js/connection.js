@@ -4,11 +4,12 @@ const ANSWER_TIMEOUT_MS = 120_000;
 const FETCH_TIMEOUT_MS = 15_000;
 const RETRY_MS = 1_000;
 
-/** @returns {object} a Socket.IO client that never gives up */
+/** @returns {object} a Socket.IO client that never gives up, once it was told to connect */
 export function openSocket() {
   const { origin, pathname } = new URL("socket.io", document.baseURI);
   const socket = globalThis.io(origin, {
     path: pathname,
+    autoConnect: false,
     transports: ["websocket", "polling"],
     tryAllTransports: true,
     reconnectionDelay: 300,

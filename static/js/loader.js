@@ -77,6 +77,11 @@
     return new Promise((resolve) => document.addEventListener("DOMContentLoaded", resolve));
   }
 
+  async function start() {
+    const { whole } = await import(new URL("main.js", BASE).href);
+    await whole;
+  }
+
   async function fail(error) {
     await whenParsed();
     const notice = document.getElementById("load-error");
@@ -84,7 +89,9 @@
     notice.hidden = false;
   }
 
+  // The first of its kind takes some hundredths of a second, of which now, while all is on its way, there are enough.
+  new Intl.NumberFormat("en").format(0);
   globalThis.quadraFirst = new Map(FIRST.map(askFirst));
   fetchPlugins();
-  Promise.all([...LIBRARIES.map(load), whenParsed()]).then(addPlugins).then(() => import(new URL("main.js", BASE).href)).catch(fail);
+  Promise.all([...LIBRARIES.map(load), whenParsed()]).then(addPlugins).then(start).catch(fail);
 })();
