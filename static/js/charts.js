@@ -55,10 +55,11 @@ export function createCharts(model) {
     tools.marks.show(model.marks, drawing.hiddenMarks);
     const bestAt = drawing.hiddenMarks.includes("best") ? null : model.status?.best?.iteration_count;
     const found = { series, range, branch, bestAt };
-    if (charts === null) charts = createAll(view, drawing, tools, found);
-    else redrawAll(charts, drawing, tools, { found, turns, isLive });
+    // Before the charts, which are drawn again where these change the room that they have.
     drawControls();
     drawLegend(model.marks);
+    if (charts === null) charts = createAll(view, drawing, tools, found);
+    else redrawAll(charts, drawing, tools, { found, turns, isLive });
   };
 }
 
