@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
-from quadra.web_pages import STATIC, modules_of
+from quadra.web_pages import STATIC
 from tests.browser import executable
 from tests.server import Client, Server, warm_server
 from tests.test_browser import FAST, PATIENCE
@@ -103,15 +102,3 @@ def test_what_is_asked_for_first_is_what_the_page_then_wants() -> None:
     wanted = re.findall(r"HISTORY_URL = `(.+)`", sync)[0].replace("${LIMIT}", limit)
     assert f'FIRST = ["api/status", "{wanted}"]' in loader
     assert 'fetchJson("api/status"), fetchJson(HISTORY_URL)' in sync
-
-
-def test_what_is_needed_first_is_the_smaller_part_and_asked_for_before_the_rest(page: Page, server: Server) -> None:
-    first = modules_of("main")
-    rest = set(modules_of("later")) - set(first)
-    assert len(first) <= len(rest)
-    page.goto(server.url)
-    told = page.evaluate(
-        "() => [...document.querySelectorAll('link[rel=modulepreload]')].map((link) => [link.href, link.fetchPriority])"
-    )
-    priorities = {Path(address).stem: priority for address, priority in told}
-    assert priorities == {**dict.fromkeys(first, "auto"), **dict.fromkeys(rest, "low")}

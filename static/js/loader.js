@@ -1,6 +1,6 @@
 /*
- * Loads the two libraries from the CDN, or the pinned copies where the CDN does not answer, then starts the page. Run as
- * soon as it is here, so that all this and the first answers come while the rest of the page is still on its way.
+ * Loads the two libraries from the CDN, or the pinned copies where the CDN does not answer, then starts the page. Run in the
+ * head, so that all this and the first answers come while the rest of the page is still on its way.
  * A classic script, so that it can speak up even in a browser that cannot run the modules.
  */
 (function () {
@@ -29,7 +29,8 @@
 
   function insert(tag, attributes) {
     return new Promise((resolve, reject) => {
-      const element = Object.assign(document.createElement(tag), attributes);
+      // Of a script that is inserted a browser thinks that nothing waits for it.
+      const element = Object.assign(document.createElement(tag), { fetchPriority: "high", ...attributes });
       element.addEventListener("load", resolve);
       element.addEventListener("error", () => reject(new Error("could not load " + (element.src || element.href))));
       document.head.append(element);

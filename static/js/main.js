@@ -6,6 +6,7 @@
 import { drawCards } from "./cards.js";
 import { createCharts } from "./charts.js";
 import { openSocket } from "./connection.js";
+import { byId } from "./dom.js";
 import { Model } from "./model.js";
 import { drawNotices } from "./notices.js";
 import { drawSaving } from "./saving.js";
@@ -38,9 +39,17 @@ function scheduleDraw() {
 function firstPicture() {
   return new Promise((resolve) => {
     setTimeout(resolve, PATIENCE_MS);
-    const painted = () => requestAnimationFrame(() => setTimeout(resolve));
-    views = [...standing, ({ complete }) => complete && painted()];
+    const drawn = () => {
+      fetchRest();
+      requestAnimationFrame(() => setTimeout(resolve));
+    };
+    views = [...standing, ({ complete }) => complete && drawn()];
   });
+}
+
+// Not before what comes first is here, because it would take turns with that; but while it is painted.
+function fetchRest() {
+  document.head.append(byId("rest").content);
 }
 
 async function addRest() {
