@@ -48,6 +48,8 @@ from quadra.worker import Worker
 log = logging.getLogger("quadra.web")
 
 NEWEST_POINTS = 50  # of the history in /api/status
+_Fresh = tuple[dict[str, Any], dict[str, str]]
+_NEVER_KEPT = {"Cache-Control": "no-store"}  # the page asks for it before a script could say so
 LARGEST_MESSAGE = 100_000  # bytes that a client may send in one message
 FOR_WATCHERS = ("watch_inside",)  # events that change nothing, which watchers may send; every other one is refused
 
@@ -139,19 +141,20 @@ class _Json:
 
 def _add_interface(app: Flask, worker: Worker) -> None:
     @app.get("/api/status")
-    def api_status() -> dict[str, Any]:
+    def api_status() -> _Fresh:
         view = worker.view()
         newest = view.history.slice(
             view.iteration_count - NEWEST_POINTS + 1, view.iteration_count, NEWEST_POINTS
         ).as_lists()
-        return {**describe(view), "role": role(), "history": {name: newest[name] for name in SERIES}}
+        return {**describe(view), "role": role(), "history": {name: newest[name] for name in SERIES}}, _NEVER_KEPT
 
     @app.get("/api/history")
-    def api_history() -> dict[str, Any]:
+    def api_history() -> _Fresh:
         view = worker.view()
         start, end = _range(view)
         points = view.history.slice(start, end, whole_argument("points", MOST_POINTS, 1, LARGEST_ANSWER))
-        return {**points.as_lists(), "total": points.total, "thinned": points.thinned, "run": view.status.run}
+        told = {"total": points.total, "thinned": points.thinned, "run": view.status.run}
+        return {**points.as_lists(), **told}, _NEVER_KEPT
 
     @app.get("/api/history.csv")
     def api_history_csv() -> Response:

@@ -21,6 +21,8 @@ _SHEETS = (
 )
 # A page with one sheet is there sooner than one with thirteen.
 JOINED = {DASHBOARD_SHEET: [f"css/{name}.css" for name in _SHEETS]}
+# What `loader.js` asks for first: the browser does so before a script has run.
+FIRST = ("api/status", "api/history?points=4000")
 _IMPORTED = re.compile(r'^(?:import|export)\b[^;]*?\bfrom "\./(\w+)\.js"', re.MULTILINE)
 
 
@@ -35,6 +37,7 @@ def add_pages(app: Flask, files: StaticFiles) -> None:
             "dashboard.html",
             asset=files.address,
             sheet=DASHBOARD_SHEET,
+            first=FIRST,
             modules=modules,
             later=later,
             version=__version__,

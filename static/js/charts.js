@@ -113,6 +113,9 @@ function plan(name, view, { crosshair, marks }) {
   };
 }
 
+// Those of Chart.js that would work for every chart all the same, the legend even where it is not shown.
+const UNUSED = { colors: false, decimation: false, filler: false, legend: false, subtitle: false, title: false };
+
 function options(name, view, marks) {
   return {
     animation: false,
@@ -124,7 +127,7 @@ function options(name, view, marks) {
     locale: "en",
     interaction: { mode: NEAREST },
     scales: scaleOptions(name),
-    plugins: { legend: { display: false }, tooltip: tooltip(marks), zoom: zoomOptions(view) },
+    plugins: { ...UNUSED, tooltip: tooltip(marks), zoom: zoomOptions(view) },
   };
 }
 

@@ -23,7 +23,7 @@
   // Short of the 700 ms allowed, so that the page also runs within a second on a busy machine.
   const CDN_PATIENCE_MS = 400;
   const BASE = document.currentScript.src;
-  // What `sync.js` asks for first, just so.
+  // What `sync.js` asks for first, just so; the page's head has the browser begin with it before this runs.
   const FIRST = ["api/status", "api/history?points=4000"];
   const FIRST_PATIENCE_MS = 15_000;
 
@@ -68,7 +68,7 @@
 
   // Whoever asks for the same takes the answer, once; why there was none is found out by asking again.
   function askFirst(url) {
-    const answer = fetch(url, { cache: "no-store", signal: AbortSignal.timeout(FIRST_PATIENCE_MS) }).then((response) => ({ response, arrived: Date.now() }));
+    const answer = fetch(url, { signal: AbortSignal.timeout(FIRST_PATIENCE_MS) }).then((response) => ({ response, arrived: Date.now() }));
     answer.catch(() => {});
     return [url, answer];
   }
@@ -90,9 +90,9 @@
     notice.hidden = false;
   }
 
-  // The first of its kind takes some hundredths of a second, of which now, while all is on its way, there are enough.
-  new Intl.NumberFormat("en").format(0);
   globalThis.quadraFirst = new Map(FIRST.map(askFirst));
   fetchPlugins();
   Promise.all([...LIBRARIES.map(load), whenParsed()]).then(addPlugins).then(start).catch(fail);
+  // The first of its kind takes some hundredths of a second, of which now, while all is on its way, there are enough.
+  new Intl.NumberFormat("en").format(0);
 })();
