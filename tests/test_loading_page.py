@@ -100,6 +100,6 @@ def test_what_is_asked_for_first_is_what_the_page_then_wants() -> None:
     loader, sync, series = ((STATIC / "js" / f"{name}.js").read_text() for name in ("loader", "sync", "series"))
     limit = re.findall(r"LIMIT = (\d+);", series)[0]
     wanted = re.findall(r"HISTORY_URL = `(.+)`", sync)[0].replace("${LIMIT}", limit)
-    assert FIRST == ("api/status", wanted)
+    assert ("api/status", wanted) == FIRST
     assert f'FIRST = ["api/status", "{wanted}"]' in loader
     assert 'fetchJson("api/status"), fetchJson(HISTORY_URL)' in sync
