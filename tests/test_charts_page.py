@@ -151,6 +151,14 @@ def train_on(page: Page, count: int) -> None:
     )
 
 
+def test_a_line_of_very_many_points_is_thin_and_one_of_few_is_not(page: Page) -> None:
+    widths = "() => ['loss', 'mean'].map((name) => Chart.getChart(name + '-chart').data.datasets[0].borderWidth)"
+    assert page.evaluate(widths) == [1, 1]
+    page.select_option("#follow-select", "500")
+    page.wait_for_function("Chart.getChart('mean-chart').data.labels.length === 500")
+    assert page.evaluate(widths) == [1.5, 1.5]
+
+
 def test_a_range_dragged_in_one_chart_is_shown_in_all_with_every_iteration(page: Page, server: Server) -> None:
     before = charts(page)
     expect(page.locator("#loss-caption")).to_contain_text(re.compile(r"^[23],\d+ of 1\d,\d+ points, extremes kept$"))
