@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from quadra import disk
@@ -176,7 +176,6 @@ def test_nothing_is_written_through_a_link(tmp_path: Path, write: Callable[[Path
     assert (tmp_path / "mine").read_text() == "mine"
 
 
-@settings(deadline=None)
 @given(st.lists(st.binary(max_size=60) | st.binary(max_size=60).map(bytearray)), st.integers(1, 20))
 def test_all_of_every_piece_is_written_though_the_system_takes_less_at_a_time(
     tmp_path_factory: pytest.TempPathFactory, pieces: list[bytes], taken: int
