@@ -23,7 +23,7 @@ from quadra.text import LONGEST_LINE, Corpus
 LARGEST_TEXT = 20_000_000  # bytes
 LONGEST_CALLED = 120  # characters of a text's name
 BUILT_IN_CHOICE = "built-in"  # chooses the built-in corpus where the server was started with another one
-_LARGEST_NOTE = 10_000  # bytes of the file that says what a text is called
+LARGEST_NOTE = 10_000  # bytes of the file that says what a text is called
 _REFERENCE = re.compile(rf"{CORPORA}/({TEXT_ID.pattern})\.txt")
 _PIECE = 1 << 18  # bytes
 
@@ -198,7 +198,7 @@ def _name_in(noted: Mapping[str, Any], text: str) -> str:
 def _noted(note: Path) -> Mapping[str, Any]:
     """What the file beside a text says; nothing where it is not there or not ours."""
     try:
-        content = read_file(note) if is_plain_file(note) and note.stat().st_size <= _LARGEST_NOTE else b""
+        content = read_file(note) if is_plain_file(note) and note.stat().st_size <= LARGEST_NOTE else b""
         found = json.loads(content)
     except (BadFileError, OSError, ValueError, RecursionError):
         return {}

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from quadra.corpora import own_texts
 from quadra.labels import checked_name
 from quadra.worker import Worker
 
@@ -64,6 +65,7 @@ class StateCommands:
 
         def take(training: TrainingState) -> dict[str, Any]:
             slot = training.shelf.take_folder(folder, name)
+            self._worker.show(texts=own_texts(training.folder.path))  # one may have come along
             self._say(f"Imported as {training.shelf.library.find(slot).label.name!r}.")
             return {"id": slot}
 

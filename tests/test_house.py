@@ -25,7 +25,7 @@ LAYERS = (
         *("spiking", "actions", "field", "forward", "fieldstep", "alerts", "corpora", "text_folder"),
     ),
     ("memory", "backward", "folder", "retention", "tables", "firing"),
-    ("commit", "points", "labels", "remote", "rulebook"),
+    ("commit", "points", "labels", "manifests", "remote", "rulebook"),
     ("scribe",),
     ("torch_trainer", "compiled_trainer"),
     ("engine",),
