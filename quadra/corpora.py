@@ -85,18 +85,29 @@ def chosen_path(choice: str | None, default: str | None, folder: Path) -> str | 
 
 
 def open_corpus(path: str | None, folder: Path | None) -> Corpus:
-    """The corpus at a run's path; an own text is looked for in the state directory `folder`. Raises CorpusError."""
+    """The corpus at a run's path; an own text is looked for in the state directory `folder`, and kept in memory: it outlives
+    a directory that is exchanged under the run. Raises CorpusError."""
     text = id_of(path)
     if text is None:
         return Corpus(path)
     if folder is None or not is_there(folder, text):
         raise CorpusError(f"The text {path} is not in the state directory. Copy it there, or give the text again.")
-    return Corpus(text_file(folder, text), called(folder, text), path)
+    file = text_file(folder, text)
+    try:
+        content = read_file(file) if file.stat().st_size <= LARGEST_TEXT else None
+    except (BadFileError, OSError) as error:
+        raise CorpusError(f"The text {path} cannot be read: {error}.") from error
+    return Corpus(file, called(folder, text), path, content)
 
 
 def is_there(folder: Path, text: str) -> bool:
     """Whether an own text stands in a state directory; no link is followed."""
     return is_plain_folder(folder / CORPORA) and is_plain_file(text_file(folder, text))
+
+
+def is_whole_there(folder: Path, text: str) -> bool:
+    """Whether an own text stands in a state directory with the content that its name says. Raises OSError."""
+    return is_there(folder, text) and is_intact(text_file(folder, text), text)
 
 
 def own_texts(folder: Path) -> tuple[OwnText, ...]:

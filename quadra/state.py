@@ -204,7 +204,8 @@ class TrainingState(SavedRun):
         return self.shelf.add_slot(name, files_of(read(place), read_file(place / WEIGHTS)), overwrite)
 
     def go_on_as_new_run(self) -> Receipt:
-        """Where the folder was exchanged: hold what now stands at its path, and save the run in memory there as a new one.
+        """Where the folder was exchanged: hold what now stands at its path, and save the run in memory there as a new one,
+        with its own text and its alert rules.
 
         Raises SaveError, FolderUnusableError or FolderLockedError; the run then stays in memory, unsaved.
         """
@@ -214,8 +215,9 @@ class TrainingState(SavedRun):
         self._store.forget()
         self.run = secrets.token_hex(8)
         self._sequence = self._chosen = self._saved_iteration = 0
+        text_told = self.shelf.bring_text(self.engine.corpus)  # first: what is saved can then be continued at once
         receipt = self.save()
-        for told in self.shelf.rulebook.hand_on(self.run, self.rules):
+        for told in (*text_told, *self.shelf.rulebook.hand_on(self.run, self.rules)):
             log.warning(told)
         return receipt
 
