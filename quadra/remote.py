@@ -33,6 +33,7 @@ from quadra.errors import (
     UnknownSourceError,
 )
 from quadra.manifests import BLOCK, MANIFEST, Fact, Manifest, decoded, encoded, fact_of
+from quadra.measure import expect
 from quadra.places import CORPORA, FILES, TEXT_FILE
 
 INSTALL = "pip install -r requirements-backup.txt"
@@ -100,6 +101,7 @@ class Remote:
         """Bring the three files of a backup into a folder, every byte verified, durably. Raises UnknownSourceError, a
         BadFileError that names the file that is damaged or gone, or OSError where the folder cannot be written."""
         manifest = self._found(name)
+        expect("Fetching", sum(fact.size for fact in (*manifest.files.values(), *manifest.along.values())))
         for file, fact in manifest.files.items():
             self._bring(manifest, file, fact, folder)
         return manifest

@@ -25,7 +25,18 @@ from quadra.folder import StateFolder
 from quadra.history import History
 from quadra.labels import checked_name
 from quadra.library import branch_of
-from quadra.loads import LoadReport, asked_for, attempts, damaged_saves, first_loadable, give_up, reached, reason_of
+from quadra.loads import (
+    LoadReport,
+    asked_for,
+    attempts,
+    bytes_of_load,
+    damaged_saves,
+    first_loadable,
+    give_up,
+    reached,
+    reason_of,
+)
+from quadra.measure import expect
 from quadra.persistence import SavedState, files_of, read
 from quadra.places import ID, RUNS, WEIGHTS
 from quadra.points import Retention
@@ -173,7 +184,9 @@ class TrainingState(SavedRun):
         """Load a restore point, a named state or the like: it goes on as a run of its own, and no other run is changed."""
         entry = self.shelf.library.find(source)
         summary = summarize(entry.file, entry.folder)
-        state, engine, warnings = self._revived(summary, salvage=False)  # before a save, which may supersede it
+        state, engine, warnings = self._revived(
+            summary, salvage=False, goes_back=True
+        )  # before a save, which may supersede it
         saved_first = None if discard_unsaved else self._save_what_is_unsaved()
         branch = branch_of(self.catalog(), entry)
         if branch is not None:
@@ -240,7 +253,10 @@ class TrainingState(SavedRun):
     def _save_what_is_unsaved(self) -> Record | None:
         return self.save().record if self.is_unsaved else None
 
-    def _revived(self, candidate: SavedSummary, salvage: bool) -> tuple[SavedState, Engine, tuple[str, ...]]:
+    def _revived(
+        self, candidate: SavedSummary, salvage: bool, goes_back: bool = False
+    ) -> tuple[SavedState, Engine, tuple[str, ...]]:
+        expect("Reading and checking", bytes_of_load(candidate, self.folder, goes_back))
         state = read_any(candidate.file, candidate.folder, self._defaults, salvage)
         return state, *revive(state, self._defaults, self.folder.path)
 

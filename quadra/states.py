@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from quadra.corpora import own_texts
 from quadra.labels import checked_name
+from quadra.measure import carried
 from quadra.worker import Worker
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ class StateCommands:
             self._say(f"Imported as {training.shelf.library.find(slot).label.name!r}.")
             return {"id": slot}
 
-        return self._do(take)
+        return self._do(carried(take))
 
     def _do(self, action: Callable[[TrainingState], dict[str, Any]]) -> Answer:
         """Carry out; what was deleted long ago goes on this occasion."""

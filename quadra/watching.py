@@ -69,7 +69,7 @@ class Watchman:
 
     def take(self, event: Event) -> None:
         """Note an event with the view of this instant; returns at once."""
-        if event.kind not in ("alert", "log_line"):
+        if event.kind not in ("alert", "log_line", "progress"):
             self._events.append((event, self._view()))
 
     def alerts(self) -> list[dict[str, Any]]:

@@ -13,7 +13,9 @@ from quadra.corpora import id_of, is_there
 from quadra.errors import BackupError, RefusedError
 from quadra.fields import required_text
 from quadra.library import Library
-from quadra.places import Places
+from quadra.measure import expect
+from quadra.places import METRICS, Places
+from quadra.progress import Teller, progress
 from quadra.remote import Remote
 from quadra.states import StateCommands
 
@@ -23,13 +25,13 @@ _GIVE_IT_AGAIN = "Give the same text in Settings and load the saved state after 
 
 
 def backup_events(
-    backup: Backup | None, states: StateCommands, places: Places
+    backup: Backup | None, states: StateCommands, places: Places, tell: Teller
 ) -> dict[str, Callable[[Mapping[str, Any]], Answer]]:
     """The Socket.IO events of the backups; without a place for them each is refused."""
     if backup is None:
         names = ("backup_now", "list_backups", "restore_backup", "delete_backup")
         return dict.fromkeys(names, _refuse)
-    requests = _Requests(Remote(backup.place.url), states, places)
+    requests = _Requests(Remote(backup.place.url), states, places, tell)
     return {
         "backup_now": lambda _: backup.now(),
         "list_backups": lambda _: requests.list(),
@@ -41,8 +43,9 @@ def backup_events(
 class _Requests:
     """What is asked of the place beside the uploads, one after the other, over a connection of its own."""
 
-    def __init__(self, place: Remote, states: StateCommands, places: Places) -> None:
+    def __init__(self, place: Remote, states: StateCommands, places: Places, tell: Teller) -> None:
         self._place, self._states, self._places, self._library = place, states, places, Library(places)
+        self._tell = tell
         self._thread = ThreadPoolExecutor(1, "backup-requests")
 
     def list(self) -> Answer:
@@ -68,13 +71,15 @@ class _Requests:
         return self._thread.submit(delete)
 
     def _restored(self, backup: str) -> dict[str, Any]:
-        with TemporaryDirectory(prefix="quadra-restore-") as place:
+        with progress("restore", self._tell), TemporaryDirectory(prefix="quadra-restore-") as place:
             folder = Path(place)
             try:
                 manifest = self._place.fetch(backup, folder)
                 remarks = self._place.fetch_along(manifest, folder)
             except OSError as error:
                 raise BackupError(f"What was fetched cannot be written here: {error.strerror}.") from error
+            # Read, checked, read again, and written under its name, the history three times on the way.
+            expect("Checking and keeping", 4 * manifest.size + manifest.files[METRICS].size)
             remarks += self._looked_at(folder)
             record = manifest.record
             name = f"Backup of run {record.run[:8]}, iteration {record.iteration_count}"
