@@ -20,6 +20,7 @@ from quadra.errors import (
     LoadError,
     RefusedError,
     SaveError,
+    StaleRulesError,
 )
 from quadra.folder import StateFolder
 from quadra.history import History
@@ -234,12 +235,18 @@ class TrainingState(SavedRun):
             log.warning(told)
         return receipt
 
-    def change_rules(self, rules: tuple[Rule, ...], run: str | None = None) -> None:
+    def change_rules(
+        self, rules: tuple[Rule, ...], run: str | None = None, seen: tuple[Rule, ...] | None = None
+    ) -> None:
         """Make these the alert rules of the run in memory, durably. Raises SaveError, and RefusedError where there is no
-        run, or not the one that they are meant for; the rules then stay as they are."""
+        run, or not the one that they are meant for, or its rules are not those that were seen; they then stay as they are."""
         self.engine  # noqa: B018  # raises where there is no run
         if self.run is None or run not in (None, self.run):
             raise RefusedError("Another run is on the page by now; look at its rules before you change them.")
+        if seen is not None and set(seen) != set(self.rules):
+            raise StaleRulesError(
+                "The rules were changed elsewhere meanwhile; nothing was changed now. Look at the newest ones and try again."
+            )
         self.shelf.rulebook.keep(self.run, rules)
         self.rules = rules
 
