@@ -237,3 +237,27 @@ def test_a_reader_of_an_old_line_stays_at_it_while_new_ones_come(browser: Browse
     page.evaluate("for (let n = 0; n < 5; n++) quadra.model.record('again', 'info')")
     expect(page.locator("#log li").first).to_contain_text("again \u00d7 5")
     page.context.close()
+
+
+def test_a_change_of_rules_that_have_changed_meanwhile_is_refused_and_the_newest_are_shown(
+    browser: Browser, tmp_path: Path
+) -> None:
+    with warm_server(tmp_path / "state", *OPTIONS) as server:
+        page, other = opened(browser, server.url), opened(browser, server.url)
+        page.click("#initialize-button")
+        for each in (page, other):
+            each.click("#alerts summary")
+        add_rule(other, "loss_above", "7")
+        expect(page.locator("#alert-rules li")).to_have_count(1)
+        # As if the other browser's change had not come here yet.
+        page.evaluate("() => { const { model } = globalThis.quadra; model.status = { ...model.status, alerts: [] }; }")
+        add_rule(page, "run_finished")
+        expect(page.locator("#alert-error")).to_contain_text("changed elsewhere meanwhile")
+        expect(page.locator("#alert-rules")).to_contain_text("Loss above 7")
+        expect(page.locator("#alert-rules li")).to_have_count(1)
+        add_rule(page, "run_finished")
+        for each in (page, other):
+            expect(each.locator("#alert-rules li")).to_have_count(2)
+        expect(page.locator("#alert-error")).to_be_hidden()
+        for each in (page, other):
+            each.context.close()

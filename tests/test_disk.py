@@ -280,10 +280,10 @@ def test_a_file_that_is_not_there_is_told_from_one_that_is_withheld(
     with pytest.raises(MissingFileError):
         read_file(tmp_path / NAME)
 
-    def withheld(_: Path) -> bytes:
+    def withheld(*_: object, **__: object) -> None:
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr(Path, "read_bytes", withheld)
+    monkeypatch.setattr(Path, "open", withheld)
     with pytest.raises(InaccessibleFileError, match="Permission denied"):
         read_file(tmp_path / NAME)
 
