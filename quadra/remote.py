@@ -206,7 +206,7 @@ class Remote:
             self._system.put_file(str(file), target)
             if self._size(target) != fact.size:
                 raise BackupError(f"{file.name} did not arrive whole at {self.shown_url}.")
-            self._keep(target)
+        self._keep(target)  # also what is there already: the upload that left it may have been cut before this
         if is_text:
             self._proven.add(target)
         return 0 if is_there else fact.size

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
@@ -185,6 +186,25 @@ def test_whatever_call_fails_no_state_is_listed_that_is_not_whole_and_the_next_t
     sizes = whole_order(manifest)
     assert set(manifest.along) == set(along)
     assert resumed == {sum(sizes[done:]) for done in range(len(sizes) + 1)}
+
+
+def test_what_a_cut_upload_left_on_a_disk_is_synced_before_the_manifest_names_it(
+    tmp_path: Path, states: list[SavedState], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, (folder, manifest) = place_of("file", tmp_path), packed(tmp_path, states[0], ALONG)
+
+    def cut(descriptor: int) -> None:
+        raise OSError(5, "cut")
+
+    monkeypatch.setattr("quadra.remote.sync", cut)
+    with pytest.raises(BackupError):
+        place.put(folder, manifest)
+    synced = []
+    monkeypatch.setattr("quadra.remote.sync", lambda descriptor: synced.append(os.fstat(descriptor).st_ino))
+    place.put(folder, manifest)
+    files = {path.stat().st_ino: path.name for path in (tmp_path / "place").rglob("*") if path.is_file()}
+    assert sorted(files) == sorted(synced)
+    assert files[synced[-1]] == MANIFEST
 
 
 def test_a_text_is_sent_once_for_all_backups_and_read_there_once_at_most(
