@@ -193,7 +193,7 @@ def test_what_a_cut_upload_left_on_a_disk_is_synced_before_the_manifest_names_it
 ) -> None:
     place, (folder, manifest) = place_of("file", tmp_path), packed(tmp_path, states[0], ALONG)
 
-    def cut(descriptor: int) -> None:
+    def cut(_: int) -> None:
         raise OSError(5, "cut")
 
     monkeypatch.setattr("quadra.remote.sync", cut)
