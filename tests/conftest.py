@@ -33,3 +33,17 @@ def pytest_configure() -> None:
 def browser() -> Iterator[Browser]:
     with running_browser() as browser:
         yield browser
+
+
+@pytest.fixture(autouse=True)
+def _no_page_stays_open(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What a test opened and did not close, because it failed or forgot, would slow down every test after it."""
+    if "browser" not in request.fixturenames:
+        yield
+        return
+    browser: Browser = request.getfixturevalue("browser")
+    shared = browser.contexts  # of the module's fixtures, which are made first
+    yield
+    for context in browser.contexts:
+        if context not in shared:
+            context.close()

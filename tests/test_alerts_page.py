@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.browser import executable
 from tests.server import Server, warm_server
-from tests.test_browser import PATIENCE, opened
+from tests.test_browser import PATIENCE, begin_run, opened
 
 pytestmark = pytest.mark.skipif(
     executable() is None and not os.environ.get("CI"), reason="no Chromium is installed on this machine"
@@ -185,24 +185,32 @@ def folded(lines: list[str]) -> list[str]:
 @pytest.mark.parametrize("script", ["", NO_CLIPBOARD], ids=["clipboard", "without clipboard"])
 def test_the_log_is_the_terminals_found_copied_and_kept(browser: Browser, server: Server, script: str) -> None:
     page = prepared(browser, server.url, script, permissions=["clipboard-read"])
-    page.click("#initialize-button")
+    begin_run(page)
     page.fill("#until-input", "25")
     page.click("#start-button")
     server.wait_for("Training reached iteration 25 ")
     expect(page.locator("#log li").first).to_contain_text("Training reached iteration 25 ")
+    expect(page.locator("#log")).to_contain_text(server.lines[0])  # those from before the page came are fetched
     with page.expect_download() as download:
         page.click("#log-download")
     kept = Path(download.value.path()).read_text(encoding="utf-8")
     assert re.fullmatch(r"quadramatrix-log-[\dT-]+\.txt", download.value.suggested_filename)
     assert [re.sub(r" \(\d+ times since .*\)$", "", line) for line in as_printed(kept)] == folded(server.lines)
     assert kept.count("[this browser] Connected to the server") == 1
+    page.evaluate(
+        """() => {
+            const line = document.getElementById("log-said");
+            globalThis.said = [];  // it does not stay
+            new MutationObserver(() => said.push(line.textContent)).observe(line, { childList: true });
+        }"""
+    )
     page.click("#log-copy")
-    expect(page.locator("#log-said")).to_contain_text("were copied")
+    page.wait_for_function("said.some((text) => text.includes('were copied'))")
     page.fill("#log-search", "")
     page.evaluate("document.body.append(Object.assign(document.createElement('textarea'), { id: 'paste' }))")
     page.focus("#paste")
     page.keyboard.press("Control+V")
-    assert page.input_value("#paste") == kept
+    expect(page.locator("#paste")).to_have_value(kept)
 
     everything = page.locator("#log li").count()
     page.fill("#log-search", "TRAINING STARTED")
@@ -218,7 +226,7 @@ def test_the_log_is_the_terminals_found_copied_and_kept(browser: Browser, server
     for kind in ("info", "warning", "error"):
         page.locator(f"input[name=log-kind][value={kind}]").focus()
         page.keyboard.press("Space")
-    expect(page.locator("#log li[data-type=info]")).to_have_count(0)
+        expect(page.locator(f"#log li[data-type={kind}]")).to_have_count(0)
     assert page.locator("#log li").count() == page.locator("#log li[data-type=success]").count() > 0
     page.context.close()
 
