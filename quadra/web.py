@@ -34,12 +34,13 @@ from quadra.web_alerts import add_alerts, alert_events
 from quadra.web_backup import backup_events
 from quadra.web_corpora import add_corpora, choice_events
 from quadra.web_delivery import SocketSender, use_plain_websockets
+from quadra.web_files import StaticFiles, add_files
 from quadra.web_headers import add_headers
 from quadra.web_inside import PictureSender, inside_events
 from quadra.web_limits import HttpLimits, add_limits
 from quadra.web_metrics import add_metrics
 from quadra.web_openapi import add_openapi
-from quadra.web_pages import ROOT, add_pages
+from quadra.web_pages import JOINED, ROOT, STATIC, add_pages
 from quadra.web_sockets import Gate
 from quadra.web_states import Command, add_states, state_events
 from quadra.worker import Worker
@@ -47,6 +48,8 @@ from quadra.worker import Worker
 log = logging.getLogger("quadra.web")
 
 NEWEST_POINTS = 50  # of the history in /api/status
+_Fresh = tuple[dict[str, Any], dict[str, str]]
+_NEVER_KEPT = {"Cache-Control": "no-store"}  # the page asks for it before a script could say so
 LARGEST_MESSAGE = 100_000  # bytes that a client may send in one message
 FOR_WATCHERS = ("watch_inside",)  # events that change nothing, which watchers may send; every other one is refused
 
@@ -75,8 +78,9 @@ def create_app(
         worker.listen(listener)
     journal.listen(lambda line: feed.take(Event("log_line", line)))
     states, choices = StateCommands(worker), Choices(worker)
-    add_limits(app, http_limits or HttpLimits())
-    asset = _add_routes(app, worker, states)
+    limits, files = http_limits or HttpLimits(), StaticFiles(STATIC, JOINED)
+    add_limits(app, limits)
+    _add_routes(app, worker, states, files)
     add_metrics(app, socketio, worker)
     add_alerts(app, worker, watchman, journal)
     add_corpora(app, choices.keep_text, worker.uploads_folder)
@@ -88,9 +92,15 @@ def create_app(
         **choice_events(choices),
     }
     _add_events(socketio, worker, feed, (inside, pictures), others)
-    add_access(app, access, asset)
-    add_headers(app)
+    _wrap(app, access, files, limits)
     return app, socketio, feed
+
+
+def _wrap(app: Flask, access: Access, files: StaticFiles, limits: HttpLimits) -> None:
+    """What every request passes before it comes to the routes and to Socket.IO, from the inside out."""
+    add_files(app, files, limits)
+    add_access(app, access, files.address)
+    add_headers(app)
 
 
 def _socketio(app: Flask, access: Access) -> SocketIO:
@@ -108,14 +118,13 @@ def _socketio(app: Flask, access: Access) -> SocketIO:
     return socketio
 
 
-def _add_routes(app: Flask, worker: Worker, states: StateCommands) -> Callable[[str], str]:
-    """Pages and data; returns the address of a static file."""
+def _add_routes(app: Flask, worker: Worker, states: StateCommands, files: StaticFiles) -> None:
+    """Pages and data."""
     add_openapi(app)
-    asset = add_pages(app)
+    add_pages(app, files)
     _add_interface(app, worker)
     _add_errors(app)
-    add_states(app, worker, states, asset)
-    return asset
+    add_states(app, worker, states, files.address)
 
 
 class _Json:
@@ -132,19 +141,20 @@ class _Json:
 
 def _add_interface(app: Flask, worker: Worker) -> None:
     @app.get("/api/status")
-    def api_status() -> dict[str, Any]:
+    def api_status() -> _Fresh:
         view = worker.view()
         newest = view.history.slice(
             view.iteration_count - NEWEST_POINTS + 1, view.iteration_count, NEWEST_POINTS
         ).as_lists()
-        return {**describe(view), "role": role(), "history": {name: newest[name] for name in SERIES}}
+        return {**describe(view), "role": role(), "history": {name: newest[name] for name in SERIES}}, _NEVER_KEPT
 
     @app.get("/api/history")
-    def api_history() -> dict[str, Any]:
+    def api_history() -> _Fresh:
         view = worker.view()
         start, end = _range(view)
         points = view.history.slice(start, end, whole_argument("points", MOST_POINTS, 1, LARGEST_ANSWER))
-        return {**points.as_lists(), "total": points.total, "thinned": points.thinned, "run": view.status.run}
+        told = {"total": points.total, "thinned": points.thinned, "run": view.status.run}
+        return {**points.as_lists(), **told}, _NEVER_KEPT
 
     @app.get("/api/history.csv")
     def api_history_csv() -> Response:

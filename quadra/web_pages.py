@@ -1,46 +1,56 @@
-"""add_pages(app): the dashboard's page, and its static files at addresses that change with their content."""
+"""add_pages(app, files): the dashboard's page."""
 
 from __future__ import annotations
 
-import hashlib
 import re
-from collections.abc import Callable
 from pathlib import Path
 
-from flask import Flask, Response, render_template, send_from_directory
+from flask import Flask, Response, abort, render_template, request
+from werkzeug.wrappers import Response as PlainResponse
 
 from quadra import __version__
 from quadra.web_access import role
+from quadra.web_files import StaticFiles
 
 ROOT = Path(__file__).resolve().parent.parent
 STATIC = ROOT / "static"
-_YEAR = 365 * 24 * 3600  # seconds
+DASHBOARD_SHEET = "css/dashboard.css"
+_SHEETS = (
+    *("theme", "layout", "parts", "controls", "board", "marks", "dialogs"),
+    *("states", "alerts", "log", "inside", "settings", "watching"),
+)
+# A page with one sheet is there sooner than one with thirteen.
+JOINED = {DASHBOARD_SHEET: [f"css/{name}.css" for name in _SHEETS]}
+# What `loader.js` asks for first: the browser does so before a script has run.
+FIRST = ("api/status", "api/history?points=4000")
 _IMPORTED = re.compile(r'^(?:import|export)\b[^;]*?\bfrom "\./(\w+)\.js"', re.MULTILINE)
 
 
-def add_pages(app: Flask) -> Callable[[str], str]:
-    """Register the dashboard and its files; returns a static file's address, relative to the root of the site."""
-    version, modules = _fingerprint(STATIC), modules_of("main")
-
-    def asset(path: str) -> str:
-        """A relative address that changes with the content, so that no browser shows an old file."""
-        return f"assets/{version}/{path}"
+def add_pages(app: Flask, files: StaticFiles) -> None:
+    """Register the dashboard, and the files for what is not answered before Flask."""
+    modules = modules_of("main")
+    later = [name for name in modules_of("later") if name not in modules]
 
     @app.get("/")
     def dashboard() -> Response:
-        html = render_template("dashboard.html", asset=asset, modules=modules, version=__version__, role=role())
+        html = render_template(
+            "dashboard.html",
+            asset=files.address,
+            sheet=DASHBOARD_SHEET,
+            first=FIRST,
+            modules=modules,
+            later=later,
+            version=__version__,
+            role=role(),
+        )
         page = Response(html, mimetype="text/html")
         page.headers["Cache-Control"] = "no-cache"
         return page
 
     @app.get("/assets/<version>/<path:path>")
-    def assets(version: str, path: str) -> Response:
+    def assets(version: str, path: str) -> PlainResponse:
         del version  # it only makes the address new
-        answer = send_from_directory(STATIC, path, max_age=_YEAR)
-        answer.headers["Cache-Control"] = f"public, max-age={_YEAR}, immutable"
-        return answer
-
-    return asset
+        return files.answer(path, request.environ) or abort(404)
 
 
 def modules_of(start: str) -> list[str]:
@@ -50,11 +60,3 @@ def modules_of(start: str) -> list[str]:
         source = (STATIC / "js" / f"{name}.js").read_text(encoding="utf-8")
         found += [other for other in dict.fromkeys(_IMPORTED.findall(source)) if other not in found]
     return found
-
-
-def _fingerprint(folder: Path) -> str:
-    digest = hashlib.sha256()
-    for file in sorted(folder.rglob("*")):
-        if file.is_file():
-            digest.update(file.relative_to(folder).as_posix().encode() + b"\0" + file.read_bytes())
-    return digest.hexdigest()[:12]

@@ -150,7 +150,7 @@ def test_what_a_watchers_page_sends_all_the_same_is_refused(server: Server, link
     page.evaluate(
         """async () => {
             const { openSocket, send } = await import(document.querySelector('link[href*="/js/connection"]').href);
-            const socket = openSocket();
+            const socket = openSocket().connect();
             await new Promise((connected) => socket.once("connect", connected));
             globalThis.refused = await send(socket, "initialize_system", {});
         }"""

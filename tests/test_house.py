@@ -53,7 +53,7 @@ LAYERS = (
     (
         *("web_compare", "web_report", "web_states", "web_transfer", "web_backup", "web_metrics", "web_pages"),
         *("web_delivery", "web_limits", "web_sockets", "web_headers", "web_openapi", "web_alerts", "web_inside"),
-        *("web_corpora",),
+        *("web_corpora", "web_files"),
     ),
     ("web",),
     ("app",),

@@ -20,7 +20,7 @@ from quadra.state import TrainingState
 from quadra.store import Store
 from quadra.view import Settings
 from quadra.web import create_app
-from quadra.web_pages import STATIC
+from quadra.web_pages import FIRST, STATIC, modules_of
 from quadra.worker import Worker
 
 CONFIG = TrainingConfig(field_size=8, seed=1, threads=1)
@@ -268,3 +268,18 @@ def test_every_module_that_the_page_needs_is_told_to_the_browser_at_once(site: S
     }
     assert told >= imported | {"main"}
     assert len(told) == page.count("modulepreload")
+
+
+def test_what_is_shown_first_is_asked_for_in_the_head_and_never_kept(site: Site) -> None:
+    page = site.http.get("/").text
+    for address in FIRST:
+        assert page.index(f'as="fetch" crossorigin href="{address}"') < page.index("<script")
+        assert site.http.get(f"/{address}").headers["Cache-Control"] == "no-store"
+
+
+def test_the_modules_that_are_needed_later_are_not_fetched_before_the_page_asks_for_them(site: Site) -> None:
+    at_once, later = site.http.get("/").text.split("<template id")
+    names = [[part.split('.js"')[0] for part in text.split("/js/")[1:]] for text in (at_once, later)]
+    assert set(names[0]) == {*modules_of("main"), "loader", "theme"}
+    assert set(names[1]) == set(modules_of("later")) - set(modules_of("main"))
+    assert len(names[0]) <= len(names[1]) + 2

@@ -8,9 +8,11 @@ const HEAD = 30;
 const MARGIN = 10;
 const REVOKED_AFTER_MS = 10_000;
 
-/** @param {string} name of the metric @param {object} chart @param {() => string} describe what is shown, for the picture's headline and file name */
-export function offerPicture(name, chart, describe) {
+/** @param {string} name of the metric @param {() => ?object} chartOf once there is one @param {() => string} describe what is shown, for the picture's headline and file name */
+export function offerPicture(name, chartOf, describe) {
   byId(`${name}-png`).addEventListener("click", () => {
+    const chart = chartOf();
+    if (!chart) return;
     const { title, file } = describe();
     picture(chart, title).toBlob((blob) => save(blob, `${file}.png`), "image/png");
   });

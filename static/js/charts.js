@@ -24,7 +24,7 @@ import { paintSelection, resetOnDoubleClick, zoomOptions } from "./zoom.js";
  * @returns {() => void} draws the charts; cheap where nothing has changed
  */
 export function createCharts(model) {
-  let drawn = [];
+  let [drawn, charts] = [[], null];
   const changed = () => {
     drawn = [];
     model.changed();
@@ -32,16 +32,17 @@ export function createCharts(model) {
   const [view, drawing, tools] = [new View(changed), new Drawing(), { crosshair: new Crosshair(), marks: new Marks() }];
   const turns = new Turns();
   const [detail, leftDetail] = [new Detail(changed), new Detail(changed)];
-  const charts = createAll(view, drawing, tools);
   const drawControls = createChartControls(view, drawing, changed);
   const drawLegend = createLegend(view, drawing, changed);
-  for (const name of METRICS) offerPicture(name, charts[name], () => describe(name, model.run, view.range));
+  for (const name of METRICS) offerPicture(name, () => charts?.[name], () => describe(name, model.run, view.range));
   onThemeChange(() => {
-    paintAll(charts, drawing, tools);
+    if (charts) paintAll(charts, drawing, tools);
     changed();
   });
   return () => {
     drawInvitations(model);
+    // With nothing to draw yet it would all be done twice.
+    if (charts === null && !model.complete) return;
     const shown = [model.run, model.branch, model.series, model.marks];
     if (shown.every((part, place) => part === drawn[place])) return;
     const isLive = shown[0] === drawn[0] && shown[1] === drawn[1];
@@ -53,14 +54,21 @@ export function createCharts(model) {
     const branch = mode === "whole" ? model.branch : leftDetail.of(leftSource(model), range, null);
     tools.marks.show(model.marks, drawing.hiddenMarks);
     const bestAt = drawing.hiddenMarks.includes("best") ? null : model.status?.best?.iteration_count;
-    for (const name of METRICS) fill(charts[name], name, { series, range, branch, bestAt }, drawing);
-    const draws = METRICS.map((name) => () => redraw(charts[name], tools.crosshair));
-    turns.drop();
-    if (isLive) turns.begin(draws);
-    else for (const draw of draws) draw();
+    const found = { series, range, branch, bestAt };
+    // Before the charts, which are drawn again where these change the room that they have.
     drawControls();
     drawLegend(model.marks);
+    if (charts === null) charts = createAll(view, drawing, tools, found);
+    else redrawAll(charts, drawing, tools, { found, turns, isLive });
   };
+}
+
+function redrawAll(charts, drawing, { crosshair }, { found, turns, isLive }) {
+  for (const name of METRICS) fill(charts[name], name, found, drawing);
+  const draws = METRICS.map((name) => () => redraw(charts[name], crosshair));
+  turns.drop();
+  if (isLive) turns.begin(draws);
+  else for (const draw of draws) draw();
 }
 
 const ownSource = ({ run, series }) => ({ run, series, address: "api/history" });
@@ -71,15 +79,25 @@ const ASIDE = { data: [], pointHoverRadius: 0, pointHitRadius: 0, tension: 0 };
 const FAINT = "55";
 const [LINE, LEFT, BEST, SMOOTHED] = [0, 1, 2, 3];
 
-function createAll(view, drawing, tools) {
-  const charts = Object.fromEntries(METRICS.map((name) => [name, createChart(name, view, tools)]));
+// Filled before Chart.js sees them, because it draws a chart as soon as it is made.
+function createAll(view, drawing, tools, found) {
+  const plans = Object.fromEntries(METRICS.map((name) => [name, plan(name, view, tools)]));
+  paintAll(plans, drawing, tools);
+  for (const name of METRICS) fill(plans[name], name, found, drawing);
+  const charts = Object.fromEntries(METRICS.map((name) => [name, createChart(name, plans[name], view)]));
   tools.crosshair.join(Object.values(charts));
-  paintAll(charts, drawing, tools);
   return charts;
 }
 
-function createChart(name, view, { crosshair, marks }) {
-  const chart = new globalThis.Chart(byId(`${name}-chart`), {
+function createChart(name, planned, view) {
+  const chart = new globalThis.Chart(byId(`${name}-chart`), planned);
+  resetOnDoubleClick(chart, view);
+  zoomByKeys(chart.canvas, view);
+  return chart;
+}
+
+function plan(name, view, { crosshair, marks }) {
+  return {
     type: "line",
     data: {
       labels: [],
@@ -92,11 +110,11 @@ function createChart(name, view, { crosshair, marks }) {
     },
     options: options(name, view, marks),
     plugins: [marks.plugin, crosshair.plugin],
-  });
-  resetOnDoubleClick(chart, view);
-  zoomByKeys(chart.canvas, view);
-  return chart;
+  };
 }
+
+// Those of Chart.js that would work for every chart all the same, the legend even where it is not shown.
+const UNUSED = { colors: false, decimation: false, filler: false, legend: false, subtitle: false, title: false };
 
 function options(name, view, marks) {
   return {
@@ -109,7 +127,7 @@ function options(name, view, marks) {
     locale: "en",
     interaction: { mode: NEAREST },
     scales: scaleOptions(name),
-    plugins: { legend: { display: false }, tooltip: tooltip(marks), zoom: zoomOptions(view) },
+    plugins: { ...UNUSED, tooltip: tooltip(marks), zoom: zoomOptions(view) },
   };
 }
 

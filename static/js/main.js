@@ -1,76 +1,31 @@
-/** Puts the page together: one model, one connection, and views that are drawn at most once a frame. */
+/**
+ * Puts the page together: one model, one connection, and views that are drawn at most once a frame. What shows how the run
+ * stands comes first; the rest of the page, which most of the modules are for, when that has been drawn.
+ */
 
-import { createAlerts } from "./alerts.js";
-import { createBranch } from "./branch.js";
-import { bringBack } from "./backups.js";
-import { createButtons } from "./buttons.js";
 import { drawCards } from "./cards.js";
 import { createCharts } from "./charts.js";
-import { createPerformer } from "./commands.js";
-import { openSocket, send } from "./connection.js";
-import { createPace, createUntilCleaner, readUntil } from "./controls.js";
-import { chooseSource, confirmReset, drawOpenDialogs, prepareDialogs } from "./dialogs.js";
-import { InsideView } from "./inside.js";
-import { createKeys } from "./keys.js";
-import { createLog } from "./log.js";
-import { createMarks } from "./marks.js";
+import { openSocket } from "./connection.js";
+import { byId } from "./dom.js";
 import { Model } from "./model.js";
-import { createNewRun, readNewRun } from "./new_run.js";
 import { drawNotices } from "./notices.js";
-import { createOwnText } from "./own_text.js";
-import { explainRefusals } from "./reasons.js";
 import { drawSaving } from "./saving.js";
-import { createSettings } from "./settings.js";
-import { createShelf } from "./shelf.js";
-import { createStates } from "./states.js";
 import { Sync } from "./sync.js";
-import { giveUpMemory } from "./takeover.js";
 
 // Ages tick and progress moves also when the server is silent.
 const TICK_MS = 1000;
+// A server that does not answer holds the rest of the page up no longer.
+const PATIENCE_MS = 1000;
 const SAID_BY_BANNER = /^Failed to save state\b/;
 
 const model = new Model();
 const socket = openSocket();
-// Before the views are made: the first answers come meanwhile.
+// Before anything is waited for: the first answers come meanwhile.
 new Sync(model, socket);
-const sendCommand = (event, payload) => send(socket, event, payload);
-const perform = createPerformer(model, sendCommand, {
-  initialize: readNewRun,
-  start: readUntil,
-  stop: () => ({}),
-  load: (source) => (source ? { source } : chooseSource(model)),
-  reset: () => confirmReset(model),
-  takeover: () => giveUpMemory(model, sendCommand),
-  fork: () => ({}),
-  backup: () => ({}),
-  restore: () => bringBack(model, sendCommand),
-});
 
-const inside = new InsideView(model, socket, sendCommand);
-const load = (source) => perform("load", source);
-
-const views = [
-  createButtons(perform),
-  createPace(model, sendCommand),
-  createUntilCleaner(),
-  createNewRun(model),
-  createOwnText(model),
-  createSettings(model, sendCommand),
-  drawCards,
-  drawNotices,
-  drawSaving,
-  createBranch(),
-  createMarks(socket),
-  createCharts(model),
-  createShelf(model, sendCommand, load),
-  createStates(model, socket, sendCommand, load),
-  createAlerts(model, socket, sendCommand),
-  createLog(model, socket),
-  () => inside.draw(),
-  drawOpenDialogs,
-  markReady,
-];
+// The charts last: how much room they have depends on what the others say.
+const standing = [drawCards, drawNotices, drawSaving, createCharts(model)];
+let views = standing;
 
 let frame = null;
 function scheduleDraw() {
@@ -78,6 +33,47 @@ function scheduleDraw() {
     frame = null;
     for (const draw of views) draw(model);
   });
+}
+
+/** The first picture is painted, or keeps one waiting. @returns {Promise<void>} */
+function firstPicture() {
+  return new Promise((resolve) => {
+    setTimeout(resolve, PATIENCE_MS);
+    const drawn = () => {
+      fetchRest();
+      requestAnimationFrame(() => setTimeout(resolve));
+    };
+    views = [...standing, ({ complete }) => complete && drawn()];
+  });
+}
+
+// Not before what comes first is here, because it would take turns with that; but while it is painted.
+function fetchRest() {
+  document.head.append(byId("rest").content);
+}
+
+async function addRest() {
+  const pressed = heldPresses();
+  await firstPicture();
+  const { createRest } = await import("./later.js");
+  const rest = createRest(model, socket);
+  views = [...rest.views, ...standing, markReady];
+  globalThis.quadra.inside = rest.inside;
+  // Only now is there somebody to hear all that the server says.
+  socket.connect();
+  scheduleDraw();
+  pressed()?.click();
+}
+
+// The button that was pressed last before anything answered it; those of the charts answer from the beginning.
+function heldPresses() {
+  let button = null;
+  const hold = ({ target }) => (button = target.closest?.("button:not(.board button)") ?? button);
+  document.addEventListener("click", hold);
+  return () => {
+    document.removeEventListener("click", hold);
+    return button;
+  };
 }
 
 function markReady({ complete, connection }) {
@@ -94,11 +90,10 @@ function recordEvents() {
   socket.on("disconnect", () => model.record("Connection to the server lost; trying again", "warning"));
 }
 
+globalThis.quadra = { model };
 model.subscribe(scheduleDraw);
 setInterval(scheduleDraw, TICK_MS);
 recordEvents();
-prepareDialogs();
-explainRefusals(model);
-createKeys();
 scheduleDraw();
-globalThis.quadra = { model, inside };
+/** Settles when the whole page is there. */
+export const whole = addRest();

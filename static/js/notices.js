@@ -2,7 +2,6 @@
 
 import { byId, setAttribute, setText, showText } from "./dom.js";
 import { absolute, age, duration, iterations, size, whole } from "./format.js";
-import { isFolderChanged } from "./takeover.js";
 
 const CONNECTIONS = { connecting: "Connecting …", connected: "Connected", lost: "Connection lost, retrying …" };
 
@@ -26,7 +25,7 @@ function drawConnection({ connection, pending }) {
 }
 
 function drawBanners({ status, isWaiting }) {
-  const changed = isFolderChanged(status);
+  const changed = status.save_error?.code === "folder_changed";
   const free = status.save_health?.free_bytes ?? null;
   showText(byId("save-banner"), status.save_error && !changed ? saveError(status) : null);
   byId("folder-banner").hidden = !changed;

@@ -5,11 +5,6 @@ import { iterations } from "./format.js";
 
 const CALLED_OFF = "Nothing was loaded; the run stays in memory.";
 
-/** @param {?object} status @returns {boolean} whether saving has stopped because the folder is not the server's own any more */
-export function isFolderChanged(status) {
-  return status?.save_error?.code === "folder_changed";
-}
-
 /**
  * @param {import("./model.js").Model} model
  * @param {(event: string, payload: object) => Promise<object>} send
