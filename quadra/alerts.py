@@ -67,16 +67,16 @@ class Fired:
     value: float | None = None
 
 
-def rules_from(value: object) -> tuple[Rule, ...]:
+def rules_from(value: object, field: str = "rules") -> tuple[Rule, ...]:
     """The rules in a list of objects. Raises ConfigurationError, which names the field."""
     if not isinstance(value, list):
-        raise ConfigurationError("rules", f"must be a list of rules, not {_shown(value)}")
+        raise ConfigurationError(field, f"must be a list of rules, not {_shown(value)}")
     if len(value) > MOST_RULES:
-        raise ConfigurationError("rules", f"must be at most {MOST_RULES} rules, not {len(value):,}")
-    rules = tuple(_rule(given, f"rules[{number}]") for number, given in enumerate(value))
+        raise ConfigurationError(field, f"must be at most {MOST_RULES} rules, not {len(value):,}")
+    rules = tuple(_rule(given, f"{field}[{number}]") for number, given in enumerate(value))
     for number, rule in enumerate(rules):
         if rule in rules[:number]:
-            raise ConfigurationError(f"rules[{number}]", "says the same as an earlier rule")
+            raise ConfigurationError(f"{field}[{number}]", "says the same as an earlier rule")
     return rules
 
 

@@ -22,16 +22,18 @@ from typing import Any
 from quadra.catalog import iso
 from quadra.config import TrainingConfig
 from quadra.errors import BackupError, BadFileError, QuadraError, RefusedError, WorkerClosedError
-from quadra.places import FILES, WEIGHTS, Places
+from quadra.manifests import Manifest, manifest_of
+from quadra.places import WEIGHTS, Places
 from quadra.records import Record, peek
-from quadra.remote import Manifest, Remote, manifest_of
+from quadra.remote import Remote
+from quadra.rulebook import travelling
 from quadra.view import BackupHealth, Event
 from quadra.worker import Worker
 
 log = logging.getLogger("quadra.backup")
 
 Answer = Future[dict[str, Any]]
-Read = Callable[[str, Path], Record]  # writes the three files of a run's newest save into a folder
+Read = Callable[[str, Path], Record]  # writes what belongs to a run's newest save into a folder
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ class _Parcel:
     @property
     def is_whole(self) -> bool:
         """Whether its files still stand there: systems clear their folder of temporary files now and then."""
-        return all((Path(self.folder.name) / name).is_file() for name in FILES)
+        return all((Path(self.folder.name) / name).is_file() for name in (*self.manifest.files, *self.manifest.along))
 
 
 class Backup:
@@ -278,15 +280,16 @@ class Backup:
 
 
 def written_out(places: Places, run: str, defaults: TrainingConfig, folder: Path) -> Record:
-    """Write the three complete files of a run's newest save into a folder, beside the worker; returns its record.
+    """Write the three complete files of a run's newest save into a folder, beside the worker, and its own text and alert
+    rules where it has any; returns its record.
 
     Raises UnknownSourceError, RefusedError, a BadFileError, or OSError.
     """
-    from quadra.opening import open_files  # here, since it takes torch along: a server must not wait for that
+    from quadra.opening import open_to_go  # here, since it takes torch along: a server must not wait for that
 
-    _, files = open_files(places, run, defaults)
-    for name, pieces in files.items():
-        with (folder / name).open("wb") as stream:
+    entry, files = open_to_go(places, run, defaults)
+    for name, pieces in {**files, **travelling(places.path, entry.run, entry.id, entry.run)}.items():
+        with (folder / Path(name).name).open("wb") as stream:
             stream.writelines(pieces)
     record = peek(folder / WEIGHTS)
     if record is None:

@@ -23,7 +23,7 @@ from quadra.text import LONGEST_LINE, Corpus
 LARGEST_TEXT = 20_000_000  # bytes
 LONGEST_CALLED = 120  # characters of a text's name
 BUILT_IN_CHOICE = "built-in"  # chooses the built-in corpus where the server was started with another one
-_LARGEST_NOTE = 10_000  # bytes of the file that says what a text is called
+LARGEST_NOTE = 10_000  # bytes of the file that says what a text is called
 _REFERENCE = re.compile(rf"{CORPORA}/({TEXT_ID.pattern})\.txt")
 _PIECE = 1 << 18  # bytes
 
@@ -85,18 +85,29 @@ def chosen_path(choice: str | None, default: str | None, folder: Path) -> str | 
 
 
 def open_corpus(path: str | None, folder: Path | None) -> Corpus:
-    """The corpus at a run's path; an own text is looked for in the state directory `folder`. Raises CorpusError."""
+    """The corpus at a run's path; an own text is looked for in the state directory `folder`, and kept in memory: it outlives
+    a directory that is exchanged under the run. Raises CorpusError."""
     text = id_of(path)
     if text is None:
         return Corpus(path)
     if folder is None or not is_there(folder, text):
         raise CorpusError(f"The text {path} is not in the state directory. Copy it there, or give the text again.")
-    return Corpus(text_file(folder, text), called(folder, text), path)
+    file = text_file(folder, text)
+    try:
+        content = read_file(file) if file.stat().st_size <= LARGEST_TEXT else None
+    except (BadFileError, OSError) as error:
+        raise CorpusError(f"The text {path} cannot be read: {error}.") from error
+    return Corpus(file, called(folder, text), path, content)
 
 
 def is_there(folder: Path, text: str) -> bool:
     """Whether an own text stands in a state directory; no link is followed."""
     return is_plain_folder(folder / CORPORA) and is_plain_file(text_file(folder, text))
+
+
+def is_whole_there(folder: Path, text: str) -> bool:
+    """Whether an own text stands in a state directory with the content that its name says. Raises OSError."""
+    return is_there(folder, text) and is_intact(text_file(folder, text), text)
 
 
 def own_texts(folder: Path) -> tuple[OwnText, ...]:
@@ -198,7 +209,7 @@ def _name_in(noted: Mapping[str, Any], text: str) -> str:
 def _noted(note: Path) -> Mapping[str, Any]:
     """What the file beside a text says; nothing where it is not there or not ours."""
     try:
-        content = read_file(note) if is_plain_file(note) and note.stat().st_size <= _LARGEST_NOTE else b""
+        content = read_file(note) if is_plain_file(note) and note.stat().st_size <= LARGEST_NOTE else b""
         found = json.loads(content)
     except (BadFileError, OSError, ValueError, RecursionError):
         return {}

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import os
 import stat
 from collections.abc import Iterable
 from pathlib import Path
 
 from quadra.errors import DamagedFileError, InaccessibleFileError, MissingFileError
+from quadra.measure import passed
 
 Piece = bytes | bytearray | memoryview
 AnyPath = str | os.PathLike[str]
@@ -22,7 +24,8 @@ _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
 _BINARY = getattr(os, "O_BINARY", 0)  # Windows translates line ends without it
 _NO_LINKS = (errno.EPERM, errno.EACCES, errno.EMLINK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV)
 _NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
-_LARGEST_WRITE = 1 << 30  # bytes; Linux takes no more than 2 GiB in one call
+_LARGEST_WRITE = 1 << 26  # bytes in one call: Linux takes no more than 2 GiB, and it is told how far a write has come
+_LARGEST_READ = 1 << 26  # bytes in one call, for the same reason
 
 
 def temporary_of(path: Path) -> Path:
@@ -112,11 +115,27 @@ def read_file(path: Path) -> bytes:
     """The content of a plain file; links are not followed. Raises a BadFileError."""
     try:
         require_plain(path)
-        return path.read_bytes()
+        return _content(path)
     except FileNotFoundError as error:
         raise MissingFileError(path, "is not there") from error
     except OSError as error:
         raise InaccessibleFileError(path, f"cannot be read: {error.strerror}") from error
+
+
+def _content(path: Path) -> bytes:
+    with path.open("rb", buffering=0) as stream:
+        first = stream.read(_LARGEST_READ) if os.fstat(stream.fileno()).st_size > _LARGEST_READ else None
+        if first is None:
+            content = stream.readall()
+            passed(len(content))
+            return content
+        whole = io.BytesIO()  # which hands out what it has grown to without another copy
+        piece = first
+        while piece:
+            whole.write(piece)
+            passed(len(piece))
+            piece = stream.read(_LARGEST_READ)
+        return whole.getvalue()
 
 
 def require_plain(path: Path) -> None:
@@ -172,7 +191,9 @@ def _mode_of(path: AnyPath) -> int:
 def _write(descriptor: int, content: Piece) -> None:
     rest = memoryview(content).cast("B")
     while len(rest):
-        rest = rest[os.write(descriptor, rest[:_LARGEST_WRITE]) :]
+        written = os.write(descriptor, rest[:_LARGEST_WRITE])
+        rest = rest[written:]
+        passed(written)
 
 
 def identity_of(path: AnyPath) -> Identity | None:

@@ -4,6 +4,7 @@
     ├── ConfigurationError       a value that was asked for is not possible (names the field)
     ├── CorpusError              the training text cannot be read, or has no line
     ├── RefusedError             the life cycle does not allow this command now
+    │   └── StaleRulesError      the alert rules are others by now than those that the change was made from
     ├── NameTakenError           another saved state has this name: overwriting it must be asked for
     ├── TooManyRequestsError     a client asks for more than its share (says when to try again)
     ├── WorkerClosedError        the server is shutting down and takes no more commands
@@ -70,6 +71,12 @@ class RefusedError(QuadraError):
     """The life cycle does not allow this command in the present state."""
 
     code = "refused"
+
+
+class StaleRulesError(RefusedError):
+    """The alert rules were changed meanwhile, by another browser or script: the change would undo that."""
+
+    code = "rules_changed"
 
 
 class NameTakenError(QuadraError):

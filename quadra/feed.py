@@ -38,7 +38,7 @@ _STANDING = {
     "save_failed": "save_failed",
     "states_changed": "states_changed",
 }  # newest says all
-_REMARKS = ("alert", "log_line")  # change nothing of what is shown of the system
+_REMARKS = ("alert", "log_line", "progress")  # change nothing of what is shown of the system
 _LONGEST_TEXT = 300  # characters of a line that are shown
 
 
@@ -212,7 +212,7 @@ class Feed:
                 self._move_all(0)
                 self._sender.send("system_reset", {})
                 self._say("System reset: every saved state was deleted.", "success")
-            case "alert" | "log_line" | "alerts_changed":
+            case "alert" | "log_line" | "alerts_changed" | "progress":
                 self._sender.send(event.kind, told)
             case "message":
                 self._say(told["text"], told["type"])

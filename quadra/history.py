@@ -11,6 +11,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from quadra.measure import digest_of, feed
+
 SERIES = ("loss", "reward", "variance", "mean")
 _FIRST_ROWS = 1024
 _GROWTH = 1.25  # keeps a row's 16 bytes below 20 with what is allocated ahead
@@ -75,7 +77,7 @@ class History:
     def checksum(self) -> str:
         """SHA-256 of all rows; the cost is that of the rows since the last call."""
         rows = self.rows()
-        self._digest.update(rows[self._digested :].tobytes())
+        feed(self._digest, np.ascontiguousarray(rows[self._digested :]).reshape(-1))
         self._digested = len(rows)
         return self._digest.hexdigest()
 
@@ -96,7 +98,7 @@ class History:
 
 def checksum_of(rows: NDArray[np.float32]) -> str:
     """SHA-256 of rows, as `History.checksum` gives it."""
-    return hashlib.sha256(np.ascontiguousarray(rows).tobytes()).hexdigest()
+    return str(digest_of(np.ascontiguousarray(rows).reshape(-1)).hexdigest())
 
 
 def rows_of(columns: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:

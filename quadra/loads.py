@@ -21,7 +21,8 @@ from quadra.errors import (
 )
 from quadra.folder import StateFolder
 from quadra.metrics import MetricsLog
-from quadra.places import POINTS, RUNS, SAVES, WEIGHTS, Places
+from quadra.persistence import metrics_files
+from quadra.places import HISTORY, METRICS, POINTS, RUNS, SAVES, WEIGHTS, Places
 from quadra.records import Record, verify
 
 
@@ -70,6 +71,30 @@ def attempts(catalog: Catalog, first: SavedSummary | None, places: Places) -> It
             with contextlib.suppress(BadFileError):  # an older one is as good as this was
                 yield summarize(file, home if home in places.run_folders() else places.path), False
     yield from ((candidate, True) for candidate in candidates)
+
+
+def bytes_of_load(state: SavedSummary, places: Places, goes_back: bool) -> int:
+    """Bytes that pass when a state is loaded; a file counts once for each time that all of it passes.
+
+    It is read and checked, saved as the present one, which is read back, and the earlier saves are checked, unless the load
+    goes back to a state that begins a run of its own. Where another run is the present one, that is kept first.
+    """
+    histories = [_size(file) for file in metrics_files(state.folder, state.id)]
+    total = 5 * _size(state.file) + 3 * sum(histories) + max(histories)
+    if not goes_back:
+        total += 2 * sum(map(_size, places.kept_saves()))
+    if state.folder != places.path:
+        kept = [_size(places.path / METRICS), _size(places.path / SAVES / HISTORY)]
+        total += 4 * _size(places.path / WEIGHTS) + 3 * sum(kept) + max(kept) + 2 * max(histories)
+    return total
+
+
+def _size(file: Path) -> int:
+    """Nothing where it cannot be looked at, which whoever reads it tells."""
+    try:
+        return file.stat().st_size
+    except OSError:
+        return 0
 
 
 Revived = TypeVar("Revived")

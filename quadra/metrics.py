@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 
 from quadra.errors import DamagedFileError
 from quadra.history import SERIES
+from quadra.measure import passed
 
 HISTORY_KEYS = dict(
     zip(("loss_history", "reward_history", "variance_history", "field_mean_history"), SERIES, strict=True)
@@ -97,6 +98,7 @@ def parse(content: bytes, file: str | Path) -> ParsedMetrics:
     place, ending_at, count, intact = len(header), len(header), 0, True
     while (block := _read_block(content, place)) is not None:
         blocks.append(block.rows)
+        passed(block.end - ending_at)
         count += len(block.rows)
         intact = intact and block.intact
         ending, ending_at = _ending(count), block.end

@@ -225,7 +225,7 @@ def _read_history(folder: Path, record: Record, tail: NDArray[np.float32], salva
     parts: list[NDArray[np.float32]] = []
     failures: list[BadFileError] = []
     logs: dict[str, MetricsLog] = {}
-    for path in _metrics_files(folder, record.run):
+    for path in metrics_files(folder, record.run):
         try:
             found = _read_metrics(path, record.run)
         except BadFileError as error:
@@ -258,7 +258,7 @@ class _Metrics:
     log: MetricsLog | None
 
 
-def _metrics_files(folder: Path, run: str) -> Sequence[Path]:
+def metrics_files(folder: Path, run: str) -> Sequence[Path]:
     """Where a run's history may stand: the metrics file first, its copies only where they belong; no link is followed."""
     copies = [folder / SAVES / HISTORY] if is_plain_folder(folder / SAVES) else []
     kept = folder / RUNS / run

@@ -18,6 +18,7 @@ from typing import Any, Literal, NamedTuple
 
 from quadra.disk import Piece, require_plain
 from quadra.errors import DamagedFileError, InaccessibleFileError, MissingFileError, NewerFormatError
+from quadra.measure import digest_of
 
 FORMAT_VERSION = 2
 Ended = Literal["stopped", "cut off"]
@@ -108,7 +109,7 @@ def resealed(content: bytes, record: Record) -> list[Piece]:
 def verify(content: bytes, file: str | Path) -> Record | None:
     """The record of a whole weights file, after its checksum; None where it was never sealed (an earlier generation)."""
     text = _comment(content[-_LONGEST_COMMENT - _END_SIZE :], file)
-    if text and hashlib.sha256(content[:-_SEAL_SIZE]).hexdigest().encode() != content[-_SEAL_SIZE:]:
+    if text and digest_of(memoryview(content)[:-_SEAL_SIZE]).hexdigest().encode() != content[-_SEAL_SIZE:]:
         raise DamagedFileError(file, "its checksum does not fit its content: it was altered or damaged")
     return parse(text, file) if text else None
 

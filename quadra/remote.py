@@ -2,26 +2,27 @@
 
 <url>/<run>/<iteration>-<first 12 digits of the weights file's SHA-256>/
     metrics_history.pkl, system_state.pkl, oscillator_weights.pth
+    alerts.json, <SHA-256 of its own text>.json      where the run has alert rules, and what its own text is called
     manifest.json      written last: a state without it is not there
+<url>/corpora/<SHA-256>.txt      own texts, each once for all backups of its runs
 
-The names say what is in them, so an upload that was cut off is taken up again where it broke, and nothing is ever
-overwritten but what such an upload left. Everything is kept until somebody asks for its removal.
+The names say what is in them (the digits are of all that goes along, too, where anything does), so an upload that was cut
+off is taken up again where it broke, and nothing is ever overwritten but what such an upload left. Everything is kept until
+somebody asks for its removal; a text, which other backups may count on, also then.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any
 
-from quadra.disk import sync, sync_folder
+from quadra.disk import remove, sync, sync_folder, write_file
 from quadra.errors import (
     BackupError,
     BadFileError,
@@ -31,18 +32,13 @@ from quadra.errors import (
     QuadraError,
     UnknownSourceError,
 )
-from quadra.places import FILES, WEIGHTS
-from quadra.records import Record, dump, parse
+from quadra.manifests import BLOCK, MANIFEST, Fact, Manifest, decoded, encoded, fact_of
+from quadra.measure import expect
+from quadra.places import CORPORA, FILES, TEXT_FILE
 
-MANIFEST = "manifest.json"
 INSTALL = "pip install -r requirements-backup.txt"
 
 _NAME = re.compile(r"[0-9a-f]{16}/\d{1,16}-[0-9a-f]{12}")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
-_MOMENT = re.compile(r"[0-9T:.+Z-]{1,40}")
-_DIGITS = 12  # of the weights' digest in a name
-_BLOCK = 1 << 20  # bytes that are read at once
-_LONGEST_MANIFEST = 65_536  # bytes
 _WITH_FOLDERS = ("file", "local", "memory", "sftp", "ssh", "smb", "hdfs", "ftp", "dropbox", "webdav")
 _ON_THIS_MACHINE = ("file", "local")
 _CONNECTING = 10.0  # seconds until a server that does not answer counts as not reached
@@ -58,40 +54,6 @@ _OPTIONS: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-class Fact(NamedTuple):
-    """What tells a file from every other."""
-
-    size: int  # bytes
-    sha256: str
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """What stands beside the three files of a backup."""
-
-    record: Record
-    backed_up_at: str  # ISO 8601, UTC
-    files: Mapping[str, Fact]
-
-    @property
-    def name(self) -> str:
-        """Where the backup stands below the place's address."""
-        record = self.record
-        return f"{record.run}/{record.iteration_count}-{self.files[WEIGHTS].sha256[:_DIGITS]}"
-
-    @property
-    def size(self) -> int:
-        """Bytes of the three files."""
-        return sum(fact.size for fact in self.files.values())
-
-    def as_dict(self) -> dict[str, Any]:
-        """What pages and scripts are told."""
-        record = asdict(self.record)
-        names = ("run", "iteration_count", "saved_at", "ended", "field_size", "seed", "loss", "reward", "parent")
-        facts = {"name": self.name, "backed_up_at": self.backed_up_at, "size": self.size}
-        return {**facts, **{name: record[name] for name in names}}
-
-
 class Remote:
     """The backups below an address; for one thread at a time, or several that only look.
 
@@ -102,6 +64,7 @@ class Remote:
     def __init__(self, url: str) -> None:
         self.url = url
         self._protocol = _protocol(url)
+        self._proven: set[str] = set()  # texts that this object has sent, or read there: no backup reads them once more
 
     @property
     def shown_url(self) -> str:
@@ -109,18 +72,19 @@ class Remote:
         return re.sub(r"//[^/@]*@", "//", self.url)
 
     def put(self, folder: Path, manifest: Manifest) -> int:
-        """Bring the three files of a folder there; returns the bytes that were sent: 0 where all of it was there already.
+        """Bring the files of a folder there; returns the bytes that were sent: 0 where all of it was there already.
 
         What an earlier call brought there before it failed is not sent again.
         """
         with self._reaching():
-            if self._complete(manifest.name) is not None:
+            if self._complete(manifest.name) is not None and self._has_all_along(manifest):
                 return 0
-            if self._protocol in _WITH_FOLDERS:
-                self._system.makedirs(self._path(manifest.name), exist_ok=True)
-            sent = sum(self._send(folder / name, manifest) for name in FILES)
-            self._system.pipe_file(self._path(manifest.name, MANIFEST), _encode(manifest))
-            self._keep(manifest.name, MANIFEST)
+            for place in sorted({self._place(manifest.name, name) for name in (*manifest.along, *FILES)}):
+                if self._protocol in _WITH_FOLDERS:
+                    self._system.makedirs(place, exist_ok=True)
+            sent = sum(self._send(folder / name, manifest) for name in (*manifest.along, *FILES))
+            self._system.pipe_file(self._path(manifest.name, MANIFEST), encoded(manifest))
+            self._keep(self._path(manifest.name, MANIFEST))
             return sent
 
     def listed(self) -> list[Manifest]:
@@ -129,32 +93,38 @@ class Remote:
             sizes = self._sizes()
             paths = {name: self._path(name, MANIFEST) for name, files in sizes.items() if MANIFEST in files}
             texts = self._system.cat(list(paths.values()), on_error="return") if paths else {}
-            found = [_decoded(texts.get(path), name, sizes[name]) for name, path in paths.items()]
+            found = [decoded(texts.get(path), name, sizes[name]) for name, path in paths.items()]
         complete = [manifest for manifest in found if manifest is not None]
         return sorted(complete, key=lambda manifest: manifest.record.saved_at, reverse=True)
 
     def fetch(self, name: str, folder: Path) -> Manifest:
-        """Bring a backup into a folder, every byte verified. Raises UnknownSourceError, or a BadFileError that names the
-        file that is damaged or gone."""
+        """Bring the three files of a backup into a folder, every byte verified, durably. Raises UnknownSourceError, a
+        BadFileError that names the file that is damaged or gone, or OSError where the folder cannot be written."""
         manifest = self._found(name)
+        expect("Fetching", sum(fact.size for fact in (*manifest.files.values(), *manifest.along.values())))
         for file, fact in manifest.files.items():
-            with self._reaching():
-                try:
-                    self._system.get_file(self._path(name, file), str(folder / file))
-                except FileNotFoundError as error:
-                    raise MissingFileError(file, f"is not in the backup {name} any more") from error
-            with (folder / file).open("rb") as stream:
-                if _fact(stream) != fact:
-                    raise DamagedFileError(file, f"is damaged in the backup {name}: its checksum does not fit")
+            self._bring(manifest, file, fact, folder)
         return manifest
 
+    def fetch_along(self, manifest: Manifest, folder: Path) -> tuple[str, ...]:
+        """The same for what goes along with a backup; returns what a person should know of what could not be had."""
+        remarks = []
+        for file, fact in manifest.along.items():
+            try:
+                self._bring(manifest, file, fact, folder)
+            except BadFileError as error:
+                remove(folder / file)
+                remarks.append(f"{error}. The state was restored without it.")
+        return tuple(remarks)
+
     def remove(self, name: str) -> None:
-        """Delete a backup, its manifest first; what else stands there stays. Raises UnknownSourceError."""
-        self._found(name)
+        """Delete a backup, its manifest first; texts, and what else stands there, stay. Raises UnknownSourceError."""
+        manifest = self._found(name)
         with self._reaching():
-            for file in (MANIFEST, *FILES):
-                with contextlib.suppress(FileNotFoundError):
-                    self._system.rm_file(self._path(name, file))
+            for file in (MANIFEST, *FILES, *manifest.along):
+                if self._place(name, file) == self._path(name):
+                    with contextlib.suppress(FileNotFoundError):
+                        self._system.rm_file(self._path(name, file))
             if self._protocol in _WITH_FOLDERS:
                 with contextlib.suppress(OSError):  # something else is in it: it stays
                     self._system.rmdir(self._path(name))
@@ -173,6 +143,11 @@ class Remote:
 
     def _path(self, *names: str) -> str:
         return "/".join((self._opened[1], *names))
+
+    def _place(self, name: str, file: str) -> str:
+        """The folder in which a file of the backup of this name stands."""
+        is_text = TEXT_FILE.fullmatch(file) and file.endswith(".txt")
+        return self._path(CORPORA) if is_text else self._path(name)
 
     @contextlib.contextmanager
     def _reaching(self) -> Iterator[None]:
@@ -196,14 +171,19 @@ class Remote:
 
     def _complete(self, name: str) -> Manifest | None:
         """The manifest of a backup that is there with all its files."""
-        files = {file: size for file in (MANIFEST, *FILES) if (size := self._size(name, file)) is not None}
+        paths = {file: self._path(name, file) for file in (MANIFEST, *FILES)}
+        files = {file: size for file, path in paths.items() if (size := self._size(path)) is not None}
         if MANIFEST not in files:
             return None
-        return _decoded(self._system.cat_file(self._path(name, MANIFEST)), name, files)
+        return decoded(self._system.cat_file(paths[MANIFEST]), name, files)
 
-    def _size(self, name: str, file: str) -> int | None:
+    def _has_all_along(self, manifest: Manifest) -> bool:
+        places = {name: f"{self._place(manifest.name, name)}/{name}" for name in manifest.along}
+        return all(self._size(places[name]) == fact.size for name, fact in manifest.along.items())
+
+    def _size(self, path: str) -> int | None:
         try:
-            return int(self._system.info(self._path(name, file))["size"])
+            return int(self._system.info(path)["size"])
         except FileNotFoundError:
             return None
 
@@ -218,25 +198,49 @@ class Remote:
         return found
 
     def _send(self, file: Path, manifest: Manifest) -> int:
-        fact = manifest.files[file.name]
-        target = self._path(manifest.name, file.name)
-        if self._size(manifest.name, file.name) == fact.size and self._fact_of(target) == fact:
-            return 0
-        self._system.put_file(str(file), target)
-        if self._size(manifest.name, file.name) != fact.size:
-            raise BackupError(f"{file.name} did not arrive whole at {self.shown_url}.")
-        self._keep(manifest.name, file.name)
-        return fact.size
+        fact = {**manifest.along, **manifest.files}[file.name]
+        place = self._place(manifest.name, file.name)
+        target, is_text = f"{place}/{file.name}", place == self._path(CORPORA)
+        is_there = self._size(target) == fact.size and (target in self._proven or self._fact_of(target) == fact)
+        if not is_there:
+            self._system.put_file(str(file), target)
+            if self._size(target) != fact.size:
+                raise BackupError(f"{file.name} did not arrive whole at {self.shown_url}.")
+        self._keep(target)  # also what is there already: the upload that left it may have been cut before this
+        if is_text:
+            self._proven.add(target)
+        return 0 if is_there else fact.size
 
     def _fact_of(self, path: str) -> Fact:
         with self._system.open(path, "rb") as stream:
-            return _fact(stream)
+            return fact_of(stream)
 
-    def _keep(self, name: str, file: str) -> None:
+    def _bring(self, manifest: Manifest, file: str, fact: Fact, folder: Path) -> None:
+        """Raises a BadFileError, OSError, or BackupError."""
+        digest = hashlib.sha256()
+        write_file(folder / file, self._pieces(manifest.name, file, fact.size, digest))
+        if digest.hexdigest() != fact.sha256:
+            raise DamagedFileError(file, f"is damaged in the backup {manifest.name}: its checksum does not fit")
+
+    def _pieces(self, name: str, file: str, size: int, digest: Any) -> Iterator[bytes]:
+        """The content of a file there, never more than it should have."""
+        with self._reaching():
+            try:
+                with self._system.open(f"{self._place(name, file)}/{file}", "rb") as stream:
+                    while block := stream.read(BLOCK):
+                        size -= len(block)
+                        if size < 0:
+                            raise DamagedFileError(file, f"is larger in the backup {name} than its manifest says")
+                        digest.update(block)
+                        yield block
+            except FileNotFoundError as error:
+                raise MissingFileError(file, f"is not in the backup {name} any more") from error
+
+    def _keep(self, target: str) -> None:
         """On a disk of this machine a name does not yet mean that the content would outlive a power cut."""
         if self._protocol not in _ON_THIS_MACHINE:
             return
-        path = Path(self._path(name, file))
+        path = Path(target)
         descriptor = os.open(path, os.O_RDWR)
         try:
             sync(descriptor)
@@ -244,15 +248,6 @@ class Remote:
             os.close(descriptor)
         for folder in (path.parent, path.parent.parent, path.parent.parent.parent):
             sync_folder(folder)
-
-
-def manifest_of(folder: Path, record: Record, backed_up_at: str) -> Manifest:
-    """What a backup of the three files in a folder will say of itself. Raises OSError."""
-    facts = {}
-    for name in FILES:
-        with (folder / name).open("rb") as stream:
-            facts[name] = _fact(stream)
-    return Manifest(record, backed_up_at, facts)
 
 
 def _protocol(url: str) -> str:
@@ -272,35 +267,3 @@ def _protocol(url: str) -> str:
     except ValueError as error:
         raise ConfigurationError("backup_url", f"begins with {protocol}://, which fsspec does not know") from error
     return protocol
-
-
-def _fact(stream: BinaryIO) -> Fact:
-    size, digest = 0, hashlib.sha256()
-    while block := stream.read(_BLOCK):
-        size += len(block)
-        digest.update(block)
-    return Fact(size, digest.hexdigest())
-
-
-def _encode(manifest: Manifest) -> bytes:
-    files = {name: fact._asdict() for name, fact in manifest.files.items()}
-    record = json.loads(dump(manifest.record))
-    text = json.dumps({"backed_up_at": manifest.backed_up_at, "files": files, "record": record}, indent=1)
-    return text.encode("ascii")
-
-
-def _decoded(text: object, name: str, sizes: Mapping[str, int]) -> Manifest | None:
-    """The manifest of this name, where it can be read and the files have the sizes that it says; else None."""
-    if not isinstance(text, bytes) or len(text) > _LONGEST_MANIFEST:
-        return None
-    try:
-        values = json.loads(text)
-        facts = {file: Fact(values["files"][file]["size"], values["files"][file]["sha256"]) for file in FILES}
-        record = parse(json.dumps(values["record"]).encode(), MANIFEST)
-        manifest = Manifest(record, values["backed_up_at"], facts)
-        is_possible = all(_SHA256.fullmatch(fact.sha256) for fact in facts.values())
-        is_possible = is_possible and _MOMENT.fullmatch(manifest.backed_up_at) is not None
-    except (ValueError, KeyError, TypeError, RecursionError, BadFileError):
-        return None
-    fits = all(sizes.get(file) == fact.size for file, fact in facts.items())
-    return manifest if is_possible and fits and manifest.name == name else None

@@ -9,6 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Protocol
 
 from quadra.errors import BadFileError, FolderError, SaveError, SaveTimeoutError
+from quadra.measure import carried
 
 if TYPE_CHECKING:
     from quadra.store import Receipt
@@ -63,7 +64,7 @@ class Saver:
     def begin(self, commit: Callable[[], Receipt]) -> Future[Receipt]:
         """Have a save written. Raises SaveTimeoutError while the last one is still being written."""
         self.require_idle()
-        future = self._thread.submit(self._timed, commit)
+        future = self._thread.submit(carried(self._timed), commit)
         self._save, self._began = future, None
         return future
 

@@ -6,6 +6,7 @@ What is deleted waits for an hour, under its label, before its files go.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import logging
 import secrets
 from collections.abc import Callable, Iterable, Mapping
@@ -16,9 +17,9 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from quadra.catalog import iso, summarize
-from quadra.corpora import OwnText, described, is_intact, is_there, note_file, text_file
+from quadra.corpora import OwnText, described, id_of, is_whole_there, note_file, text_file
 from quadra.disk import Piece, link_or_copy, read_file, remove, replace_file, sync_folder
-from quadra.errors import BadFileError, NameTakenError, RefusedError, SaveError, UnknownSourceError
+from quadra.errors import BadFileError, FolderError, NameTakenError, RefusedError, SaveError, UnknownSourceError
 from quadra.folder import StateFolder
 from quadra.labels import LONGEST_NAME, NO_LABEL, Label, checked_name, checked_note, read_labels, write_labels
 from quadra.library import BEST_STATE, CURRENT, POINT, RUN, SAVE, SLOT, SLOT_PREFIX, Entry, Library
@@ -26,6 +27,7 @@ from quadra.places import BEST, FILES, LABELS, LABELS_COPY, POINTS, WEIGHTS
 from quadra.points import Points
 from quadra.records import peek
 from quadra.rulebook import Rulebook, read_rules
+from quadra.text import Corpus
 
 log = logging.getLogger("quadra")
 
@@ -109,11 +111,34 @@ class Shelf:
         self._folder.require_own()
         place, target = self._folder.corpora_folder(), text_file(self._folder.path, text.id)
         replace_file(note_file(self._folder.path, text.id), [text.note()])
-        if is_there(self._folder.path, text.id) and is_intact(target, text.id):
+        if is_whole_there(self._folder.path, text.id):
             return
         self._folder.set_aside([target])
         link_or_copy(file, target)
         sync_folder(place)
+
+    def bring_text(self, corpus: Corpus) -> tuple[str, ...]:
+        """Have the folder hold the own text of the run in memory, as `keep_text` would; returns what a person should know."""
+        text = id_of(corpus.reference)
+        if text is None:
+            return ()
+        missing = f"The run's own text could not be put into {self._folder.path}. Give it again in Settings"
+        try:
+            if is_whole_there(self._folder.path, text):
+                return ()
+            if corpus.content is None or hashlib.sha256(corpus.content).hexdigest() != text:
+                return (f"{missing}: it has another content than when it was given.",)
+            self._write_text(corpus, text, corpus.content)
+        except (OSError, FolderError) as error:
+            return (f"{missing}: {getattr(error, 'strerror', None) or str(error).removesuffix('.')}.",)
+        return ()
+
+    def _write_text(self, corpus: Corpus, text: str, content: bytes) -> None:
+        target = text_file(self._folder.path, text)
+        self._folder.corpora_folder()
+        self._folder.set_aside([target])
+        replace_file(target, [content])
+        replace_file(note_file(self._folder.path, text), [replace(described(target), name=corpus.name).note()])
 
     @_with_our_error
     def label(self, state: str, name: str | None = None, note: str | None = None, pinned: bool | None = None) -> Entry:

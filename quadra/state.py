@@ -20,12 +20,24 @@ from quadra.errors import (
     LoadError,
     RefusedError,
     SaveError,
+    StaleRulesError,
 )
 from quadra.folder import StateFolder
 from quadra.history import History
 from quadra.labels import checked_name
 from quadra.library import branch_of
-from quadra.loads import LoadReport, asked_for, attempts, damaged_saves, first_loadable, give_up, reached, reason_of
+from quadra.loads import (
+    LoadReport,
+    asked_for,
+    attempts,
+    bytes_of_load,
+    damaged_saves,
+    first_loadable,
+    give_up,
+    reached,
+    reason_of,
+)
+from quadra.measure import expect
 from quadra.persistence import SavedState, files_of, read
 from quadra.places import ID, RUNS, WEIGHTS
 from quadra.points import Retention
@@ -173,7 +185,9 @@ class TrainingState(SavedRun):
         """Load a restore point, a named state or the like: it goes on as a run of its own, and no other run is changed."""
         entry = self.shelf.library.find(source)
         summary = summarize(entry.file, entry.folder)
-        state, engine, warnings = self._revived(summary, salvage=False)  # before a save, which may supersede it
+        state, engine, warnings = self._revived(
+            summary, salvage=False, goes_back=True
+        )  # before a save, which may supersede it
         saved_first = None if discard_unsaved else self._save_what_is_unsaved()
         branch = branch_of(self.catalog(), entry)
         if branch is not None:
@@ -204,7 +218,8 @@ class TrainingState(SavedRun):
         return self.shelf.add_slot(name, files_of(read(place), read_file(place / WEIGHTS)), overwrite)
 
     def go_on_as_new_run(self) -> Receipt:
-        """Where the folder was exchanged: hold what now stands at its path, and save the run in memory there as a new one.
+        """Where the folder was exchanged: hold what now stands at its path, and save the run in memory there as a new one,
+        with its own text and its alert rules.
 
         Raises SaveError, FolderUnusableError or FolderLockedError; the run then stays in memory, unsaved.
         """
@@ -214,17 +229,24 @@ class TrainingState(SavedRun):
         self._store.forget()
         self.run = secrets.token_hex(8)
         self._sequence = self._chosen = self._saved_iteration = 0
+        text_told = self.shelf.bring_text(self.engine.corpus)  # first: what is saved can then be continued at once
         receipt = self.save()
-        for told in self.shelf.rulebook.hand_on(self.run, self.rules):
+        for told in (*text_told, *self.shelf.rulebook.hand_on(self.run, self.rules)):
             log.warning(told)
         return receipt
 
-    def change_rules(self, rules: tuple[Rule, ...], run: str | None = None) -> None:
+    def change_rules(
+        self, rules: tuple[Rule, ...], run: str | None = None, seen: tuple[Rule, ...] | None = None
+    ) -> None:
         """Make these the alert rules of the run in memory, durably. Raises SaveError, and RefusedError where there is no
-        run, or not the one that they are meant for; the rules then stay as they are."""
+        run, or not the one that they are meant for, or its rules are not those that were seen; they then stay as they are."""
         self.engine  # noqa: B018  # raises where there is no run
         if self.run is None or run not in (None, self.run):
             raise RefusedError("Another run is on the page by now; look at its rules before you change them.")
+        if seen is not None and set(seen) != set(self.rules):
+            raise StaleRulesError(
+                "The rules were changed elsewhere meanwhile; nothing was changed now. Look at the newest ones and try again."
+            )
         self.shelf.rulebook.keep(self.run, rules)
         self.rules = rules
 
@@ -238,7 +260,10 @@ class TrainingState(SavedRun):
     def _save_what_is_unsaved(self) -> Record | None:
         return self.save().record if self.is_unsaved else None
 
-    def _revived(self, candidate: SavedSummary, salvage: bool) -> tuple[SavedState, Engine, tuple[str, ...]]:
+    def _revived(
+        self, candidate: SavedSummary, salvage: bool, goes_back: bool = False
+    ) -> tuple[SavedState, Engine, tuple[str, ...]]:
+        expect("Reading and checking", bytes_of_load(candidate, self.folder, goes_back))
         state = read_any(candidate.file, candidate.folder, self._defaults, salvage)
         return state, *revive(state, self._defaults, self.folder.path)
 

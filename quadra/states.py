@@ -8,7 +8,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from quadra.corpora import own_texts
 from quadra.labels import checked_name
+from quadra.measure import carried
 from quadra.worker import Worker
 
 if TYPE_CHECKING:
@@ -64,10 +66,11 @@ class StateCommands:
 
         def take(training: TrainingState) -> dict[str, Any]:
             slot = training.shelf.take_folder(folder, name)
+            self._worker.show(texts=own_texts(training.folder.path))  # one may have come along
             self._say(f"Imported as {training.shelf.library.find(slot).label.name!r}.")
             return {"id": slot}
 
-        return self._do(take)
+        return self._do(carried(take))
 
     def _do(self, action: Callable[[TrainingState], dict[str, Any]]) -> Answer:
         """Carry out; what was deleted long ago goes on this occasion."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import re
 import zlib
 from collections.abc import Iterator
@@ -38,19 +39,24 @@ class Corpus:
     """Lines of a text file or of a folder's files, one after the other, wrapping round.
 
     Streams: a corpus larger than memory works. `name`: what it is called, by default as its file is; `reference`: the path
-    that a saved state names instead of the place on this machine. Raises CorpusError where it cannot be read or has no line.
+    that a saved state names instead of the place on this machine; `content`: of the file at the path, which is then not
+    looked at any more. Raises CorpusError where it cannot be read or has no line.
     """
 
-    def __init__(self, path: str | Path | None = None, name: str | None = None, reference: str | None = None) -> None:
+    def __init__(
+        self, path: str | Path | None = None, name: str | None = None, reference: str | None = None,
+        content: bytes | None = None,
+    ) -> None:  # fmt: skip
         self.path = None if path is None else Path(path).absolute()
         self.name = name or (BUILT_IN_NAME if self.path is None else self.path.name)
         self.reference = reference or (None if self.path is None else str(self.path))
-        self._files = _files_of(BUILT_IN if self.path is None else self.path)
+        self.content = content
+        self._files = [Path(self.name)] if content is not None else _files_of(self.path or BUILT_IN)
         self._file = 0  # index of the file that the next line comes from
         self._offset = 0  # bytes of it that are used up
         self._stream: BinaryIO | None = None
         self._require_a_line()
-        self._sizes, self.fingerprint = _measured(self._files)
+        self._sizes, self.fingerprint = _measured(self._files) if content is None else _measured_in_memory(content)
 
     def next_line(self) -> str:
         """The next line that is not blank, cut at 10,000 characters."""
@@ -111,7 +117,7 @@ class Corpus:
 
     def _open(self) -> BinaryIO:
         if self._stream is None:
-            self._stream = self._files[self._file].open("rb")
+            self._stream = self._files[self._file].open("rb") if self.content is None else io.BytesIO(self.content)
             self._stream.seek(self._offset)
         return self._stream
 
@@ -155,6 +161,11 @@ def _measured(files: list[Path]) -> tuple[list[int], str]:
     except OSError as error:
         raise CorpusError(f"The corpus cannot be read: {error}.") from error
     return sizes, digest.hexdigest()
+
+
+def _measured_in_memory(content: bytes) -> tuple[list[int], str]:
+    """The same of a file with this content, which is small enough to be read as a whole."""
+    return [len(content)], hashlib.sha256(b"%d\n" % len(content) + content).hexdigest()
 
 
 def _blocks(file: Path, size: int, whole: bool) -> Iterator[bytes]:

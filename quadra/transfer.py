@@ -128,11 +128,12 @@ def verified(folder: Path) -> Arrival:
     return Arrival(
         run=record.run, iteration_count=record.iteration_count, saved_at=record.saved_at, ended=record.ended,
         field_size=record.field_size, seed=None if is_earlier else record.seed, is_earlier=is_earlier,
-        warnings=(*state.warnings, *_remarks_on_rules(folder)), state=state,
+        warnings=(*state.warnings, *remarks_on_rules(folder)), state=state,
     )  # fmt: skip
 
 
-def _remarks_on_rules(folder: Path) -> tuple[str, ...]:
+def remarks_on_rules(folder: Path) -> tuple[str, ...]:
+    """What a person should know of alert rules that came along and cannot be read."""
     try:
         read_rules(folder)
     except MissingFileError:
@@ -148,7 +149,7 @@ def mark_foreign(folder: Path, arrival: Arrival) -> None:
     Its text is then known by its content alone, and it is no state that was ever chosen here. Durable on return; raises
     OSError. A state of the earlier generation names no text and was never chosen.
     """
-    _settle_text(folder, arrival)
+    settle_text(folder, None if arrival.is_earlier else id_of(arrival.state.engine["corpus"]["path"]))
     if arrival.is_earlier:
         return
     system = read_plain(folder / SYSTEM, arrays=False)
@@ -157,9 +158,11 @@ def mark_foreign(folder: Path, arrival: Arrival) -> None:
     replace_file(folder / WEIGHTS, resealed(read_file(folder / WEIGHTS), record))
 
 
-def _settle_text(folder: Path, arrival: Arrival) -> None:
-    """Of the own texts that came along keep the one that the run refers to, with a note that is ours."""
-    own = None if arrival.is_earlier else id_of(arrival.state.engine["corpus"]["path"])
+def settle_text(folder: Path, own: str | None) -> None:
+    """Of the own texts that came along keep the one that the run refers to, with a note that is ours.
+
+    Raises DamagedFileError where it has another content than its name says, and OSError.
+    """
     for name in [entry.name for entry in folder.iterdir() if TEXT_FILE.fullmatch(entry.name)]:
         if Path(name).stem != own:
             remove(folder / name)

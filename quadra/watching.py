@@ -69,7 +69,7 @@ class Watchman:
 
     def take(self, event: Event) -> None:
         """Note an event with the view of this instant; returns at once."""
-        if event.kind not in ("alert", "log_line"):
+        if event.kind not in ("alert", "log_line", "progress"):
             self._events.append((event, self._view()))
 
     def alerts(self) -> list[dict[str, Any]]:
@@ -186,14 +186,18 @@ class Watchman:
         self._tell("alert", **alert)
 
 
-def set_rules(worker: Worker, rules: tuple[Rule, ...], run: str | None = None) -> Future[dict[str, Any]]:
-    """Make these the rules of the run in memory, saved with it; `run`: the one that they are meant for.
+def set_rules(
+    worker: Worker, rules: tuple[Rule, ...], run: str | None = None, seen: tuple[Rule, ...] | None = None
+) -> Future[dict[str, Any]]:
+    """Make these the rules of the run in memory, saved with it; `run`: the one that they are meant for, `seen`: the rules
+    that the change was made from, None: whatever they are.
 
-    The future raises RefusedError where there is no run or another one, SaveError where they could not be saved.
+    The future raises RefusedError where there is no run or another one, or the rules are others than those that were seen,
+    SaveError where they could not be saved.
     """
 
     def change(state: TrainingState) -> dict[str, Any]:
-        state.change_rules(rules, run)
+        state.change_rules(rules, run, seen)
         worker.show(alerts=rules, deletes=state.folder.describe_deletable())
         worker.tell("alerts_changed", rules=as_list(rules), run=state.run)
         return {"rules": as_list(rules)}

@@ -7,7 +7,7 @@ from typing import Any
 
 from flask import Flask
 
-from quadra.alerts import as_list, rules_from
+from quadra.alerts import Rule, as_list, rules_from
 from quadra.errors import ConfigurationError
 from quadra.fields import text
 from quadra.journal import Journal
@@ -31,7 +31,14 @@ def add_alerts(app: Flask, worker: Worker, watchman: Watchman, journal: Journal)
 
 def alert_events(worker: Worker) -> dict[str, Command]:
     """The Socket.IO events of the alerts."""
-    return {"set_alerts": lambda given: set_rules(worker, rules_from(_required(given)), text(given, "run"))}
+    return {
+        "set_alerts": lambda given: set_rules(worker, rules_from(_required(given)), text(given, "run"), _seen(given))
+    }
+
+
+def _seen(given: Mapping[str, Any]) -> tuple[Rule, ...] | None:
+    """The rules that the change was made from; None where the client does not say."""
+    return None if given.get("seen") is None else rules_from(given["seen"], "seen")
 
 
 def _required(given: Mapping[str, Any]) -> Any:

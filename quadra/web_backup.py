@@ -9,24 +9,29 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from quadra.backup import Backup
-from quadra.errors import RefusedError
+from quadra.corpora import id_of, is_there
+from quadra.errors import BackupError, RefusedError
 from quadra.fields import required_text
 from quadra.library import Library
-from quadra.places import Places
+from quadra.measure import expect
+from quadra.places import METRICS, Places
+from quadra.progress import Teller, progress
 from quadra.remote import Remote
 from quadra.states import StateCommands
 
 Answer = Future[dict[str, Any]]
 
+_GIVE_IT_AGAIN = "Give the same text in Settings and load the saved state after that: it then continues to the bit."
+
 
 def backup_events(
-    backup: Backup | None, states: StateCommands, places: Places
+    backup: Backup | None, states: StateCommands, places: Places, tell: Teller
 ) -> dict[str, Callable[[Mapping[str, Any]], Answer]]:
     """The Socket.IO events of the backups; without a place for them each is refused."""
     if backup is None:
         names = ("backup_now", "list_backups", "restore_backup", "delete_backup")
         return dict.fromkeys(names, _refuse)
-    requests = _Requests(Remote(backup.place.url), states, Library(places))
+    requests = _Requests(Remote(backup.place.url), states, places, tell)
     return {
         "backup_now": lambda _: backup.now(),
         "list_backups": lambda _: requests.list(),
@@ -38,8 +43,9 @@ def backup_events(
 class _Requests:
     """What is asked of the place beside the uploads, one after the other, over a connection of its own."""
 
-    def __init__(self, place: Remote, states: StateCommands, library: Library) -> None:
-        self._place, self._states, self._library = place, states, library
+    def __init__(self, place: Remote, states: StateCommands, places: Places, tell: Teller) -> None:
+        self._place, self._states, self._places, self._library = place, states, places, Library(places)
+        self._tell = tell
         self._thread = ThreadPoolExecutor(1, "backup-requests")
 
     def list(self) -> Answer:
@@ -65,16 +71,33 @@ class _Requests:
         return self._thread.submit(delete)
 
     def _restored(self, backup: str) -> dict[str, Any]:
-        from quadra.persistence import read  # here, since it takes torch along: a server must not wait for that
-
-        with TemporaryDirectory(prefix="quadra-restore-") as place:
+        with progress("restore", self._tell), TemporaryDirectory(prefix="quadra-restore-") as place:
             folder = Path(place)
-            record = self._place.fetch(backup, folder).record
-            read(folder)
+            try:
+                manifest = self._place.fetch(backup, folder)
+                remarks = self._place.fetch_along(manifest, folder)
+            except OSError as error:
+                raise BackupError(f"What was fetched cannot be written here: {error.strerror}.") from error
+            # Read, checked, read again, and written under its name, the history three times on the way.
+            expect("Checking and keeping", 4 * manifest.size + manifest.files[METRICS].size)
+            remarks += self._looked_at(folder)
+            record = manifest.record
             name = f"Backup of run {record.run[:8]}, iteration {record.iteration_count}"
             taken = self._states.take_folder(folder, name).result()
         title = self._library.label(taken["id"]).name  # it has got a number where the name was taken
-        return {**taken, "title": title, "iteration_count": record.iteration_count}
+        return {**taken, "title": title, "iteration_count": record.iteration_count, "warnings": list(remarks)}
+
+    def _looked_at(self, folder: Path) -> tuple[str, ...]:
+        """What a person should know of a state that was fetched. Raises a BadFileError where it is not whole."""
+        from quadra.persistence import read  # here, since these take torch along: a server must not wait for that
+        from quadra.transfer import remarks_on_rules, settle_text
+
+        own = id_of(read(folder).engine["corpus"]["path"])
+        settle_text(folder, own)
+        remarks = remarks_on_rules(folder)
+        if own is None or (folder / f"{own}.txt").is_file() or is_there(self._places.path, own):
+            return remarks
+        return (*remarks, f"The run's own text ({own[:8]}…) did not come with it. {_GIVE_IT_AGAIN}")
 
 
 def _refuse(_: Mapping[str, Any]) -> Answer:

@@ -70,7 +70,9 @@ def add_states(app: Flask, worker: Worker, states: StateCommands, asset: Callabl
         rules = travelling(places.path, entry.run, entry.id, entry.run)
         return transfer.archive_name(library.label(state).name, entry.run, entry.iteration_count), {**files, **rules}
 
-    add_transfer(app, open_files, lambda folder, name: states.take_folder(folder, name).result(), worker.uploads_folder)
+    add_transfer(
+        app, open_files, lambda folder, name: states.take_folder(folder, name).result(), worker.uploads_folder, worker.tell
+    )  # fmt: skip
 
 
 def state_events(worker: Worker, states: StateCommands) -> dict[str, Command]:

@@ -25,6 +25,8 @@ from werkzeug.formparser import FormDataParser
 
 from quadra.answers import error_answer
 from quadra.errors import BadArchiveError, BadFileError, FolderUnusableError, UnknownSourceError
+from quadra.measure import expect
+from quadra.progress import Teller, progress
 
 if TYPE_CHECKING:
     from werkzeug.datastructures import FileStorage
@@ -47,12 +49,14 @@ def add_transfer(
     open_files: Callable[[str], tuple[str, Mapping[str, Iterable[Piece]]]],
     take: Callable[[Path, str], Mapping[str, Any]],
     uploads: Callable[[], Path],
+    tell: Teller,
 ) -> None:
     """Add `GET /api/states/<id>/archive` and `POST /api/states`.
 
     `open_files`: what a state is called (`transfer.archive_name`) and its three files; raises UnknownSourceError. `take`:
     keeps the verified state in a folder, which it may move, under a name, "" where none was given; what it returns is
-    the answer. `uploads`: a folder that is there, on the disk of the saved states, for what is under way.
+    the answer. `uploads`: a folder that is there, on the disk of the saved states, for what is under way. `tell`: how far the
+    check of an upload has come.
     """
     one_at_a_time = Lock()  # a large state is in memory while it is verified
 
@@ -68,7 +72,10 @@ def add_transfer(
     def api_upload() -> Response | tuple[Response, int]:
         request.max_content_length = LARGEST_UPLOAD
         try:
-            with _upload(uploads()) as (name, folder, skipped), one_at_a_time:
+            with _upload(uploads()) as (name, folder, skipped), one_at_a_time, progress("import", tell):
+                # Read and checked, read to be marked and written so, read again and written under its name.
+                sizes = [file.stat().st_size for file in folder.iterdir()]
+                expect("Checking and keeping", 6 * sum(sizes))
                 warnings = _verified(folder)
                 answer = {"skipped": skipped, "warnings": warnings, **take(folder, name)}
         except (BadArchiveError, BadFileError) as error:

@@ -31,6 +31,7 @@ from quadra.history import History
 from quadra.inbox import Answer, Inbox, Request
 from quadra.lifecycle import Command, SystemState, next_state
 from quadra.places import ID, Places
+from quadra.progress import progress
 from quadra.rescue import last_good
 from quadra.view import FASTEST_PACE, SLOWEST_PACE, Event, Rate, SaveHealth, SaveOutcome, Settings, Status, View
 
@@ -266,7 +267,8 @@ class Worker:
     def _do_load(self, source: str | None, newest: bool = False, discard_unsaved: bool = False) -> dict[str, Any]:
         target = next_state(self._view.status.state, Command.LOAD)
         try:
-            report = self._state.load(source, newest, discard_unsaved)
+            with progress("load", self.tell):
+                report = self._state.load(source, newest, discard_unsaved)
         except LoadError as error:
             is_of_a_run = source is None or ID.fullmatch(source) is not None
             raise self._after_failed_load(error, newest or not is_of_a_run) from error

@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.browser import executable
 from tests.server import Server, warm_server
-from tests.test_browser import PATIENCE, opened
+from tests.test_browser import PATIENCE, begin_run, opened
 
 pytestmark = pytest.mark.skipif(
     executable() is None and not os.environ.get("CI"), reason="no Chromium is installed on this machine"
@@ -185,24 +185,32 @@ def folded(lines: list[str]) -> list[str]:
 @pytest.mark.parametrize("script", ["", NO_CLIPBOARD], ids=["clipboard", "without clipboard"])
 def test_the_log_is_the_terminals_found_copied_and_kept(browser: Browser, server: Server, script: str) -> None:
     page = prepared(browser, server.url, script, permissions=["clipboard-read"])
-    page.click("#initialize-button")
+    begin_run(page)
     page.fill("#until-input", "25")
     page.click("#start-button")
     server.wait_for("Training reached iteration 25 ")
     expect(page.locator("#log li").first).to_contain_text("Training reached iteration 25 ")
+    expect(page.locator("#log")).to_contain_text(server.lines[0])  # those from before the page came are fetched
     with page.expect_download() as download:
         page.click("#log-download")
     kept = Path(download.value.path()).read_text(encoding="utf-8")
     assert re.fullmatch(r"quadramatrix-log-[\dT-]+\.txt", download.value.suggested_filename)
     assert [re.sub(r" \(\d+ times since .*\)$", "", line) for line in as_printed(kept)] == folded(server.lines)
     assert kept.count("[this browser] Connected to the server") == 1
+    page.evaluate(
+        """() => {
+            const line = document.getElementById("log-said");
+            globalThis.said = [];  // it does not stay
+            new MutationObserver(() => said.push(line.textContent)).observe(line, { childList: true });
+        }"""
+    )
     page.click("#log-copy")
-    expect(page.locator("#log-said")).to_contain_text("were copied")
+    page.wait_for_function("said.some((text) => text.includes('were copied'))")
     page.fill("#log-search", "")
     page.evaluate("document.body.append(Object.assign(document.createElement('textarea'), { id: 'paste' }))")
     page.focus("#paste")
     page.keyboard.press("Control+V")
-    assert page.input_value("#paste") == kept
+    expect(page.locator("#paste")).to_have_value(kept)
 
     everything = page.locator("#log li").count()
     page.fill("#log-search", "TRAINING STARTED")
@@ -218,7 +226,7 @@ def test_the_log_is_the_terminals_found_copied_and_kept(browser: Browser, server
     for kind in ("info", "warning", "error"):
         page.locator(f"input[name=log-kind][value={kind}]").focus()
         page.keyboard.press("Space")
-    expect(page.locator("#log li[data-type=info]")).to_have_count(0)
+        expect(page.locator(f"#log li[data-type={kind}]")).to_have_count(0)
     assert page.locator("#log li").count() == page.locator("#log li[data-type=success]").count() > 0
     page.context.close()
 
@@ -237,3 +245,27 @@ def test_a_reader_of_an_old_line_stays_at_it_while_new_ones_come(browser: Browse
     page.evaluate("for (let n = 0; n < 5; n++) quadra.model.record('again', 'info')")
     expect(page.locator("#log li").first).to_contain_text("again \u00d7 5")
     page.context.close()
+
+
+def test_a_change_of_rules_that_have_changed_meanwhile_is_refused_and_the_newest_are_shown(
+    browser: Browser, tmp_path: Path
+) -> None:
+    with warm_server(tmp_path / "state", *OPTIONS) as server:
+        page, other = opened(browser, server.url), opened(browser, server.url)
+        page.click("#initialize-button")
+        for each in (page, other):
+            each.click("#alerts summary")
+        add_rule(other, "loss_above", "7")
+        expect(page.locator("#alert-rules li")).to_have_count(1)
+        # As if the other browser's change had not come here yet.
+        page.evaluate("() => { const { model } = globalThis.quadra; model.status = { ...model.status, alerts: [] }; }")
+        add_rule(page, "run_finished")
+        expect(page.locator("#alert-error")).to_contain_text("changed elsewhere meanwhile")
+        expect(page.locator("#alert-rules")).to_contain_text("Loss above 7")
+        expect(page.locator("#alert-rules li")).to_have_count(1)
+        add_rule(page, "run_finished")
+        for each in (page, other):
+            expect(each.locator("#alert-rules li")).to_have_count(2)
+        expect(page.locator("#alert-error")).to_be_hidden()
+        for each in (page, other):
+            each.context.close()

@@ -32,23 +32,39 @@ def opened(browser: Browser, url: str, width: int = 1440, height: int = 900) -> 
     page.set_default_timeout(PATIENCE)
     page.on("pageerror", lambda error: pytest.fail(f"the page threw {error}"))
     page.goto(url)
-    page.wait_for_selector("html[data-ready=true]")
+    wait_until_ready(page)
     return page
 
 
+# The charts have drawn what they were told to draw; and where the page is at rest and shows the newest iterations, that is all
+# there is. While the page is live they take turns, and what is drawn is always a little behind.
+DRAWN = """() => {
+    const { status, series } = quadra.model;
+    const followed = document.getElementById("follow-select").value;
+    const newest = series.iteration.at(-1);
+    const isFree = status.running || followed === "zoomed";
+    if (!isFree && (status.iteration_count ?? 0) !== (newest ?? 0)) return false;
+    return ["loss", "reward", "variance", "mean"].map((name) => Chart.getChart(name + "-chart")).every(
+        ({ data, scales: { x }, options }) => x.min === options.scales.x.min && x.max === options.scales.x.max
+            && (isFree || (followed === "" ? data.labels === series.iteration : data.labels.at(-1) === newest))
+    );
+}"""
+CHARTS = """() => Object.fromEntries(["loss", "reward", "variance", "mean"].flatMap((name) => {
+    const chart = Chart.getChart(name + "-chart");
+    return [[name, chart.data.datasets[0].data], ["iteration", chart.data.labels]];
+}))"""
+
+
+def wait_until_ready(page: Page) -> None:
+    """After it was opened or loaded anew: it is connected, has its history, and has drawn it."""
+    page.wait_for_selector("html[data-ready=true]")
+    page.wait_for_function(DRAWN)
+
+
 def charts(page: Page) -> dict[str, list[float]]:
-    """What the four charts draw, read from the charts themselves; while the page is live they take turns."""
-    page.wait_for_function(
-        """() => ["loss", "reward", "variance", "mean"].every(
-            (name) => Chart.getChart(name + "-chart").data.labels.at(-1) === Chart.getChart("loss-chart").data.labels.at(-1)
-        )"""
-    )
-    drawn: dict[str, list[float]] = page.evaluate(
-        """() => Object.fromEntries(["loss", "reward", "variance", "mean"].flatMap((name) => {
-            const chart = Chart.getChart(name + "-chart");
-            return [[name, chart.data.datasets[0].data], ["iteration", chart.data.labels]];
-        }))"""
-    )
+    """What the four charts draw, read from the charts themselves once they have drawn it."""
+    page.wait_for_function(DRAWN)
+    drawn: dict[str, list[float]] = page.evaluate(CHARTS)
     return drawn
 
 
@@ -56,11 +72,34 @@ def wait_for_iteration(page: Page, iteration: int) -> None:
     page.wait_for_function("n => (Chart.getChart('loss-chart').data.labels.at(-1) ?? 0) >= n", arg=iteration)
 
 
+def wait_for_end(page: Page, iteration: int) -> None:
+    """Until the page knows that training has ended by itself at this iteration and that this is saved, and shows it.
+
+    The state alone says too little: it is "ready" before training too, and of a short run the curves may come first.
+    """
+    page.wait_for_function(
+        """n => {
+            const { iteration_count, running, last_save } = quadra.model.status;
+            return iteration_count === n && !running && last_save?.iteration_count === n;
+        }""",
+        arg=iteration,
+    )
+    expect(page.locator("#status-value")).to_have_attribute("data-value", "ready")
+    page.wait_for_function(DRAWN)
+
+
+def begin_run(page: Page) -> None:
+    """Initialize, where the page may show a run already, until it shows the new one."""
+    before = page.evaluate("quadra.model.run")
+    page.click("#initialize-button")
+    page.wait_for_function("before => ![null, before].includes(quadra.model.status.run)", arg=before)
+    page.wait_for_function(DRAWN)
+
+
 def train_until(page: Page, iteration: int) -> None:
     page.fill("#until-input", str(iteration))
     page.click("#start-button")
-    wait_for_iteration(page, iteration)
-    expect(page.locator("#status-value")).to_have_attribute("data-value", "ready")
+    wait_for_end(page, iteration)
 
 
 def assert_whole_history(page: Page, server: Server, iterations: int) -> None:
@@ -127,7 +166,7 @@ def test_stop_saves_and_says_so(browser: Browser, tmp_path: Path) -> None:
         page.click("#start-button")
         wait_for_iteration(page, 13)
         expect(page.locator("#initialize-button")).to_be_disabled()
-        assert page.get_attribute("#initialize-button", "title") == "Training is running: stop it first."
+        expect(page.locator("#initialize-button")).to_have_attribute("title", "Training is running: stop it first.")
         page.click("#stop-button")
         expect(page.locator("#status-value")).to_have_attribute("data-value", "ready")
         status = server.get("/api/status")
@@ -156,7 +195,7 @@ def test_the_whole_history_is_back_after_a_reload(browser: Browser, tmp_path: Pa
         page.click("#initialize-button")
         train_until(page, 150)
         page.reload()
-        page.wait_for_selector("html[data-ready=true]")
+        wait_until_ready(page)
         assert_whole_history(page, server, 150)
         page.context.close()
 
@@ -201,10 +240,10 @@ def test_reset_asks_says_what_it_deletes_and_deletes_only_that(browser: Browser,
         train_until(page, 20)
         (folder / "my notes.txt").write_text("mine")
         page.click("#reset-button")
-        named = page.locator("#reset-list").inner_text()
+        named = page.locator("#reset-list")
         for name in ("oscillator_weights.pth", "metrics_history.pkl", "system_state.pkl"):
-            assert name in named
-        assert "my notes" not in named
+            expect(named).to_contain_text(name)
+        expect(named).not_to_contain_text("my notes")
         page.click("#reset-cancel")
         assert (folder / "oscillator_weights.pth").exists()
         page.click("#reset-button")

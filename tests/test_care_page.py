@@ -38,6 +38,16 @@ def clicks(*selectors: str) -> Callable[[Page], None]:
     return show
 
 
+def asked(button: str, dialog: str) -> Callable[[Page], None]:
+    """By this button, in a dialog that opens when the server has answered."""
+
+    def show(page: Page) -> None:
+        page.click(button)
+        expect(page.locator(dialog)).to_be_visible()
+
+    return show
+
+
 def status(changes: str) -> Callable[[Page], object]:
     """As if the server had said so."""
     return lambda page: page.evaluate(f"quadra.model.applyStatus({{ ...quadra.model.status, {changes} }})")
@@ -65,12 +75,28 @@ def wrong_setting(page: Page) -> None:
     page.click("#settings-button")
     page.fill("#field-size-input", "1")
     page.press("#field-size-input", "Tab")
+    expect(page.locator("#field-size-error")).to_be_visible()
 
 
 def inside(page: Page) -> None:
     page.click(".inside summary")
     page.wait_for_function("quadra.inside.grids")
     page.evaluate("localStorage.removeItem('quadra.inside')")  # the next view has it closed again
+
+
+def marks(page: Page) -> None:
+    page.click("#marks-summary")
+    expect(page.locator("#marks-places li")).not_to_have_count(0)
+
+
+def no_line(page: Page) -> None:
+    page.fill("#log-search", "no such line")
+    expect(page.locator("#log-empty")).to_be_visible()
+
+
+def nothing_kept(page: Page) -> None:
+    page.click("#states-button")
+    expect(page.locator("#states-empty")).to_contain_text("There is no saved state yet.")
 
 
 def alerts(page: Page) -> None:
@@ -83,6 +109,7 @@ def alerts(page: Page) -> None:
 def details(page: Page) -> None:
     page.click("#states-button")
     page.click("#states-rows tr:has-text('before the long run') button[aria-expanded]")
+    expect(page.locator(".state-details")).to_be_visible()
 
 
 CERTIFICATE = {
@@ -142,20 +169,22 @@ VIEWS = {
     "keyboard help": View(show=clicks("#help-button")),
     "inside": View(show=inside),
     "alerts": View(show=alerts),
-    "marks in words": View(show=clicks("#marks-summary")),
-    "the log, of which no line fits": View(show=lambda page: page.fill("#log-search", "no such line")),
+    "marks in words": View(show=marks),
+    "the log, of which no line fits": View(show=no_line),
     "login": View("/login", server="closed"),
     "saving fails": View(show=status(FAILING)),
     "the folder has changed": View(show=status(f"{CHANGED}, {RESCUE}")),
     "connection lost": View(show=lost),
-    "load dialog": View(show=clicks("#load-button"), server="kept"),
-    "restore dialog": View(show=clicks("#restore-button")),
+    "load dialog": View(show=asked("#load-button", "#load-dialog"), server="kept"),
+    "restore dialog": View(show=asked("#restore-button", "#restore-dialog")),
     "slot dialog": View(show=taken),
     "states dialog": View(show=details),
-    "states dialog, nothing kept": View(show=clicks("#states-button"), server="fresh"),
+    "states dialog, nothing kept": View(show=nothing_kept, server="fresh"),
     "delete dialog": View(show=lambda page: (details(page), page.click(".state-acts >> text=Delete"))),
     "proof dialog": View(show=proof),
-    "takeover dialog": View(show=lambda page: (status(CHANGED)(page), page.click("#takeover-button"))),
+    "takeover dialog": View(
+        show=lambda page: (status(CHANGED)(page), asked("#takeover-button", "#takeover-dialog")(page))
+    ),
     "reset dialog": View(show=clicks("#reset-button")),
     "comparison": View("/compare?ids={0},{1}", compared),
     "report": View(show=report),
@@ -221,6 +250,7 @@ def test_a_view_can_be_read_and_used_by_everybody(house: House, name: str) -> No
 
 def test_the_tab_key_reaches_every_control_of_the_dashboard_in_the_order_of_the_page(house: House) -> None:
     page = house.open(View())
+    expect(page.locator("#mark-named")).to_be_visible()  # the switches of the marks come when they are known
     every = page.evaluate(
         """() => [...document.querySelectorAll("a[href], button, input, select, summary, [tabindex]")]
             .filter((element) => element.checkVisibility() && !element.disabled)
@@ -277,6 +307,7 @@ COLOUR = re.compile(r"#[0-9a-f]{3,8}\b|\b(?:rgb|hsl)a?\(", re.IGNORECASE)
 def theme(house: House, request: pytest.FixtureRequest) -> dict[str, Colour]:
     page = house.open(View())
     page.emulate_media(color_scheme=request.param)
+    expect(page.locator("html")).to_have_attribute("data-theme", request.param)
     names = {*SERIES, *STATES, *LINES, *GROUNDS}
     texts = page.evaluate(
         """names => names.map((name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim())""",

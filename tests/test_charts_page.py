@@ -22,7 +22,7 @@ from quadra.history import History, checksum_of
 from tests.browser import executable
 from tests.server import ROOT, Client, Server, warm_server
 from tests.state_helpers import saved_states, write_state
-from tests.test_browser import SERIES, charts, opened
+from tests.test_browser import SERIES, charts, opened, wait_for_end, wait_until_ready
 
 pytestmark = pytest.mark.skipif(
     executable() is None and not os.environ.get("CI"), reason="no Chromium is installed on this machine"
@@ -83,9 +83,11 @@ def page(shared_page: Page) -> Page:
     shared_page.uncheck("#log-input")
     shared_page.select_option("#follow-select", "500")
     shared_page.select_option("#follow-select", "")
+    expect(shared_page.locator("#whole-button")).to_be_hidden()
     shared_page.wait_for_function(
-        """() => ["loss", "variance"].map((name) => Chart.getChart(name + "-chart")).every(({ scales, data }) =>
-            scales.x.min === 1 && scales.y.type === "linear" && data.datasets[3].data.length === 0)"""
+        """() => ["loss", "reward", "variance", "mean"].map((name) => Chart.getChart(name + "-chart")).every(({ scales, data }) =>
+            scales.x.min === 1 && scales.x.max === quadra.model.series.iteration.at(-1)
+            && scales.y.type === "linear" && data.datasets[3].data.length === 0)"""
     )
     return shared_page
 
@@ -97,13 +99,14 @@ def middle(page: Page, name: str) -> tuple[float, float]:
 
 
 def drag(page: Page, name: str, width: int) -> None:
-    """Select so many pixels in the middle of a chart."""
+    """Select so many pixels in the middle of a chart that shows everything; all four show the selection then."""
     x, y = middle(page, name)
     page.mouse.move(x - width / 2, y)
     page.mouse.down()
     page.mouse.move(x, y)
     page.mouse.move(x + width / 2, y)
     page.mouse.up()
+    expect(page.locator("#whole-button")).to_be_visible()
 
 
 def wait_for_every_iteration(page: Page) -> tuple[int, int]:
@@ -141,14 +144,7 @@ def train_on(page: Page, count: int) -> None:
     until = iteration(page) + count
     page.fill("#until-input", str(until))
     page.click("#start-button")
-    page.wait_for_function("n => quadra.model.series.iteration.at(-1) >= n", arg=until)
-    expect(page.locator("#status-value")).to_have_attribute("data-value", "ready")
-    page.wait_for_function(
-        """n => document.getElementById("follow-select").value === "zoomed" || ["loss", "reward", "variance", "mean"].every(
-            (name) => Chart.getChart(name + "-chart").data.labels.at(-1) >= n
-        )""",
-        arg=until,
-    )
+    wait_for_end(page, until)
 
 
 def test_a_line_of_very_many_points_is_thin_and_one_of_few_is_not(page: Page) -> None:
@@ -201,6 +197,7 @@ def test_shift_and_drag_moves_the_range_and_never_beyond_the_history(page: Page)
     page.mouse.down()
     page.mouse.move(x - 50, y, steps=5)
     page.mouse.up()
+    assert_all_together(page)  # only now the page has kept the range within the history
     low, high = page.evaluate(RANGES)[0]
     assert low > start
     assert high - low == pytest.approx(end - start, abs=2)
@@ -210,10 +207,10 @@ def test_shift_and_drag_moves_the_range_and_never_beyond_the_history(page: Page)
         page.mouse.move(x + 5000, y, steps=3)
         page.mouse.up()
     page.keyboard.up("Shift")
+    assert_all_together(page)
     low, high = page.evaluate(RANGES)[0]
     assert low == 1
     assert high - low == pytest.approx(end - start, abs=2)
-    assert_all_together(page)
 
 
 def assert_is_of_history(page: Page, server: Server, start: int, end: int) -> None:
@@ -245,8 +242,8 @@ def test_following_stays_at_the_newest_iterations(page: Page, server: Server, co
     expect(page.locator("#variance-caption")).to_have_text(expected)
     train_on(page, 25)
     newest = iteration(page)
-    page.wait_for_function("n => Chart.getChart('loss-chart').scales.x.max === n", arg=newest)
-    assert page.evaluate(RANGES) == [[newest - count + 1, newest]] * 4
+    assert_all_together(page)
+    assert page.evaluate(RANGES)[0] == [newest - count + 1, newest]
     expect(page.locator("#variance-caption")).to_have_text(expected)
     if count == 500:
         assert_is_history(page, server, newest - 499, newest)
@@ -290,7 +287,7 @@ def test_smoothing_draws_the_weighted_mean_over_the_faint_line_and_is_remembered
         assert line["borderColor"] == smoothed["borderColor"] + "55"
     page.check("#log-input")
     page.reload()
-    page.wait_for_selector("html[data-ready=true]")
+    wait_until_ready(page)
     assert page.input_value("#smoothing-input") == "0.9"
     expect(page.locator("#log-input")).to_be_checked()
     page.focus("#smoothing-input")
@@ -386,7 +383,7 @@ def test_on_a_phone_the_charts_are_pinched_and_nothing_runs_off_the_screen(brows
     page = context.new_page()
     page.on("pageerror", lambda error: pytest.fail(f"the page threw {error}"))
     page.goto(server.url)
-    page.wait_for_selector("html[data-ready=true]")
+    wait_until_ready(page)
     page.locator("#loss-chart").scroll_into_view_if_needed()
     whole = page.evaluate(RANGES)[0]
     x, y = middle(page, "loss")
@@ -396,9 +393,8 @@ def test_on_a_phone_the_charts_are_pinched_and_nothing_runs_off_the_screen(brows
         kind = "touchMove" if step else "touchStart"
         fingers.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
     fingers.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    page.wait_for_function(f"most => (([[min, max]]) => max - min)(({RANGES})()) < most", arg=(whole[1] - whole[0]) / 2)
     expect(page.locator("#whole-button")).to_be_visible()
-    low, high = page.evaluate(RANGES)[0]
-    assert high - low < (whole[1] - whole[0]) / 2
     assert_all_together(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     sizes = page.evaluate(
@@ -532,12 +528,9 @@ def test_a_mark_is_drawn_where_it_belongs_and_goes_with_its_switch_for_good(page
     area = ["mean", x - 6, top + 16, 12, 12]
     drawn = page.evaluate(PIXELS, area)
     page.uncheck("#mark-strike-input")
-    page.wait_for_function("!Chart.getChart('mean-chart').ctx.isPointInPath(0, 0)")
-    page.wait_for_timeout(50)
-    without = page.evaluate(PIXELS, area)
-    assert drawn != without
+    page.wait_for_function(f"([area, drawn]) => ({PIXELS})(area).join() !== drawn.join()", arg=[area, drawn])
     page.reload()
-    page.wait_for_selector("html[data-ready=true]")
+    wait_until_ready(page)
     expect(page.locator("#mark-strike-input")).not_to_be_checked()
     page.check("#mark-strike-input")
 
@@ -575,7 +568,7 @@ def test_an_open_page_shows_after_much_training_what_a_new_visit_shows(page: Pag
     train_on(page, 75)
     live = charts(page)
     page.reload()
-    page.wait_for_selector("html[data-ready=true]")
+    wait_until_ready(page)
     assert charts(page) == live
 
 

@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.browser import executable
 from tests.server import Server, warm_server
-from tests.test_browser import FAST, charts, opened, train_until, wait_for_iteration
+from tests.test_browser import FAST, charts, opened, train_until, wait_for_iteration, wait_until_ready
 
 pytestmark = pytest.mark.skipif(
     executable() is None and not os.environ.get("CI"), reason="no Chromium is installed on this machine"
@@ -109,6 +109,7 @@ def test_single_keys_do_nothing_while_somebody_types_or_is_asked_and_can_be_swit
 
 def test_the_list_of_keys_names_only_what_is_there_and_reset_has_none(page: Page) -> None:
     page.keyboard.press("?")
+    expect(page.locator("#help-dialog")).to_be_visible()
     keys = page.locator("#help-keys kbd").all_inner_texts()
     assert {"i", "s", "l", "g", ",", "f", "0", "?"} <= set(keys)
     assert ("/" in keys) == (page.locator("#log-search").count() > 0)
@@ -146,7 +147,7 @@ def test_a_wrong_value_is_said_at_its_field_and_no_run_begins(page: Page, field:
     page.keyboard.press("Escape")
     page.click("#initialize-button")
     expect(page.locator("#settings-dialog")).to_be_visible()
-    assert page.evaluate("document.activeElement.id") == f"{field}-input"
+    expect(page.locator(f"#{field}-input")).to_be_focused()
     page.fill(f"#{field}-input", "")
     expect(page.locator(f"#{field}-error")).to_be_hidden()
     assert page.evaluate("quadra.model.status.run") == run
@@ -183,6 +184,23 @@ def test_what_applies_now_reaches_the_server_and_every_other_browser(
     other.context.close()
 
 
+def test_a_run_too_short_to_be_drawn_empties_the_field_of_its_last_iteration(browser: Browser, server: Server) -> None:
+    page = opened(browser, server.url)
+    page.fill("#until-input", "1000005")
+    page.evaluate(
+        """() => {
+            const { model } = quadra;
+            model.applyStatus({ ...model.status, running: true });
+            model.applyStatus({ ...model.status, running: false, iteration_count: 1000005 });
+        }"""
+    )
+    expect(page.locator("#until-input")).to_have_value("")
+    page.fill("#until-input", "3")  # which the server is to refuse: it must not be taken for no limit
+    page.evaluate("new Promise((drawn) => { quadra.model.changed(); requestAnimationFrame(drawn); })")
+    assert page.input_value("#until-input") == "3"
+    page.context.close()
+
+
 def test_smoothing_in_the_drawer_is_that_of_the_charts(page: Page) -> None:
     page.click("#settings-button")
     page.focus("#settings-smoothing-input")
@@ -202,7 +220,7 @@ def test_a_theme_by_hand_survives_a_reload_and_holds_on_every_page(page: Page, s
     expect(root).to_have_attribute("data-theme", "dark")
     assert charts_colour(page) != light
     page.reload()
-    page.wait_for_selector("html[data-ready=true]")
+    wait_until_ready(page)
     expect(root).to_have_attribute("data-theme", "dark")
     other = page.context.new_page()
     other.goto(f"{server.url}/compare?ids=a,b")

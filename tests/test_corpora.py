@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import shutil
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -304,3 +305,110 @@ def test_a_state_from_elsewhere_reaches_no_file_by_its_reference(tmp_path: Path)
     write_state(tmp_path / "state", replace(state, engine=forged))
     with opened(tmp_path / "state") as training:
         assert training.load().remarks() == []  # its fingerprint is that of the built-in corpus
+
+
+# --- where the state directory is exchanged under the run
+
+
+def exchange(folder: Path) -> None:
+    """What stood there is gone, and an empty directory stands in its place."""
+    shutil.rmtree(folder)
+    folder.mkdir()
+
+
+def test_a_run_that_goes_on_in_an_exchanged_folder_brings_its_text_and_continues_to_the_bit(tmp_path: Path) -> None:
+    with opened(tmp_path / "state") as state:
+        own = given(state, tmp_path / "sent")
+        train(state, 2)
+        exchange(tmp_path / "state")
+        state.go_on_as_new_run()
+        assert (tmp_path / "state" / reference_of(own)).read_bytes() == TEXT
+        (told,) = own_texts(tmp_path / "state")
+        assert (told.id, told.name, told.lines) == (own, "mine.txt", 3)
+        shutil.copytree(tmp_path / "state", tmp_path / "elsewhere")
+        train(state, 7)
+        expected = content(state)
+    with opened(tmp_path / "elsewhere") as other:
+        report = other.load()
+        assert not any("has changed" in told for told in report.remarks())
+        train(other, 7)
+        assert_same(content(other), expected)
+
+
+def test_a_run_that_was_loaded_and_has_not_read_a_line_yet_brings_its_text_too(tmp_path: Path) -> None:
+    with opened(tmp_path / "state") as state:
+        own = given(state, tmp_path / "sent")
+        train(state, 2)
+        state.save("stopped")
+    with opened(tmp_path / "state") as state:
+        state.load()
+        exchange(tmp_path / "state")
+        state.go_on_as_new_run()
+        assert (tmp_path / "state" / reference_of(own)).read_bytes() == TEXT
+
+
+def test_training_goes_round_a_text_whose_folder_is_gone(tmp_path: Path) -> None:
+    with opened(tmp_path / "state") as state:
+        given(state, tmp_path / "sent")
+        shutil.rmtree(tmp_path / "state")
+        assert [state.step()["text"] for _ in range(4)][-1] == LINES[0]
+        (tmp_path / "state").mkdir()
+        state.go_on_as_new_run()
+
+
+def test_a_text_that_already_stands_in_the_exchanged_folder_keeps_its_name(tmp_path: Path) -> None:
+    with opened(tmp_path / "state") as state:
+        own = given(state, tmp_path / "sent")
+        train(state, 1)
+        exchange(tmp_path / "state")
+        (tmp_path / "state" / CORPORA).mkdir()
+        (tmp_path / "state" / reference_of(own)).write_bytes(TEXT)
+        (tmp_path / "state" / CORPORA / f"{own}.json").write_bytes(b'{"name": "as it is called here"}')
+        state.go_on_as_new_run()
+        assert [text.name for text in own_texts(tmp_path / "state")] == ["as it is called here"]
+
+
+@pytest.mark.parametrize("hindrance", ["a link", "altered"])
+def test_a_text_that_cannot_be_brought_is_told_and_the_run_is_saved(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, hindrance: str
+) -> None:
+    with opened(tmp_path / "state") as state:
+        if hindrance == "altered":
+            file, own = uploaded(tmp_path / "sent")
+            state.shelf.keep_text(file, own)
+            (tmp_path / "state" / reference_of(own.id)).write_bytes(TEXT.swapcase())
+            state.initialize(corpus=own.id)
+        else:
+            given(state, tmp_path / "sent")
+        train(state, 2)
+        exchange(tmp_path / "state")
+        outside = tmp_path / "outside"
+        outside.mkdir()
+        if hindrance == "a link":
+            (tmp_path / "state" / CORPORA).symlink_to(outside)
+        assert state.go_on_as_new_run().record.iteration_count == 2
+        assert list(outside.iterdir()) == []
+        assert "own text could not be put into" in caplog.text
+        assert not state.is_unsaved
+
+
+def test_however_far_going_on_in_an_exchanged_folder_came_a_saved_run_has_its_text(tmp_path: Path) -> None:
+    for number in itertools.count(1):
+        folder = tmp_path / f"state-{number}"
+        state = opened(folder)
+        own = given(state, tmp_path / "sent")
+        train(state, 1)
+        exchange(folder)
+        state.folder.take_anew()  # a crash before that leaves nothing
+        with fault(number, Crash(), OPERATIONS) as failing, suppress(Crash):
+            state.go_on_as_new_run()
+        state.release()
+        text = folder / reference_of(own)
+        with opened(folder) as again:
+            assert not text.exists() or text.read_bytes() == TEXT
+            assert text.exists() or not again.catalog().states
+            assert {file.name for file in (folder / CORPORA).glob(".*")} == set()
+        if not failing.happened:
+            break
+    assert number > 15
+    assert text.exists()

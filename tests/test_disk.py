@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from quadra import disk
@@ -176,7 +176,6 @@ def test_nothing_is_written_through_a_link(tmp_path: Path, write: Callable[[Path
     assert (tmp_path / "mine").read_text() == "mine"
 
 
-@settings(deadline=None)
 @given(st.lists(st.binary(max_size=60) | st.binary(max_size=60).map(bytearray)), st.integers(1, 20))
 def test_all_of_every_piece_is_written_though_the_system_takes_less_at_a_time(
     tmp_path_factory: pytest.TempPathFactory, pieces: list[bytes], taken: int
@@ -281,10 +280,10 @@ def test_a_file_that_is_not_there_is_told_from_one_that_is_withheld(
     with pytest.raises(MissingFileError):
         read_file(tmp_path / NAME)
 
-    def withheld(_: Path) -> bytes:
+    def withheld(*_: object, **__: object) -> None:
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr(Path, "read_bytes", withheld)
+    monkeypatch.setattr(Path, "open", withheld)
     with pytest.raises(InaccessibleFileError, match="Permission denied"):
         read_file(tmp_path / NAME)
 

@@ -15,7 +15,7 @@ from tests.state_helpers import REPOSITORY
 
 # From the ground up; a room imports from its own layer and those below. `__init__` is the package's public face.
 LAYERS = (
-    ("errors", "config", "release"),
+    ("errors", "config", "release", "measure"),
     (
         *("text", "tensors", "adam", "compiling", "qlearning", "plasticity"),
         *("pickles", "disk", "lock", "history", "recorder", "svg"),
@@ -25,7 +25,7 @@ LAYERS = (
         *("spiking", "actions", "field", "forward", "fieldstep", "alerts", "corpora", "text_folder"),
     ),
     ("memory", "backward", "folder", "retention", "tables", "firing"),
-    ("commit", "points", "labels", "remote", "rulebook"),
+    ("commit", "points", "labels", "manifests", "remote", "rulebook"),
     ("scribe",),
     ("torch_trainer", "compiled_trainer"),
     ("engine",),
@@ -37,7 +37,7 @@ LAYERS = (
     ("run",),
     ("state", "saver", "saved_run"),
     ("__init__",),
-    ("lifecycle", "view", "inbox", "autosave", "rescue", "worker", "backup", "states", "inside", "choices"),
+    ("progress", "lifecycle", "view", "inbox", "autosave", "rescue", "worker", "backup", "states", "inside", "choices"),
     ("versions", "pacing"),
     (
         *("feed", "fields", "answers", "prove", "proofs", "report", "logs", "serving", "terminal"),

@@ -88,7 +88,7 @@ def test_a_run_without_an_iteration_is_read_back_to_the_bit(tmp_path: Path) -> N
     assert_same_state(read(write_state(tmp_path, state)), state)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(
     field_size=st.integers(2, 40), patterns=st.integers(1, 4), seed=st.integers(0, 2**53 - 1), count=st.integers(0, 4)
 )
@@ -274,7 +274,7 @@ def test_every_flipped_byte_is_noticed_and_the_file_named(folder: Path, saves: l
             assert named == {path}, f"byte {place}: {bytes(flipped[max(0, place - 20) : place + 10])!r}"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(place=st.integers(0, 10**9), bit=st.integers(0, 7))
 def test_every_flipped_bit_of_the_weights_is_noticed_and_the_file_named(
     tmp_path_factory: pytest.TempPathFactory, saves: list[SavedState], place: int, bit: int

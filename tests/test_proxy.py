@@ -8,11 +8,12 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page, WebSocket, expect
+from playwright.sync_api import Browser, Page, WebSocket
 
 from tests.browser import executable
 from tests.proxies import missing, running_proxy
 from tests.server import Server, warm_server
+from tests.test_browser import begin_run, train_until
 
 pytestmark = pytest.mark.skipif(
     executable() is None and not os.environ.get("CI"), reason="no Chromium is installed on this machine"
@@ -67,12 +68,8 @@ def test_the_page_works_behind_a_proxy_with_tls_and_a_prefix(
         assert (cookie["secure"], cookie["httpOnly"], cookie["sameSite"]) == (True, True, "Strict")
         assert cookie["path"] == "/quadra/"
 
-        page.click("#initialize-button")
-        expect(page.locator("#start-button")).to_be_enabled()
-        page.fill("#until-input", "120")
-        page.click("#start-button")
-        page.wait_for_function("() => Chart.getChart('loss-chart').data.labels.at(-1) === 120")
-        expect(page.locator("#status-value")).to_have_attribute("data-value", "ready")
+        begin_run(page)
+        train_until(page, 120)
 
         # What the page got live came over a WebSocket, and over nothing else.
         secure = address.replace("https:", "wss:")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
+import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import fsspec
 import pytest
@@ -22,13 +26,17 @@ from quadra.errors import (
     MissingFileError,
     UnknownSourceError,
 )
+from quadra.manifests import MANIFEST, Fact, Manifest, decoded, encoded, manifest_of
 from quadra.persistence import SavedState, read
-from quadra.places import FILES, METRICS, SYSTEM, WEIGHTS
-from quadra.remote import MANIFEST, Manifest, Remote, _decoded, manifest_of
+from quadra.places import ALERTS, CORPORA, FILES, METRICS, SYSTEM, WEIGHTS
+from quadra.remote import Remote
 from tests.s3_helpers import BUCKET, CREDENTIALS, CuttingProxy, S3Server
 from tests.state_helpers import RUN_A, assert_same_state, files_of, record, saved_states, write_state
 
 AT = "2026-01-02T03:04:05.678Z"
+OWN_TEXT = b"A line of my own.\nAnd another one.\n" * 10
+OWN = hashlib.sha256(OWN_TEXT).hexdigest()
+ALONG = {ALERTS: b'{"format_version": 1, "runs": {}}', f"{OWN}.json": b'{"name": "mine.txt"}', f"{OWN}.txt": OWN_TEXT}
 
 
 class Faulty(MemoryFileSystem):
@@ -37,6 +45,7 @@ class Faulty(MemoryFileSystem):
     protocol = "faulty"
     calls = 0
     fails_at = 0  # 0: never
+    read: ClassVar[list[str]] = []  # what was opened
 
     def _count(self) -> bool:
         type(self).calls += 1
@@ -71,6 +80,7 @@ class Faulty(MemoryFileSystem):
 
     def _open(self, path: str, mode: str = "rb", *arguments: Any, **options: Any) -> Any:
         if mode == "rb":
+            type(self).read.append(path)
             self._fail()
         return super()._open(path, mode, *arguments, **options)
 
@@ -97,10 +107,17 @@ def memory() -> Iterator[None]:
     MemoryFileSystem.store.clear()
 
 
-def packed(tmp_path: Path, state: SavedState) -> tuple[Path, Manifest]:
-    """The files of a state in a folder, and the manifest of their backup."""
+def packed(tmp_path: Path, state: SavedState, along: Mapping[str, bytes] | None = None) -> tuple[Path, Manifest]:
+    """The files of a state in a folder, with what goes along, and the manifest of their backup."""
     folder = write_state(tmp_path / f"state-{state.record.iteration_count}", state)
+    for name, content in (along or {}).items():
+        (folder / name).write_bytes(content)
     return folder, manifest_of(folder, state.record, AT)
+
+
+def whole_order(manifest: Manifest) -> list[int]:
+    """The sizes of a backup's files in the order in which they are sent."""
+    return [fact.size for fact in (*manifest.along.values(), *(manifest.files[name] for name in FILES))]
 
 
 def place_of(kind: str, tmp_path: Path) -> Remote:
@@ -140,10 +157,11 @@ def test_the_newest_save_is_listed_first(tmp_path: Path, states: list[SavedState
     assert [manifest.record.iteration_count for manifest in place.listed()] == [3, 2, 1]
 
 
+@pytest.mark.parametrize("along", [{}, ALONG], ids=["the three files", "with text and rules"])
 def test_whatever_call_fails_no_state_is_listed_that_is_not_whole_and_the_next_try_completes_it(
-    tmp_path: Path, states: list[SavedState]
+    tmp_path: Path, states: list[SavedState], along: Mapping[str, bytes]
 ) -> None:
-    folder, manifest = packed(tmp_path, states[0])
+    folder, manifest = packed(tmp_path, states[0], along)
     resumed = set()
     for number in range(1, 100):
         MemoryFileSystem.store.clear()
@@ -162,10 +180,141 @@ def test_whatever_call_fails_no_state_is_listed_that_is_not_whole_and_the_next_t
         resumed.add(place.put(folder, manifest))
         assert place.listed() == [manifest]
         assert place.fetch(manifest.name, empty(tmp_path)) == manifest
+        assert place.fetch_along(manifest, empty(tmp_path)) == ()
         assert files_of(empty(tmp_path)) == files_of(folder)
     assert number > 10
-    sizes = [manifest.files[name].size for name in FILES]
-    assert resumed == {sum(sizes[done:]) for done in range(len(FILES) + 1)}
+    sizes = whole_order(manifest)
+    assert set(manifest.along) == set(along)
+    assert resumed == {sum(sizes[done:]) for done in range(len(sizes) + 1)}
+
+
+def test_what_a_cut_upload_left_on_a_disk_is_synced_before_the_manifest_names_it(
+    tmp_path: Path, states: list[SavedState], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, (folder, manifest) = place_of("file", tmp_path), packed(tmp_path, states[0], ALONG)
+
+    def cut(_: int) -> None:
+        raise OSError(5, "cut")
+
+    monkeypatch.setattr("quadra.remote.sync", cut)
+    with pytest.raises(BackupError):
+        place.put(folder, manifest)
+    synced = []
+    monkeypatch.setattr("quadra.remote.sync", lambda descriptor: synced.append(os.fstat(descriptor).st_ino))
+    place.put(folder, manifest)
+    files = {path.stat().st_ino: path.name for path in (tmp_path / "place").rglob("*") if path.is_file()}
+    assert sorted(files) == sorted(synced)
+    assert files[synced[-1]] == MANIFEST
+
+
+def test_a_text_is_sent_once_for_all_backups_and_read_there_once_at_most(
+    tmp_path: Path, states: list[SavedState]
+) -> None:
+    place = Remote("faulty://place")
+    url = f"{place._path(CORPORA)}/{OWN}.txt"
+    first, second = (packed(tmp_path, state, ALONG) for state in states)
+    text = len(OWN_TEXT)
+    assert place.put(*first) == sum(whole_order(first[1]))
+    assert place.put(*second) == sum(whole_order(second[1])) - text
+    assert [path for path in MemoryFileSystem.store if path.endswith(".txt")] == [url]
+    other = Remote("faulty://place")  # a later start of the server, which has not seen what is there
+    for name in (*first[1].files, MANIFEST):
+        place._system.rm_file(place._path(first[1].name, name))
+    Faulty.read.clear()
+    assert other.put(*first) == sum(first[1].files[name].size for name in FILES)
+    place._system.rm_file(place._path(second[1].name, MANIFEST))
+    assert other.put(*second) == 0
+    assert Faulty.read.count(url) == 1
+    place._system.rm_file(url)
+    assert other.put(*second) == text
+
+
+def test_the_same_state_with_other_rules_is_another_backup(tmp_path: Path, states: list[SavedState]) -> None:
+    place = place_of("file", tmp_path)
+    names = []
+    for rules in (None, b"{}", b"[]"):
+        folder, manifest = packed(tmp_path, states[0], {} if rules is None else {ALERTS: rules})
+        assert place.put(folder, manifest) > 0
+        names.append(manifest.name)
+    assert {manifest.name for manifest in place.listed()} == set(names)
+    assert len(set(names)) == 3
+    for name, rules in zip(names, (None, b"{}", b"[]"), strict=True):
+        place.fetch_along(place.fetch(name, empty(tmp_path)), empty(tmp_path))
+        assert files_of(empty(tmp_path)).get(ALERTS) == rules
+
+
+@pytest.mark.parametrize("harm", ["altered", "longer", "shorter", "gone"])
+@pytest.mark.parametrize("file", [f"{OWN}.txt", ALERTS])
+def test_what_goes_along_is_taken_whole_or_not_at_all_and_the_state_comes_back_without_it(
+    tmp_path: Path, states: list[SavedState], file: str, harm: str
+) -> None:
+    place = place_of("file", tmp_path)
+    folder, manifest = packed(tmp_path, states[0], ALONG)
+    place.put(folder, manifest)
+    target = tmp_path / "place" / (CORPORA if file.endswith(".txt") else manifest.name) / file
+    whole = target.read_bytes()
+    target.unlink()
+    changed = {"altered": b"x" + whole[1:], "longer": whole + bytes(1 << 21), "shorter": whole[:-1]}
+    if harm in changed:
+        target.write_bytes(changed[harm])
+    assert place.listed() == [manifest]
+    assert place.fetch(manifest.name, empty(tmp_path)) == manifest
+    (remark,) = place.fetch_along(manifest, empty(tmp_path))
+    assert file in remark
+    assert "restored without it" in remark
+    fetched = files_of(empty(tmp_path))
+    assert set(fetched) == {*FILES, *ALONG} - {file}
+    assert place.put(folder, manifest) == (0 if harm == "altered" else len(whole))  # what a look finds is sent again
+
+
+def test_what_is_too_large_or_has_another_content_than_its_name_says_is_not_sent(
+    tmp_path: Path, states: list[SavedState], caplog: pytest.LogCaptureFixture
+) -> None:
+    odd = {f"{OWN}.txt": b"other", f"{OWN}.json": bytes(10_001), "note.txt": b"mine", "x.json": b"{}"}
+    _, manifest = packed(tmp_path, states[0], odd)
+    assert manifest.along == {}
+    assert manifest.name == packed(tmp_path / "plain", states[0])[1].name
+    assert f"{OWN}.txt is not backed up" in caplog.text
+    assert "note.txt" not in caplog.text
+
+
+def test_a_manifest_as_it_was_before_anything_went_along_is_a_backup(tmp_path: Path, states: list[SavedState]) -> None:
+    place = place_of("file", tmp_path)
+    folder, manifest = packed(tmp_path, states[0])
+    place.put(folder, manifest)
+    values = json.loads((tmp_path / "place" / manifest.name / MANIFEST).read_bytes())
+    assert set(values) == {"backed_up_at", "files", "record"}
+    assert place.fetch_along(place.fetch(manifest.name, empty(tmp_path)), empty(tmp_path)) == ()
+    assert (manifest.as_dict()["own_text"], manifest.as_dict()["alert_rules"]) == (False, False)
+
+
+@pytest.mark.parametrize(
+    "along",
+    [
+        {"../../outside.txt": 2}, {"/etc/passwd": 2}, {WEIGHTS: 2}, {"app.py": 2}, {f"{OWN}.txt/../x": 2}, {"": 2},
+        {ALERTS: -1}, {ALERTS: True}, {ALERTS: "2"}, {ALERTS: (4 << 20) + 1}, {f"{OWN}.txt": 2},
+        {f"{OWN}.json": 10_001}, {f"{number:064}.json": 2 for number in range(4)}, [1], "text", 3, None,
+    ],
+)  # fmt: skip
+def test_a_manifest_that_names_what_never_goes_along_is_no_backup(
+    tmp_path: Path, states: list[SavedState], along: Any
+) -> None:
+    place = place_of("file", tmp_path)
+    folder, manifest = packed(tmp_path, states[0])
+    digest = hashlib.sha256(b"{}").hexdigest()
+    facts = along
+    if isinstance(along, dict):
+        facts = {name: {"size": size, "sha256": digest} for name, size in along.items()}
+        claimed = {name: Fact(size, digest) for name, size in along.items()}
+        manifest = replace(manifest, along=claimed)  # so that its name fits what it says
+    target = tmp_path / "place" / manifest.name
+    shutil.copytree(folder, target)
+    plain = encoded(replace(manifest, along={}))
+    (target / MANIFEST).write_bytes(json.dumps({**json.loads(plain), "along": facts}).encode())
+    assert place.listed() == []
+    with pytest.raises(UnknownSourceError):
+        place.fetch(manifest.name, empty(tmp_path))
+    assert files_of(empty(tmp_path)) == {}
 
 
 def test_a_file_of_the_right_size_but_another_content_is_sent_again(tmp_path: Path, states: list[SavedState]) -> None:
@@ -205,10 +354,11 @@ def test_a_file_that_goes_while_it_is_fetched_is_named(
     place = Remote("memory://place")
     place.put(folder, manifest)
 
-    def gone(*_: object) -> None:
+    def gone(*_: object, **__: object) -> None:
         raise FileNotFoundError
 
-    monkeypatch.setattr(MemoryFileSystem, "get_file", gone)
+    monkeypatch.setattr(MemoryFileSystem, "_open", gone)
+    monkeypatch.setattr(MemoryFileSystem, "cat_file", lambda *_, **__: encoded(manifest))
     with pytest.raises(MissingFileError, match=METRICS):
         place.fetch(manifest.name, empty(tmp_path))
 
@@ -244,7 +394,7 @@ JSON = st.recursive(
 
 @given(st.binary() | JSON.map(lambda value: json.dumps(value).encode()))
 def test_no_manifest_can_make_the_list_fail(content: bytes) -> None:
-    assert _decoded(content, f"{RUN_A}/3-{'0' * 12}", {}) is None
+    assert decoded(content, f"{RUN_A}/3-{'0' * 12}", {}) is None
 
 
 def test_only_a_backup_is_removed_and_what_else_stands_there_stays(tmp_path: Path, states: list[SavedState]) -> None:
@@ -314,7 +464,9 @@ def test_an_upload_to_s3_that_is_cut_anywhere_lists_nothing_and_is_taken_up_agai
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(import_module("s3fs").S3FileSystem, "retries", 1)  # that library's own; ours are to be seen
     state = saved_states(5, field_size=60, field_update_hidden=60)[0]
-    folder, manifest = packed(tmp_path, state)
+    content = OWN_TEXT * 300
+    own, text = hashlib.sha256(content).hexdigest(), len(content)
+    folder, manifest = packed(tmp_path, state, {ALERTS: ALONG[ALERTS], f"{own}.txt": content})
     direct = Remote(f"s3://{BUCKET}/some/where")
     with pytest.raises(BackupError, match="bucket does not exist"):
         direct.put(folder, manifest)
@@ -323,18 +475,21 @@ def test_an_upload_to_s3_that_is_cut_anywhere_lists_nothing_and_is_taken_up_agai
         monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
         place = Remote(direct.url)
         size = manifest.files[WEIGHTS].size
-        for allowed in (0, size // 3, size):  # at once, in the first upload of the weights, and in the second
+        for allowed in (0, text // 2, text + size // 3, size):  # at once, in the text, and in the weights, twice
             proxy.allow(allowed)
             with pytest.raises(BackupError):
                 place.put(folder, manifest)
             assert direct.listed() == []
-        assert proxy.cuts >= 3
+        assert proxy.cuts >= 4
         proxy.allow(None)
         sent = place.put(folder, manifest)
     assert 0 < sent < manifest.size
+    assert direct._size(f"{direct._path(CORPORA)}/{own}.txt") == text
     assert direct.listed() == [manifest]
     direct.fetch(manifest.name, empty(tmp_path))
+    assert direct.fetch_along(manifest, empty(tmp_path)) == ()
+    assert files_of(empty(tmp_path)) == files_of(folder)
     assert_same_state(read(empty(tmp_path)), state)
     direct.remove(manifest.name)
     assert direct.listed() == []
-    assert direct._system.find(BUCKET) == []
+    assert {Path(path).parent.name for path in direct._system.find(BUCKET)} == {CORPORA}

@@ -37,6 +37,11 @@ class Opened:
     requests: list[str] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
 
+    def wait_for_complaints(self, count: int) -> None:
+        """The browser passes them on in its own time."""
+        while len(self.complaints) < count:
+            self.page.wait_for_event("console")
+
 
 def a_long_run() -> SavedState:
     """Two thousand iterations with lost rows, a hostile path and a Q-table of usual size."""
@@ -102,7 +107,8 @@ def test_the_policy_of_a_report_forbids_what_might_get_into_it(browser: Browser,
         )
         found = opened(browser, html, tmp_path, 800, 600, offline=False)
         assert found.page.title().startswith("Mine")
-        assert sum("Content Security Policy" in text for text in found.complaints) == 2
+        found.wait_for_complaints(2)
+        assert ["Content Security Policy" in text for text in found.complaints] == [True, True]
         with pytest.raises(BlockingIOError):
             outside.accept()
 

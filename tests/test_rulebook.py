@@ -6,6 +6,7 @@ import errno
 import io
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -205,15 +206,15 @@ def test_whatever_call_fails_the_rules_are_the_old_or_the_new_ones(tmp_path: Pat
 def test_rules_that_cannot_be_read_now_are_not_written_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with opened(tmp_path) as state:
         run = with_rules(state, LOSS)
-        real = Path.read_bytes
+        real = Path.open
 
-        def unreadable(path: Path) -> bytes:
+        def unreadable(path: Path, *arguments: Any, **options: Any) -> Any:
             if path.name == ALERTS:
                 raise PermissionError(errno.EACCES, "Permission denied")
-            return real(path)
+            return real(path, *arguments, **options)
 
         with monkeypatch.context() as patch:
-            patch.setattr(Path, "read_bytes", unreadable)
+            patch.setattr(Path, "open", unreadable)
             with pytest.raises(SaveError, match="Permission denied"):
                 state.change_rules((REWARD,))
             assert any("cannot be read" in text for text in state.load(run).remarks())

@@ -197,6 +197,7 @@ def test_a_state_is_downloaded_and_taken_in_again_as_archive_and_as_three_files(
     folder = tmp_path / "dashboard_state"
     page.set_input_files("#import-input", [folder / name for name in FILES])
     row(page, "imported run")
+    expect(page.locator("#states-message")).to_have_attribute("data-type", "success")
     bad = tmp_path / "bad.zip"
     bad.write_bytes(archive.read_bytes()[:-100])
     page.set_input_files("#import-input", bad)

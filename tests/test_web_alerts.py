@@ -79,10 +79,26 @@ def test_rules_come_back_with_the_run(site: Site) -> None:
     assert rules(site) == []
 
 
+def test_two_browsers_that_change_the_rules_at_once_do_not_undo_each_others_change(site: Site) -> None:
+    low = {"kind": "reward_below", "threshold": -1.0}
+    site.ask("initialize_system")
+    assert site.ask("set_alerts", {"rules": [HIGH], "seen": []})["ok"]
+    late = site.ask("set_alerts", {"rules": [low], "seen": []})
+    assert (late["ok"], late["error"]["code"]) == (False, "rules_changed")
+    assert "changed elsewhere" in late["error"]["message"]
+    assert rules(site) == [HIGH]
+    assert site.ask("set_alerts", {"rules": [low, HIGH], "seen": [HIGH]})["ok"]
+    assert site.ask("set_alerts", {"rules": [low], "seen": [HIGH, low]})["ok"]  # in which order they stand says nothing
+    assert site.ask("set_alerts", {"rules": []})["ok"]  # a client that does not say what it has seen
+    assert rules(site) == []
+
+
 @pytest.mark.parametrize(
     ("payload", "field"),
     [
         ({}, "rules"),
+        ({"rules": [], "seen": 3}, "seen"),
+        ({"rules": [], "seen": [{"kind": "x"}]}, "seen[0].kind"),
         ({"rules": "x"}, "rules"),
         ({"rules": [HIGH] * 2}, "rules[1]"),
         ({"rules": [{"kind": "x"}]}, "rules[0].kind"),

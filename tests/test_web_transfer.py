@@ -35,11 +35,12 @@ class Site:
         self.kept.mkdir()
         self.uploads.mkdir()
         self.names: list[str] = []
+        self.told: list[tuple[str, Mapping[str, Any]]] = []
         self.fails_with: Exception | None = None
         self.leaves_the_folder = False
         self.app.errorhandler(QuadraError)(lambda error: ({"error": {"code": error.code}}, 500))
         self.app.post("/other")(lambda: str(len(request.get_data())))
-        web_transfer.add_transfer(self.app, self.open_files, self.take, lambda: self.uploads)
+        web_transfer.add_transfer(self.app, self.open_files, self.take, lambda: self.uploads, self.tell)
         self.http = self.app.test_client()
 
     def open_files(self, state: str) -> tuple[str, Mapping[str, Iterable[bytes]]]:
@@ -47,6 +48,9 @@ class Site:
         if not folder.is_dir():
             raise UnknownSourceError(f"There is no saved state {state!r}.")
         return archive_name(state, "f" * 16, 5), {name: [(folder / name).read_bytes()] for name in FILES}
+
+    def tell(self, kind: str, **details: object) -> None:
+        self.told.append((kind, details))
 
     def take(self, folder: Path, name: str) -> Mapping[str, Any]:
         assert folder.parent == self.uploads
@@ -153,7 +157,7 @@ def test_a_name_of_any_text_makes_a_header_that_is_whole(
         archive_name(name, "f" * 16, 5), {file: [files[file]] for file in FILES},
     )  # fmt: skip
     app = Flask("test")
-    web_transfer.add_transfer(app, site.open_files, site.take, lambda: site.uploads)
+    web_transfer.add_transfer(app, site.open_files, site.take, lambda: site.uploads, site.tell)
     answer = app.test_client().get("/api/states/x/archive")
     assert answer.headers["Content-Disposition"] == header
     assert "X-Y" not in answer.headers

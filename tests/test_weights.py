@@ -60,7 +60,7 @@ def as_engine(weights: dict[str, Any], engine: Engine) -> dict[str, Any]:
     return {**{name: weights[name] for name in engine.state_dict()}, "optimizer": {"step": step, **moments}}
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     field_size=st.integers(2, 30), patterns=st.integers(1, 5), seed=st.integers(0, 2**53 - 1), count=st.integers(0, 4)
 )
@@ -160,7 +160,6 @@ def with_table(table: dict[str, dict[str, float]]) -> Engine:
     return engine
 
 
-@settings(deadline=None)
 @given(
     st.dictionaries(
         st.text() | st.sampled_from(KEYS),
@@ -212,7 +211,7 @@ def test_a_file_of_something_else_than_a_dictionary_is_damaged(held: object) -> 
 
 
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol", "ignore:TypedStorage is deprecated")
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(place=st.integers(0, 10**9), change=st.integers(1, 255))
 def test_a_changed_byte_gives_other_numbers_or_our_error_and_nothing_else(place: int, change: int) -> None:
     content = bytearray(CONTENT)
@@ -224,7 +223,7 @@ def test_a_changed_byte_gives_other_numbers_or_our_error_and_nothing_else(place:
 
 
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol", "ignore:TypedStorage is deprecated")
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(place=st.integers(0, 10**9), change=st.integers(1, 255))
 def test_a_changed_byte_of_the_description_gives_other_data_or_our_error_and_nothing_else(
     place: int, change: int

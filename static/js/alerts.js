@@ -75,13 +75,19 @@ function words({ kind, threshold }) {
 
 function createChanger(model, send) {
   return async (rules) => {
-    const { run } = model.status;
-    const answer = await send("set_alerts", { rules, run });
+    const { run, alerts: seen } = model.status;
+    const answer = await send("set_alerts", { rules, run, seen });
     showText(byId("alert-error"), answer.ok ? null : answer.error.message);
-    if (answer.ok && model.status.run === run) model.status = { ...model.status, alerts: answer.rules };
+    const newest = answer.error?.code === "rules_changed" ? await fetchRules(model) : { run, rules: answer.rules };
+    if (newest?.rules && model.status.run === newest.run) model.status = { ...model.status, alerts: newest.rules };
     model.changed();
     return answer.ok === true;
   };
+}
+
+async function fetchRules(model) {
+  const answer = await fetchJson("api/alerts").catch((error) => model.record(`The newest rules could not be fetched: ${error.message}`, "warning"));
+  return answer?.body;
 }
 
 function createForm(model, change) {

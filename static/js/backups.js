@@ -16,7 +16,7 @@ export async function bringBack(model, send) {
   if (!found?.backups.length) return null;
   const name = await choose(found.backups, model);
   if (!name) return null;
-  const done = ({ iteration_count: count, title }) => `Kept as the saved state “${title}”: ${iterations(count)}.`;
+  const done = ({ iteration_count: count, title, warnings }) => [`Kept as the saved state “${title}”: ${iterations(count)}.`, ...warnings].join(" ");
   const restored = await asked(model, send, "restore_backup", { name }, "Fetching and verifying …", done);
   return restored && !model.status.running ? { source: restored.id } : null;
 }
@@ -24,7 +24,7 @@ export async function bringBack(model, send) {
 async function asked(model, send, event, payload, doing, done) {
   model.begin("restore", doing);
   const answer = await send(event, payload);
-  model.end("restore", answer.ok ? { type: "success", text: done(answer) } : { type: "error", text: answer.error.message });
+  model.end("restore", answer.ok ? { type: answer.warnings?.length ? "warning" : "success", text: done(answer) } : { type: "error", text: answer.error.message });
   return answer.ok ? answer : null;
 }
 

@@ -3,6 +3,7 @@
 import { COMMANDS } from "./commands.js";
 import { byId, setAttribute, setText, showText } from "./dom.js";
 import { duration } from "./format.js";
+import { progressText } from "./progress.js";
 import { enable, isEnabled } from "./reasons.js";
 import { WATCHING } from "./watching.js";
 
@@ -56,21 +57,24 @@ function whyNot(name, model) {
   return model.status.refusals[name] ?? null;
 }
 
-function drawMessage({ message }) {
+function drawMessage({ message, progress }) {
   const line = byId("message");
   line.hidden = !message;
-  drawElapsed(message);
+  drawElapsed(message, progress);
   if (!message) return;
   setAttribute(line, "data-type", message.type);
   setText(byId("message-symbol"), SYMBOLS[message.type]);
   setText(byId("message-text"), message.text);
 }
 
-function drawElapsed(message) {
+function drawElapsed(message, progress) {
   const elapsed = message?.type === "busy" ? Date.now() - message.since : 0;
   const isLong = elapsed >= LONG_MS;
-  showText(byId("message-elapsed"), isLong ? duration(elapsed / 1000) : null);
-  byId("message-progress").hidden = !isLong;
+  const told = isLong ? progressText(progress, message.command) : null;
+  showText(byId("message-elapsed"), isLong ? [duration(elapsed / 1000), told].filter(Boolean).join(" · ") : null);
+  const bar = byId("message-progress");
+  bar.hidden = !isLong;
+  setAttribute(bar, "value", told ? String(progress.done / Math.max(progress.total, 1)) : null);
 }
 
 // Who works by keyboard goes on with the button that follows the one that cannot be pressed any more.

@@ -60,9 +60,14 @@ export function readUntil() {
 /** Empties the "until" field when training has got there, so that the next start is not refused. */
 export function createUntilCleaner() {
   const input = actsOnly(byId("until-input"));
-  let wasRunning = false;
+  // How things stood when nothing was trained last: a short run is over before it was ever drawn as running.
+  let before = null;
   return ({ status }) => {
-    if (wasRunning && !status.running && input.valueAsNumber <= status.iteration_count) input.value = "";
-    wasRunning = status?.running ?? false;
+    if (!status) return;
+    const { run, running, iteration_count: count } = status;
+    if (before?.run !== run) before = { run, count: running ? null : count };
+    if (running) return;
+    if (count !== before.count && input.valueAsNumber <= count) input.value = "";
+    before.count = count;
   };
 }

@@ -1,20 +1,32 @@
 /** Taking a saved state in: an archive, or the three files of a folder, sent with their progress. */
 
 import { byId } from "./dom.js";
+import { progressText } from "./progress.js";
 import { failure, send } from "./upload.js";
 
 /**
+ * @param {object} socket
  * @param {(text: string, type: string) => void} say
  * @param {() => void} done called when something has come in
  */
-export function createImport(say, done) {
+export function createImport(socket, say, done) {
   const input = byId("import-input");
+  let verifies = false;
+  socket.on("progress", (progress) => {
+    const text = verifies ? progressText(progress, "import") : null;
+    if (text) say(`Sent; the server verifies it. ${text} …`, "busy");
+  });
   byId("import-button").addEventListener("click", () => input.click());
   input.addEventListener("change", async () => {
     const files = [...input.files];
     input.value = "";
     if (!files.length) return;
-    say(...outcome(await send("api/states", form(files), ({ text }) => say(text, "busy"))));
+    const answer = await send("api/states", form(files), ({ text, share }) => {
+      verifies = share === null;
+      say(text, "busy");
+    });
+    verifies = false;
+    say(...outcome(answer));
     done();
   });
 }

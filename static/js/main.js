@@ -85,6 +85,7 @@ function recordEvents() {
     const standing = SAID_BY_BANNER.test(message) || model.pending.size;
     if ((type === "error" || type === "warning") && !standing) model.say(message, type);
   });
+  socket.on("progress", (progress) => model.applyProgress(progress));
   socket.on("connect", () => model.record("Connected to the server", "info"));
   socket.on("disconnect", () => model.record("Connection to the server lost; trying again", "warning"));
 }

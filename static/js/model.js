@@ -28,6 +28,8 @@ export class Model {
   pending = new Set();
   /** @type {?{text: string, type: MessageType|"busy", command: ?string, since: number}} how the last command went, or the last warning */
   message = null;
+  /** How far a long command has come, as the server told last. @type {?import("./progress.js").Progress} */
+  progress = null;
   journal = new Journal();
   /** The alerts of this server that this browser has not dismissed, oldest first. @type {import("./alerts.js").Alert[]} */
   alerts = [];
@@ -101,6 +103,7 @@ export class Model {
   /** @param {string} command @param {string} text what is being done */
   begin(command, text) {
     this.pending.add(command);
+    this.progress = null;
     this.say(text, "busy", command);
   }
 
@@ -116,6 +119,12 @@ export class Model {
    */
   say(text, type, command = null) {
     this.message = { text, type, command, since: Date.now() };
+    this.changed();
+  }
+
+  /** @param {import("./progress.js").Progress} progress */
+  applyProgress(progress) {
+    this.progress = progress;
     this.changed();
   }
 

@@ -25,7 +25,7 @@ const CHANGES = ["states_changed", "state_saved", "state_loaded", "system_initia
  * @returns {(model: import("./model.js").Model) => void} draws the button and, while it is open, the window
  */
 export function createStates(model, socket, send, load) {
-  const window = new StatesWindow(model, send, load);
+  const window = new StatesWindow(model, socket, send, load);
   for (const event of CHANGES) socket.on(event, () => window.changed());
   return () => window.drawButtons();
 }
@@ -45,7 +45,7 @@ class StatesWindow {
   #timer = null;
   #prove;
 
-  constructor(model, send, load) {
+  constructor(model, socket, send, load) {
     [this.#model, this.#send, this.#load] = [model, send, load];
     this.#prove = createProof(send);
     byId("states-button").addEventListener("click", () => this.#show());
@@ -55,7 +55,7 @@ class StatesWindow {
     byId("states-more").addEventListener("click", () => this.#showMore());
     byId("states-compare").addEventListener("click", () => this.#compare());
     byId("back-form").addEventListener("submit", (event) => this.#goBack(event));
-    createImport((text, type) => this.#say(text, type), () => this.#fetch());
+    createImport(socket, (text, type) => this.#say(text, type), () => this.#fetch());
     actsOnly(byId("import-button"));
     byId("delete-cancel").addEventListener("click", () => byId("delete-dialog").close());
   }
