@@ -6,20 +6,20 @@
 (function () {
   "use strict";
 
-  const LIBRARIES = [
-    {
-      cdn: "https://cdn.jsdelivr.net/npm/chart.js@4.6.1/dist/chart.umd.min.js",
-      integrity: "sha384-Emf5ZVIUiarAdhkgtqK+5/Z5qIvM6QoVrS+qAVtfyZVuD5lIHrac0me485+Antp0",
-      local: "../vendor/chart-4.6.1.umd.min.js",
-    },
-    {
-      cdn: "https://cdn.jsdelivr.net/npm/socket.io-client@4.8.4/dist/socket.io.min.js",
-      integrity: "sha384-fBrXvbDtHoeKWJ/hcA6M+YGueiDW+h45I7V6F2kD1S8bOkrF9rZYPLVkCR6BLR/1",
-      local: "../vendor/socket.io-4.8.4.min.js",
-    },
-  ];
-  // Chart.js's plugins: only from here, in this order, because each looks for the one before as it runs.
-  const PLUGINS = ["hammer-2.0.8.min.js", "chartjs-plugin-zoom-2.2.0.min.js"];
+  const CHART = {
+    cdn: "https://cdn.jsdelivr.net/npm/chart.js@4.6.1/dist/chart.umd.min.js",
+    integrity: "sha384-Emf5ZVIUiarAdhkgtqK+5/Z5qIvM6QoVrS+qAVtfyZVuD5lIHrac0me485+Antp0",
+    local: "../vendor/chart-4.6.1.umd.min.js",
+  };
+  const SOCKET = {
+    cdn: "https://cdn.jsdelivr.net/npm/socket.io-client@4.8.4/dist/socket.io.min.js",
+    integrity: "sha384-fBrXvbDtHoeKWJ/hcA6M+YGueiDW+h45I7V6F2kD1S8bOkrF9rZYPLVkCR6BLR/1",
+    local: "../vendor/socket.io-4.8.4.min.js",
+  };
+  const VENDOR = "../vendor/";
+  // Only from here; the second looks for the first and for Chart.js as it runs.
+  const HAMMER = "hammer-2.0.8.min.js";
+  const ZOOM = "chartjs-plugin-zoom-2.2.0.min.js";
   // Short of the 700 ms allowed, so that the page also runs within a second on a busy machine.
   const CDN_PATIENCE_MS = 400;
   const BASE = document.currentScript.src;
@@ -45,25 +45,22 @@
     return Promise.race([preload, patience]).then(() => insert("script", { src: library.cdn, ...fetched }));
   }
 
+  const here = (path) => new URL(path, BASE).href;
+  const insertFromHere = (path) => insert("script", { src: here(path) });
+
   function fromHere(library) {
     document.querySelector('link[href="' + library.cdn + '"]').remove();
-    return insert("script", { src: new URL(library.local, BASE).href });
+    return insertFromHere(library.local);
   }
 
   function load(library) {
     return fromCdn(library).catch(() => fromHere(library));
   }
 
-  const pluginAt = (file) => new URL("../vendor/" + file, BASE).href;
-
-  // Fetched at once, beside the libraries that they are run after.
-  function fetchPlugins() {
-    for (const file of PLUGINS) document.head.append(Object.assign(document.createElement("link"), { rel: "preload", as: "script", href: pluginAt(file) }));
-  }
-
-  function addPlugins() {
-    const insertNext = (before, file) => before.then(() => insert("script", { src: pluginAt(file) }));
-    return PLUGINS.reduce(insertNext, Promise.resolve());
+  function loadCharts() {
+    // Fetched at once, beside the libraries that it is run after.
+    document.head.append(Object.assign(document.createElement("link"), { rel: "preload", as: "script", href: here(VENDOR + ZOOM) }));
+    return Promise.all([load(CHART), insertFromHere(VENDOR + HAMMER)]).then(() => insertFromHere(VENDOR + ZOOM));
   }
 
   // Whoever asks for the same takes the answer, once; why there was none is found out by asking again.
@@ -91,8 +88,7 @@
   }
 
   globalThis.quadraFirst = new Map(FIRST.map(askFirst));
-  fetchPlugins();
-  Promise.all([...LIBRARIES.map(load), whenParsed()]).then(addPlugins).then(start).catch(fail);
+  Promise.all([loadCharts(), load(SOCKET), whenParsed()]).then(start).catch(fail);
   // The first of its kind takes some hundredths of a second, of which now, while all is on its way, there are enough.
   new Intl.NumberFormat("en").format(0);
 })();
