@@ -21,8 +21,7 @@ from quadra.errors import (
 )
 from quadra.folder import StateFolder
 from quadra.metrics import MetricsLog
-from quadra.persistence import metrics_files
-from quadra.places import HISTORY, METRICS, POINTS, RUNS, SAVES, WEIGHTS, Places
+from quadra.places import HISTORY, METRICS, POINTS, RUNS, SAVES, WEIGHTS, Places, metrics_files
 from quadra.records import Record, verify
 
 

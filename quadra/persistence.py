@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from quadra import metrics, pickles
 from quadra.config import NETWORKS, TrainingConfig
-from quadra.disk import Piece, is_plain_file, is_plain_folder, read_file
+from quadra.disk import Piece, read_file
 from quadra.errors import (
     BadFileError,
     ConfigurationError,
@@ -31,7 +31,7 @@ from quadra.errors import (
 )
 from quadra.history import SERIES, checksum_of, rows_of
 from quadra.metrics import HISTORY_KEYS, MetricsLog
-from quadra.places import HISTORY, METRICS, RUNS, SAVES, SYSTEM, WEIGHTS
+from quadra.places import METRICS, SYSTEM, WEIGHTS, metrics_files
 from quadra.records import FORMAT_VERSION, Record, newer_format, verify
 from quadra.spiking import parameter_shapes
 from quadra.weights import TAIL, decode
@@ -256,15 +256,6 @@ class _Metrics:
     rows: NDArray[np.float32]
     intact: bool
     log: MetricsLog | None
-
-
-def metrics_files(folder: Path, run: str) -> Sequence[Path]:
-    """Where a run's history may stand: the metrics file first, its copies only where they belong; no link is followed."""
-    copies = [folder / SAVES / HISTORY] if is_plain_folder(folder / SAVES) else []
-    kept = folder / RUNS / run
-    if is_plain_folder(kept.parent) and is_plain_folder(kept) and is_plain_file(kept / METRICS):
-        copies.append(kept / METRICS)
-    return [folder / METRICS, *copies]
 
 
 def _read_metrics(path: Path, run: str) -> _Metrics:

@@ -84,3 +84,12 @@ def own_folders(parent: Path, pattern: re.Pattern[str]) -> list[Path]:
     if not is_plain_folder(parent):
         return []
     return [entry for entry in parent.iterdir() if pattern.fullmatch(entry.name) and is_plain_folder(entry)]
+
+
+def metrics_files(folder: Path, run: str) -> list[Path]:
+    """Where a run's history may stand: the metrics file first, its copies only where they belong; no link is followed."""
+    copies = [folder / SAVES / HISTORY] if is_plain_folder(folder / SAVES) else []
+    kept = folder / RUNS / run
+    if is_plain_folder(kept.parent) and is_plain_folder(kept) and is_plain_file(kept / METRICS):
+        copies.append(kept / METRICS)
+    return [folder / METRICS, *copies]

@@ -14,7 +14,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import wraps
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from quadra.catalog import iso, summarize
 from quadra.corpora import OwnText, described, id_of, is_whole_there, note_file, text_file
@@ -27,7 +27,9 @@ from quadra.places import BEST, FILES, LABELS, LABELS_COPY, POINTS, WEIGHTS
 from quadra.points import Points
 from quadra.records import peek
 from quadra.rulebook import Rulebook, read_rules
-from quadra.text import Corpus
+
+if TYPE_CHECKING:
+    from quadra.text import Corpus
 
 log = logging.getLogger("quadra")
 
