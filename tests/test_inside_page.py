@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -188,3 +189,18 @@ def test_the_choice_is_kept_and_a_narrow_page_holds_it(page: Page) -> None:
     )
     assert min(sizes) >= 12
     page.set_viewport_size({"width": 1440, "height": 900})
+
+
+def test_opened_before_anything_is_recorded_it_follows_from_the_first_iteration(
+    browser: Browser, tmp_path: Path
+) -> None:
+    with warm_server(tmp_path / "state", "--pace", "max", "--field-size", "8", "--seed", "3") as server:
+        page = opened(browser, server.url)
+        page.click("#initialize-button")
+        page.click("#inside > summary")
+        page.wait_for_function(DRAWN)
+        assert page.evaluate("quadra.inside.inside.columns.last.length") == 0
+        train_until(page, 30)
+        page.wait_for_function(DRAWN)
+        assert page.evaluate("quadra.inside.inside.columns.last.at(-1)") == 30
+        page.context.close()

@@ -27,7 +27,7 @@ function channelsOf(colour) {
 export function scaleOf(stops, steps = 256) {
   const known = stops.map(lab);
   return Array.from({ length: steps }, (_, step) => {
-    const at = (step / (steps - 1)) * (known.length - 1);
+    const at = (step / Math.max(1, steps - 1)) * (known.length - 1);
     const from = Math.min(Math.floor(at), known.length - 2);
     return channelsOf(known[from].map((value, place) => value + (at - from) * (known[from + 1][place] - value)));
   });

@@ -65,12 +65,15 @@ export class InsideView {
       return;
     }
     this.inside = inside;
-    // Acknowledged when it is drawn: a page that cannot keep up is sent fewer.
     requestAnimationFrame(() => {
-      showText(byId("inside-trouble"), null);
-      this.draw();
-      this.#paint();
-      acknowledge?.();
+      try {
+        showText(byId("inside-trouble"), null);
+        this.draw();
+        this.#paint();
+      } finally {
+        // When it is drawn: a page that cannot keep up is sent fewer; also when it could not be, or none would ever come again.
+        acknowledge?.();
+      }
     });
   }
 
