@@ -33,6 +33,7 @@ from quadra.worker import Worker
 log = logging.getLogger("quadra.backup")
 
 Answer = Future[dict[str, Any]]
+Shown = Future[Any]  # done once everybody can see what was to be shown, or never will
 Read = Callable[[str, Path], Record]  # writes what belongs to a run's newest save into a folder
 
 
@@ -64,11 +65,22 @@ class _Wish:
     run: str
     answers: list[Answer] = field(default_factory=list)
 
-    def refuse(self, error: QuadraError) -> None:
-        """Tell those who wait; the wish may still come true later."""
-        for answer in self.answers:
-            answer.set_exception(error)
-        self.answers.clear()
+    def refuse(self, error: QuadraError, shown: Shown) -> None:
+        """Tell those who wait, once it is shown too; the wish may still come true later."""
+        self._once(shown, lambda answer: answer.set_exception(error))
+
+    def fulfil(self, outcome: dict[str, Any], shown: Shown) -> None:
+        """Tell those who wait, once it is shown too: who asks right after the answer must see it."""
+        self._once(shown, lambda answer: answer.set_result(outcome))
+
+    def _once(self, shown: Shown, tell: Callable[[Answer], None]) -> None:
+        answers, self.answers = self.answers, []
+
+        def told(_: Shown) -> None:
+            for answer in answers:
+                tell(answer)
+
+        shown.add_done_callback(told)
 
 
 @dataclass
@@ -89,12 +101,12 @@ class Backup:
     """`take`, `now` and `close` may be called from any thread.
 
     `run` gives the run in memory; `read` is called on this object's thread; `show` and `say` are told what is to be
-    shown, and return at once.
+    shown, and return at once; the future that `show` returns is done when it is seen.
     """
 
     def __init__(
         self, place: Remote, every: int, run: Callable[[], str | None], read: Read,
-        show: Callable[[BackupHealth], None], say: Callable[[str, str], None], timing: Timing = TIMING,
+        show: Callable[[BackupHealth], Shown], say: Callable[[str, str], None], timing: Timing = TIMING,
     ) -> None:  # fmt: skip
         self.place = place
         self._run_in_memory, self._read, self._show, self._say, self._timing = run, read, show, say, timing
@@ -108,6 +120,7 @@ class Backup:
         self._parcel: _Parcel | None = None  # this and what follows belong to the thread
         self._failures = 0
         self._health = BackupHealth(place.shown_url, every)
+        self._shown: Shown  # the newest health, from `start` on
         self._thread = threading.Thread(target=self._work, name="backup", daemon=True)
 
     @property
@@ -117,7 +130,7 @@ class Backup:
 
     def start(self) -> None:
         """Start the thread."""
-        self._show(self._health)
+        self._shown = self._show(self._health)
         self._thread.start()
 
     def take(self, event: Event) -> None:
@@ -217,7 +230,7 @@ class Backup:
             mends_itself = isinstance(error, BadFileError) and wish.run == self._run_in_memory()  # with its next save
             if isinstance(error, QuadraError) and not mends_itself:
                 self._say(f"A state was not backed up: {error}", "warning")
-                wish.refuse(error)
+                wish.refuse(error, self._shown)
                 return None
             self._wish_again(wish)
             if isinstance(error, (BadFileError, OSError)):
@@ -251,10 +264,10 @@ class Backup:
         self._tell(
             run=record.run, iteration_count=record.iteration_count, at=iso(datetime.now(UTC)),
             bytes_sent=self._health.bytes_sent + sent, failing_since=None, reason=None, next_try=None,
+            pending=bool(self._wishes),
         )  # fmt: skip
         told = {"name": parcel.manifest.name, "run": record.run, "iteration_count": record.iteration_count}
-        for answer in parcel.wish.answers:
-            answer.set_result({**told, "bytes_sent": sent})
+        parcel.wish.fulfil({**told, "bytes_sent": sent}, self._shown)
 
     def _failed(self, error: BackupError) -> None:
         self._failures += 1
@@ -270,13 +283,13 @@ class Backup:
             self._try_at = self._timing.clock() + pause
             waiting = [*self._wishes.values(), *([self._parcel.wish] if self._parcel else [])]
             for wish in waiting:
-                wish.refuse(error)
+                wish.refuse(error, self._shown)
 
     def _tell(self, **changes: Any) -> None:
         health = replace(self._health, **changes)
         if health != self._health:
             self._health = health
-            self._show(health)
+            self._shown = self._show(health)
 
 
 def written_out(places: Places, run: str, defaults: TrainingConfig, folder: Path) -> Record:
@@ -301,13 +314,13 @@ def beside(worker: Worker, url: str, every: int, timing: Timing = TIMING) -> Bac
     """The backups of a worker's saved states, listening to it already; not started. Raises ConfigurationError."""
     places, defaults = worker.places, worker.defaults
 
-    def show(health: BackupHealth) -> None:
+    def show(health: BackupHealth) -> Shown:
         def shown(_: object) -> dict[str, Any]:
             worker.show(backup=health)
             worker.tell("backup")
             return {}
 
-        worker.do(shown)
+        return worker.do(shown)
 
     def say(text: str, kind: str) -> None:
         def said(_: object) -> dict[str, Any]:

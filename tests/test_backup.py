@@ -110,6 +110,8 @@ class Desk:
         self.trouble: Exception | None = None
         self.said: list[tuple[str, str]] = []
         self.shown: list[BackupHealth] = []
+        self.seen: Future[None] = Future()  # what is shown is seen at once, but where a test has it otherwise
+        self.seen.set_result(None)
         self._changed = threading.Condition()
         self.place = Place(tmp_path / "place")
         self.backup = Backup(
@@ -123,10 +125,11 @@ class Desk:
             raise trouble
         return write_state(folder, self.states[run]) and self.states[run].record
 
-    def _show(self, health: BackupHealth) -> None:
+    def _show(self, health: BackupHealth) -> Future[None]:
         with self._changed:
             self.shown.append(health)
             self._changed.notify_all()
+        return self.seen
 
     def wait_for(self, accept: Callable[[BackupHealth], bool]) -> BackupHealth:
         """The first health, already shown or still to come, that is accepted."""
@@ -166,6 +169,18 @@ def test_stop_is_backed_up_and_starting_is_not(desk: Desk) -> None:
     assert (health.run, health.iteration_count) == (RUN_A, 2)
     (manifest,) = desk.place.listed()
     assert health.bytes_sent == manifest.size
+
+
+@pytest.mark.parametrize("failure", [None, BackupError("no network")], ids=["made", "failed"])
+def test_an_answer_comes_only_once_everybody_can_see_what_it_says(desk: Desk, failure: BackupError | None) -> None:
+    desk.place.failures = [failure] if failure else []
+    desk.seen = Future()
+    answer = desk.backup.now()
+    desk.wait_for(lambda health: health.at is not None or health.reason is not None)
+    with pytest.raises(TimeoutError):
+        answer.result(0.2)
+    desk.seen.set_result(None)
+    assert answer.exception(PATIENCE) is failure
 
 
 def test_every_third_save_is_backed_up(desk: Desk) -> None:
