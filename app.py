@@ -21,19 +21,19 @@ from typing import TYPE_CHECKING, NoReturn
 
 from quadra.config import TrainingConfig
 from quadra.errors import ConfigurationError, QuadraError
-from quadra.logs import FORMS, Logs, LogSettings
+from quadra.live.log_setup import FORMS, Logs, LogSettings
 
 if TYPE_CHECKING:
-    from quadra.access import Rules
-    from quadra.backup import Backup
-    from quadra.console import Console
-    from quadra.feed import Feed
-    from quadra.folder import StateFolder
-    from quadra.points import Retention
-    from quadra.scribe import Scribe
-    from quadra.state import TrainingState
-    from quadra.view import Event
-    from quadra.worker import Worker
+    from quadra.backup.service import Backup
+    from quadra.live.console import Console
+    from quadra.live.feed import Feed
+    from quadra.storage.folder import StateFolder
+    from quadra.storage.restore_points import Retention
+    from quadra.storage.writer_process import Scribe
+    from quadra.training.state import TrainingState
+    from quadra.training.view import Event
+    from quadra.training.worker import Worker
+    from quadra.web.access_rules import Rules
 
 HOST = "127.0.0.1"  # address that is listened on; this one is reached from this machine only
 PORT = 5000
@@ -142,13 +142,13 @@ def run(
     options: argparse.Namespace, config: TrainingConfig, logs: LogSettings, listener: socket.socket, rules: Rules
 ) -> NoReturn:
     """Compose the parts and serve. torch is imported on the training thread, behind the page."""
-    from quadra.backup import beside
-    from quadra.console import Console
-    from quadra.folder import StateFolder
-    from quadra.scribe import IS_POSSIBLE, Scribe
-    from quadra.serving import serve
-    from quadra.view import Event
-    from quadra.web import create_app
+    from quadra.backup.service import beside
+    from quadra.live.console import Console
+    from quadra.storage.folder import StateFolder
+    from quadra.storage.writer_process import IS_POSSIBLE, Scribe
+    from quadra.training.view import Event
+    from quadra.web.app import create_app
+    from quadra.web.server import serve
 
     folder = StateFolder(options.state_dir)
     scribe = Scribe(folder.lock_descriptor) if IS_POSSIBLE else None
@@ -179,9 +179,9 @@ def run(
 
 
 def _worker(options: argparse.Namespace, config: TrainingConfig, folder: StateFolder, scribe: Scribe | None) -> Worker:
-    from quadra.points import Retention
-    from quadra.view import Settings
-    from quadra.worker import Worker
+    from quadra.storage.restore_points import Retention
+    from quadra.training.view import Settings
+    from quadra.training.worker import Worker
 
     retention = Retention(options.points_budget * 1_000_000, options.best_window)
     settings = Settings(options.save_every, options.pace, retention, options.rescue)
@@ -207,7 +207,7 @@ class _Ending:
             os._exit(code)  # threads that hold a browser's connection would keep the process alive
 
     def _end_backup(self) -> None:
-        from quadra.view import Event
+        from quadra.training.view import Event
 
         missed = self._backup.close() if self._backup else None
         if missed is not None:
@@ -229,7 +229,7 @@ def _open_state(
     folder: StateFolder, config: TrainingConfig, scribe: Scribe | None, retention: Retention
 ) -> TrainingState:
     """Called on the training thread: this import brings torch."""
-    from quadra.state import TrainingState
+    from quadra.training.state import TrainingState
 
     gc.freeze()  # what was imported stays for ever; to look at all of it again holds training up for a tenth of a second
     state = TrainingState(folder, config, scribe, retention)
@@ -240,22 +240,22 @@ def _open_state(
 def _check(config: TrainingConfig, backup_url: str | None) -> None:
     """Refuse a corpus that cannot be read, a device that is not there and a place for backups that nothing here serves,
     before anything is touched."""
-    from quadra.text import Corpus
+    from quadra.model.corpus import Corpus
 
     if config.corpus is not None:
         Corpus(config.corpus).close()
     if config.device != "cpu":
-        from quadra.tensors import require_device
+        from quadra.model.flat_tensors import require_device
 
         require_device(config.device)
     if backup_url:
-        from quadra.remote import Remote
+        from quadra.backup.remote import Remote
 
         Remote(backup_url)
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    from quadra.serving import listen
+    from quadra.web.server import listen
 
     try:
         return listen(host, port)
@@ -306,7 +306,7 @@ def _secret_key() -> bytes:
 
 
 def _rules(options: argparse.Namespace, listener: socket.socket) -> Rules:
-    from quadra.access import rules_for
+    from quadra.web.access_rules import rules_for
 
     names = [name.strip() for text in options.allow_host for name in text.split(",") if name.strip()]
     address = listener.getsockname()[0]
@@ -315,9 +315,9 @@ def _rules(options: argparse.Namespace, listener: socket.socket) -> Rules:
 
 def _greeting(rules: Rules, listener: socket.socket) -> list[Event]:
     """Where it is and how to come in; a token that was given is known to whoever gave it, and stays out of the terminal."""
-    from quadra.access import links
-    from quadra.logs import SECRET
-    from quadra.view import Event
+    from quadra.live.log_setup import SECRET
+    from quadra.training.view import Event
+    from quadra.web.access_rules import links
 
     def said(text: str, kind: str = "message") -> Event:
         return Event(kind, {"text": text, "type": "info"})
@@ -357,7 +357,7 @@ def _one_of(names: Sequence[str]) -> Callable[[str], str]:
 
 
 def _pace(text: str) -> float | None:
-    from quadra.view import FASTEST_PACE, SLOWEST_PACE
+    from quadra.training.view import FASTEST_PACE, SLOWEST_PACE
 
     if text == "max":
         return None

@@ -10,9 +10,9 @@ from benchmarks.measuring import in_process, say
 CODE = """
 import gc, json, resource, statistics, sys, time
 from quadra.config import TrainingConfig
-from quadra.engine import Engine
-from quadra.history import History
-from quadra.text import Corpus
+from quadra.model.engine import Engine
+from quadra.model.history import History
+from quadra.model.corpus import Corpus
 
 def resident():
     return int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize()

@@ -9,8 +9,8 @@ from benchmarks.measuring import in_process, say
 CODE = """
 import json, resource, sys
 from quadra.config import TrainingConfig
-from quadra.engine import Engine
-from quadra.text import Corpus
+from quadra.model.engine import Engine
+from quadra.model.corpus import Corpus
 
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -13,8 +13,8 @@ from playwright.sync_api import Browser, CDPSession, Page
 from benchmarks.measuring import say
 from benchmarks.serving import Server
 from quadra import TrainingConfig, TrainingState
-from quadra.history import History
-from tests.browser import running_browser
+from quadra.model.history import History
+from tests.helpers.browser import running_browser
 
 LONG = 1_000_000  # iterations of history
 SMOOTH = 100.0  # milliseconds that no frame should take longer than

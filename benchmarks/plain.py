@@ -11,12 +11,12 @@ import torch
 from snntorch import surrogate
 from torch import Tensor, nn
 
-from quadra.actions import reward_of
 from quadra.config import ACTIONS, TrainingConfig
-from quadra.plasticity import NeuroplasticityManager
-from quadra.qlearning import QTable, state_key
-from quadra.spiking import layer_sizes
-from quadra.text import Corpus, features
+from quadra.model.actions import reward_of
+from quadra.model.corpus import Corpus, features
+from quadra.model.plasticity import NeuroplasticityManager
+from quadra.model.qlearning import QTable, state_key
+from quadra.model.spiking import layer_sizes
 
 
 class PlainNetwork(nn.Module):

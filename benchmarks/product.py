@@ -14,8 +14,8 @@ from benchmarks.serving import Server
 BARE = """
 import json, sys, time
 from quadra.config import TrainingConfig
-from quadra.engine import Engine
-from quadra.text import Corpus
+from quadra.model.engine import Engine
+from quadra.model.corpus import Corpus
 
 engine = Engine(TrainingConfig(seed=0, threads=1), Corpus())
 for _ in range(500):

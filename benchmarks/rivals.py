@@ -13,13 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from quadra.actions import Transformation, reward_of
 from quadra.config import ACTIONS, TrainingConfig
-from quadra.field import recognize, regulate, remember, stimulate
-from quadra.plasticity import NeuroplasticityManager
-from quadra.qlearning import QTable, state_key
-from quadra.spiking import layer_sizes
-from quadra.text import Corpus, features
+from quadra.model.actions import Transformation, reward_of
+from quadra.model.corpus import Corpus, features
+from quadra.model.field import recognize, regulate, remember, stimulate
+from quadra.model.plasticity import NeuroplasticityManager
+from quadra.model.qlearning import QTable, state_key
+from quadra.model.spiking import layer_sizes
 
 NetworkKind = Callable[[tuple[int, ...], int], nn.Module]
 

@@ -15,12 +15,12 @@ import numpy as np
 
 from benchmarks.measuring import say
 from quadra import TrainingConfig, TrainingState
-from quadra.folder import StateFolder
-from quadra.history import History
-from quadra.places import METRICS
-from quadra.scribe import Scribe
-from quadra.view import Settings
-from quadra.worker import Worker
+from quadra.model.history import History
+from quadra.storage.folder import StateFolder
+from quadra.storage.layout import METRICS
+from quadra.storage.writer_process import Scribe
+from quadra.training.view import Settings
+from quadra.training.worker import Worker
 
 CONFIG = TrainingConfig(seed=1, threads=1)
 LONG, SHORT = 1_000_000, 1_000  # iterations of history

@@ -12,9 +12,9 @@ import torch
 from benchmarks.measuring import in_process, interleaved, medians, milliseconds, say
 from benchmarks.plain import PlainEngine
 from quadra.config import TrainingConfig
-from quadra.engine import Engine
-from quadra.text import Corpus
-from quadra.torch_trainer import TorchTrainer
+from quadra.model.corpus import Corpus
+from quadra.model.engine import Engine
+from quadra.model.torch_backend import TorchTrainer
 
 SIZES = (100, 1_000, 10_000, 100_000)
 WARM_UP = {100: 300, 1_000: 50, 10_000: 5, 100_000: 2}  # iterations: untrained networks hardly spike and are too fast
@@ -73,9 +73,9 @@ def _by_samples(quick: bool) -> dict[str, float]:
 THREADS_CODE = """
 import json, sys, time
 from quadra.config import TrainingConfig
-from quadra.engine import Engine, fastest_trainer
-from quadra.text import Corpus
-from quadra.torch_trainer import TorchTrainer
+from quadra.model.engine import Engine, fastest_trainer
+from quadra.model.corpus import Corpus
+from quadra.model.torch_backend import TorchTrainer
 
 n, threads, seconds, way = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]), sys.argv[4]
 config = TrainingConfig(field_size=n, seed=0, threads=threads)

@@ -15,24 +15,24 @@ from benchmarks.measuring import ONE_THREAD, REPOSITORY, say
 
 # name: (file, what stands there, what stands there without the trick), repeated for each place
 WITHOUT: dict[str, list[tuple[str, str, str]]] = {
-    "sums regrouped into vectors": [("compiling.py", '{"reassoc", "contract"}', "set()")],
-    "only neurons that spike add a row": [("forward.py", "count += u[j] > threshold", "count += 1")],
-    "four rows added at a time": [("forward.py", "while i + 4 <= count:", "while i + 4 <= 0:")],
+    "sums regrouped into vectors": [("model/kernels/jit.py", '{"reassoc", "contract"}', "set()")],
+    "only neurons that spike add a row": [("model/kernels/forward.py", "count += u[j] > threshold", "count += 1")],
+    "four rows added at a time": [("model/kernels/forward.py", "while i + 4 <= count:", "while i + 4 <= 0:")],
     "two rows by four in registers": [
         (
-            "forward.py",
+            "model/kernels/forward.py",
             "whole_count, whole_others = count - count % 2, others - others % 4",
             "whole_count = whole_others = 0",
         )
     ],
-    "blocks of 512 cells": [("forward.py", "BLOCK = 512", "BLOCK = 1_000_000")],
+    "blocks of 512 cells": [("model/kernels/forward.py", "BLOCK = 512", "BLOCK = 1_000_000")],
 }
 SIZES = (100, 100_000)
 CODE = """
 import json, sys, time
 from quadra.config import TrainingConfig
-from quadra.engine import Engine
-from quadra.text import Corpus
+from quadra.model.engine import Engine
+from quadra.model.corpus import Corpus
 
 n, warm_up = int(sys.argv[1]), int(sys.argv[2])
 engine = Engine(TrainingConfig(field_size=n, seed=0, threads=1, strikes_in_a_row=1), Corpus())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from quadra.terminal import complain, quietly, say
+from quadra.cli.output import complain, quietly, say
 
 NOT_DONE = 2
 _COMMANDS = {
@@ -28,19 +28,19 @@ def main(arguments: list[str] | None = None) -> int:
 def _handed_on(command: str, rest: list[str]) -> int:
     """Each is imported when it is asked for: most of them take torch along."""
     if command == "states":
-        from quadra.command_line import main as states
+        from quadra.cli.states import main as states
 
         return states(rest)
     if command == "check":
-        from quadra.check import main as check
+        from quadra.reports.check import main as check
 
         return check(rest)
     if command == "prove":
-        from quadra.prove import main as prove
+        from quadra.reports.prove import main as prove
 
         return prove(rest)
     if command == "report":
-        from quadra.report import main as report
+        from quadra.reports.html_report import main as report
 
         return report(rest)
     complain(f"python -m quadra: there is no command {command!r}. Choose from {', '.join(_COMMANDS)}.")

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from playwright.sync_api import Browser
 
-from tests.browser import running_browser
+from tests.helpers.browser import running_browser
 
 _MEMORY = Path("/dev/shm")
 _ROOM = 2 * 10**9  # bytes

@@ -1,29 +1,29 @@
 /** What can be done on the page, and what is looked at only after the charts: it comes when those have been drawn. */
 
-import { createAlerts } from "./alerts.js";
-import { bringBack } from "./backups.js";
-import { createBranch } from "./branch.js";
-import { createButtons } from "./buttons.js";
-import { createPerformer } from "./commands.js";
-import { send } from "./connection.js";
-import { createPace, createUntilCleaner, readUntil } from "./controls.js";
-import { chooseSource, confirmReset, drawOpenDialogs, prepareDialogs } from "./dialogs.js";
-import { InsideView } from "./inside.js";
-import { createKeys } from "./keys.js";
-import { createLog } from "./log.js";
-import { createMarks } from "./marks.js";
-import { createNewRun, readNewRun } from "./new_run.js";
-import { createOwnText } from "./own_text.js";
-import { explainRefusals } from "./reasons.js";
-import { createSettings } from "./settings.js";
-import { createShelf } from "./shelf.js";
-import { createStates } from "./states.js";
-import { giveUpMemory } from "./takeover.js";
+import { createAlerts } from "./panels/alerts.js";
+import { bringBack } from "./states/backups.js";
+import { createBranch } from "./charts/left_run.js";
+import { createButtons } from "./controls/buttons.js";
+import { createPerformer } from "./controls/commands.js";
+import { send } from "./core/connection.js";
+import { createPace, createUntilCleaner, readUntil } from "./controls/pace.js";
+import { chooseSource, confirmReset, drawOpenDialogs, prepareDialogs } from "./controls/dialogs.js";
+import { InsideView } from "./inside/inside.js";
+import { createKeys } from "./controls/shortcuts.js";
+import { createLog } from "./panels/log.js";
+import { createMarks } from "./charts/marks.js";
+import { createNewRun, readNewRun } from "./controls/new_run.js";
+import { createOwnText } from "./controls/own_text.js";
+import { explainRefusals } from "./lib/disabled_reasons.js";
+import { createSettings } from "./controls/settings.js";
+import { createShelf } from "./controls/save_buttons.js";
+import { createStates } from "./states/states.js";
+import { giveUpMemory } from "./controls/takeover.js";
 
 /**
- * @param {import("./model.js").Model} model
+ * @param {import("./core/model.js").Model} model
  * @param {object} socket not yet connected
- * @returns {{views: ((model: import("./model.js").Model) => void)[], inside: InsideView}}
+ * @returns {{views: ((model: import("./core/model.js").Model) => void)[], inside: InsideView}}
  */
 export function createRest(model, socket) {
   const sendCommand = (event, payload) => send(socket, event, payload);

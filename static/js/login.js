@@ -3,7 +3,7 @@
  * stays away from whatever other sites begin; what this page begins has it.
  */
 
-import { byId } from "./dom.js";
+import { byId } from "./lib/dom.js";
 
 const PROBE = "api/status";
 

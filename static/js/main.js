@@ -3,14 +3,14 @@
  * stands comes first; the rest of the page, which most of the modules are for, when that has been drawn.
  */
 
-import { drawCards } from "./cards.js";
-import { createCharts } from "./charts.js";
-import { openSocket } from "./connection.js";
-import { byId } from "./dom.js";
-import { Model } from "./model.js";
-import { drawNotices } from "./notices.js";
-import { drawSaving } from "./saving.js";
-import { Sync } from "./sync.js";
+import { drawCards } from "./panels/cards.js";
+import { createCharts } from "./charts/charts.js";
+import { openSocket } from "./core/connection.js";
+import { byId } from "./lib/dom.js";
+import { Model } from "./core/model.js";
+import { drawNotices } from "./panels/notices.js";
+import { drawSaving } from "./panels/saving.js";
+import { Sync } from "./core/sync.js";
 
 // Ages tick and progress moves also when the server is silent.
 const TICK_MS = 1000;

@@ -7,13 +7,13 @@ import subprocess
 import sys
 import tempfile
 
-from tests.state_helpers import REPOSITORY
+from tests.helpers.state_helpers import REPOSITORY
 
 _DIGEST = """
 import hashlib
 from quadra.config import TrainingConfig
-from quadra.engine import Engine
-from quadra.text import Corpus
+from quadra.model.engine import Engine
+from quadra.model.corpus import Corpus
 
 engine = Engine(TrainingConfig(seed=1, threads=1), Corpus())
 for _ in range(60):

@@ -18,8 +18,8 @@ import tempfile
 from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 
-from tests.copying import EVERY, train_and_save
-from tests.fault_loops import assert_true_to_its_run, opened
+from tests.helpers.copying import EVERY, train_and_save
+from tests.helpers.fault_loops import assert_true_to_its_run, opened
 
 _TURNS = 3000  # iterations after which the run begins anew: the yardstick has to keep up
 

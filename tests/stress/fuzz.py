@@ -9,8 +9,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.fuzzing import Fuzzer
-from tests.server import Server
+from tests.helpers.fuzzing import Fuzzer
+from tests.helpers.server import Server
 
 
 def main() -> int:

@@ -24,13 +24,13 @@ from typing import Any
 import numpy as np
 
 from quadra import TrainingState
-from quadra.check import check
-from quadra.continuation import complete
-from quadra.engine import Engine
 from quadra.errors import NoSavedStateError
-from quadra.text import Corpus
-from tests.fault_loops import fingerprint
-from tests.server import Client, Server
+from quadra.model.corpus import Corpus
+from quadra.model.engine import Engine
+from quadra.reports.check import check
+from quadra.states.restore import complete
+from tests.helpers.fault_loops import fingerprint
+from tests.helpers.server import Client, Server
 
 _SAVE_EVERY = 10
 _LONGEST_LIFE = 2.0  # seconds after the first page could be shown

@@ -34,10 +34,10 @@ import socketio
 from prometheus_client.parser import text_string_to_metric_families
 
 from quadra.config import TrainingConfig
-from quadra.continuation import complete
-from quadra.engine import Engine
-from quadra.text import Corpus
-from tests.server import PATIENCE, Server
+from quadra.model.corpus import Corpus
+from quadra.model.engine import Engine
+from quadra.states.restore import complete
+from tests.helpers.server import PATIENCE, Server
 
 _INTERVAL = 10.0  # seconds between two samples
 _START = 30.0  # seconds that are left out: the first compilation, and memory that is taken once

@@ -6,8 +6,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.schema_tests import OPERATIONS, call_and_check
-from tests.test_web_openapi import opened
+from tests.helpers.schema_tests import OPERATIONS, call_and_check
+from tests.web.test_pages_openapi import opened
 
 
 def main() -> int:

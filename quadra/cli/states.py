@@ -1,0 +1,154 @@
+"""`python -m quadra states ...`: the saved states of a folder without a browser.
+
+list, show, compare, report, history and export only look, and work beside a live server. The others change the folder, which
+one process at a time may do. Ends with code 0; 1 where a saved state did not pass its verification; 2 where something was
+refused or could not be done, with the reason in one line on stderr.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+from quadra.cli import change as changing
+from quadra.cli import compare as comparing
+from quadra.cli import show as looking
+from quadra.cli import transfer as moving
+from quadra.cli.output import complain
+from quadra.errors import BadFileError, FolderLockedError, QuadraError
+
+Act = Callable[[argparse.Namespace], int]
+
+STATE_DIR = "dashboard_state"  # where neither option nor environment names a folder
+DONE, NOT_WHOLE, NOT_DONE = 0, 1, 2
+_PROGRAM = "python -m quadra states"
+_BESIDE = (
+    "Beside it, list, show, compare, report, history and export work here; for the rest use its page in a browser."
+)
+_STATE = "id of a saved state, its beginning, or its name"
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        complain(f"{self.prog}: {message}. See {self.prog} --help.")
+        raise SystemExit(NOT_DONE)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Carry out one command; returns the exit code."""
+    options = parser().parse_args(arguments)
+    act: Act = options.act
+    try:
+        return act(options)
+    except BrokenPipeError:  # nobody reads on: no failure of the command
+        raise
+    except FolderLockedError as error:
+        complain(f"{str(error).split('. ')[0]}. {_BESIDE}")
+    except BadFileError as error:
+        complain(
+            f"{options.state_dir}: {error}. `python -m quadra check {options.state_dir}` looks at all that is there."
+        )
+        return NOT_WHOLE
+    except QuadraError as error:
+        complain(str(error))
+    except OSError as error:
+        complain(f"{error.filename or options.state_dir}: {error.strerror or error}.")
+    return NOT_DONE
+
+
+def parser() -> argparse.ArgumentParser:
+    """What can be asked for."""
+    top = _Parser(prog=_PROGRAM, description="Saved states of a folder, without a browser.", allow_abbrev=False)
+    default = Path(os.environ.get("QUADRA_STATE_DIR", STATE_DIR))
+    top.add_argument("--state-dir", type=Path, default=default, help=f"folder of the saved states (default: {default})")
+    commands = top.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
+    _add_looking(commands)
+    _add_changing(commands)
+    _add_labelling(commands)
+    _add_moving(commands)
+    return top
+
+
+_Commands = argparse._SubParsersAction  # argparse has no public name for it
+
+
+def _command(commands: _Commands[_Parser], name: str, act: Act, text: str, *names: str) -> _Parser:
+    command = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
+    command.add_argument("--state-dir", type=Path, default=argparse.SUPPRESS, help="folder of the saved states")
+    command.set_defaults(act=act)
+    for argument in names:
+        command.add_argument(argument, metavar=argument.upper(), help=_STATE if argument == "state" else None)
+    return command
+
+
+def _add_looking(commands: _Commands[_Parser]) -> None:
+    command = _command(commands, "list", looking.list_states, "every saved state, newest first")
+    command.add_argument("--deleted", action="store_true", help="those that were deleted and can be taken back")
+    command.add_argument("--json", action="store_true")
+    command = _command(commands, "show", looking.show, "everything of one state, which is verified for it", "state")
+    command.add_argument("--json", action="store_true")
+    command = _command(commands, "compare", comparing.compare_states, "states side by side; the first is the reference")
+    command.add_argument("states", nargs="+", metavar="STATE", help=_STATE)
+    command.add_argument("--json", action="store_true", help="all of it, curves and cells of the Q-table too")
+    command = _command(commands, "report", looking.write_report, "one HTML file that opens offline", "state")
+    _add_output(command, "quadramatrix-RUN-ITERATION.html, where you are")
+    command = _command(commands, "history", looking.write_history, "every iteration as CSV or JSON", "state")
+    form = command.add_mutually_exclusive_group(required=True)
+    form.add_argument("--csv", action="store_true")
+    form.add_argument("--json", action="store_true")
+    _add_output(command, "the terminal")
+
+
+def _add_changing(commands: _Commands[_Parser]) -> None:
+    command = _command(commands, "save", changing.save, "what Load takes by default becomes a named state", "name")
+    command.add_argument("--overwrite", action="store_true", help="replace a state that has this name")
+    load = _command(commands, "load", changing.load, "a state becomes what Load takes by default", "state")
+    back = _command(commands, "rollback", changing.roll_back, "the same for the newest state up to an iteration")
+    back.add_argument("iteration", type=_iteration, metavar="ITERATION")
+    back.add_argument("--run", help="id of the run, or its beginning (default: the one that Load takes)")
+    for command in (load, back):
+        corpus = os.environ.get("QUADRA_CORPUS")
+        command.add_argument("--corpus", default=corpus, help="text for a run whose own text is not where it was")
+
+
+def _add_labelling(commands: _Commands[_Parser]) -> None:
+    _command(commands, "name", changing.name, "give a state a name; an empty one takes it away", "state", "name")
+    _command(commands, "note", changing.note, "note something of a state; an empty text takes it away", "state", "text")
+    command = _command(commands, "pin", changing.pin, "keep a state until it is unpinned or deleted", "state")
+    command.set_defaults(pinned=True)
+    command = _command(commands, "unpin", changing.pin, "let a state go when its time comes", "state")
+    command.set_defaults(pinned=False)
+    command = _command(commands, "delete", changing.delete, "remove a state; for an hour it can be taken back", "state")
+    command.add_argument("--yes", action="store_true", help="do not ask")
+    _command(commands, "undelete", changing.take_back, "take back what was deleted", "state")
+
+
+def _add_moving(commands: _Commands[_Parser]) -> None:
+    command = _command(
+        commands, "export", moving.export_state, "the three files of a state as one zip archive", "state"
+    )
+    _add_output(command, "quadramatrix-NAME-ITERATION.zip, where you are")
+    command = _command(
+        commands, "import", moving.import_state, "an archive, or a folder with the three files, becomes a state"
+    )
+    command.add_argument("source", type=Path, metavar="FILE_OR_FOLDER")
+    command.add_argument("--name", help="of the new state (default: what the file or folder is called)")
+
+
+def _add_output(command: _Parser, default: str) -> None:
+    command.add_argument("--output", type=Path, metavar="FILE", help=f"default: {default}")
+
+
+def _iteration(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"must be at least 0, not {number}")
+    return number
+
+
+_iteration.__name__ = "whole number"

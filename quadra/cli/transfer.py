@@ -1,0 +1,96 @@
+"""Saved states on their way to and from other machines, on the command line."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory, TemporaryFile
+from typing import BinaryIO, cast
+
+from quadra.cli.change import held_shelf
+from quadra.cli.output import complain, say, shown
+from quadra.cli.show import FAILED, look_up, require_outside, written
+from quadra.config import TrainingConfig
+from quadra.errors import BadFileError, UnknownSourceError
+from quadra.states.alert_rules import travelling
+from quadra.storage.files.durable import is_plain_file
+from quadra.storage.labels import LONGEST_NAME, checked_name
+from quadra.storage.layout import ALERTS, CORPORA, FILES, TEXT_FILE
+
+LARGEST_IMPORT = 1 << 36  # bytes; a state of the largest field has some billions
+_PIECE = 1 << 18  # bytes
+
+
+def export_state(options: argparse.Namespace) -> int:
+    """The three complete files of a state as one archive; returns the exit code. Raises a QuadraError or OSError."""
+    from quadra.states.read_only import open_to_go  # these take torch along
+    from quadra.states.transfer import archive_name, write_archive
+
+    places, entry = look_up(options, options.state)
+    name = archive_name(entry.label.name or None, entry.run, entry.iteration_count)
+    output = require_outside(options.output or Path(f"{name}.zip"), options.state_dir)
+    _, files = open_to_go(places, entry.id, TrainingConfig())
+    with TemporaryFile() as stream:
+        rules = travelling(places.path, entry.run, entry.id, entry.run)
+        write_archive(cast("BinaryIO", stream), {**files, **rules}, name)
+        stream.seek(0)
+        return written(output, iter(partial(stream.read, _PIECE), b""))
+
+
+def import_state(options: argparse.Namespace) -> int:
+    """What comes from elsewhere is verified before the folder is touched; returns the exit code.
+
+    Raises BadArchiveError for what is no state, and what a change of the folder raises.
+    """
+    from quadra.states.transfer import mark_foreign, verified
+
+    name = checked_name(_name_for(options.source) if options.name is None else options.name)
+    with TemporaryDirectory() as place:
+        target = Path(place, "state")
+        target.mkdir()
+        for skipped in _unpacked(options.source, target):
+            complain(f"Skipped: {skipped}")
+        try:
+            arrival = verified(target)
+        except BadFileError as error:
+            complain(f"{options.source}: {error}. Nothing was imported.")
+            return FAILED
+        mark_foreign(target, arrival)
+        with held_shelf(options) as shelf:
+            state = shelf.take_folder(target, name)
+            called = shelf.library.label(state).name
+    for warning in arrival.warnings:
+        say(shown(warning))
+    say(f"Imported as {shown(called)!r}: {state}, iteration {arrival.iteration_count} of run {arrival.run}.")
+    return 0
+
+
+def _name_for(source: Path) -> str:
+    return (
+        shown(source.resolve().stem if source.is_file() else source.resolve().name)[: LONGEST_NAME // 2] or "imported"
+    )
+
+
+def _unpacked(source: Path, target: Path) -> tuple[str, ...]:
+    """Raises UnknownSourceError where there is nothing to take."""
+    from quadra.states.transfer import take_files, unpack
+
+    if source.is_dir():
+        with ExitStack() as stack:
+            return take_files(dict(_opened(source, stack)), target, LARGEST_IMPORT)
+    if not source.is_file():
+        raise UnknownSourceError(
+            f"There is no file or folder {source}. Name a zip archive, or a folder with the three files."
+        )
+    with source.open("rb") as stream:
+        return unpack(cast("BinaryIO", stream), target, LARGEST_IMPORT)
+
+
+def _opened(folder: Path, stack: ExitStack) -> Iterator[tuple[str, BinaryIO]]:
+    texts = sorted(file.relative_to(folder).as_posix() for file in (folder / CORPORA).glob("*.*"))
+    for name in (*FILES, ALERTS, *(text for text in texts if TEXT_FILE.fullmatch(Path(text).name))):
+        if is_plain_file(folder / name):
+            yield name, stack.enter_context((folder / name).open("rb"))

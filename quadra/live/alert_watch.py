@@ -1,0 +1,205 @@
+"""Watchman: follows a run for its alert rules, beside training, whether or not a browser looks.
+
+Every event comes with the view of its instant, and all rows of the history up to there are looked at before it: what a
+browser is sent may be thinned, what is looked at here never is.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Protocol
+
+from quadra.model.history import History
+from quadra.states.alerts import Fired, Rule, Watch, as_list
+from quadra.training.lifecycle import SystemState
+from quadra.training.view import Event, View
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from quadra.training.state import TrainingState
+    from quadra.training.worker import Worker
+
+log = logging.getLogger("quadra")
+
+MOST_KEPT = 100  # alerts that a browser which comes later is told
+SHORTEST_PAUSE = 1.0  # seconds between two alerts of one rule; what begins in between is counted
+LONGEST_PAUSE = 60.0  # to which that is doubled, again and again, while a condition flickers
+
+
+class Teller(Protocol):
+    """How alerts reach the terminal and the browsers."""
+
+    def __call__(self, kind: str, **details: Any) -> None:
+        """Tell of one."""
+
+
+@dataclass
+class _Untold:
+    """What one rule has set off since its last alert."""
+
+    run: str | None
+    fired: Fired
+    at: str  # when it was first seen
+    times: int
+
+
+class Watchman:
+    """`take` may be called from the worker's thread, `round` from one other, `alerts` from any."""
+
+    def __init__(self, view: Callable[[], View], tell: Teller, clock: Callable[[], float] = time.monotonic) -> None:
+        self._view, self._tell, self._clock = view, tell, clock
+        self._events: deque[tuple[Event, View]] = deque()
+        self._watch = Watch()
+        self._history = view().history
+        self._seen = 0  # iterations of that history that were looked at
+        self._strikes = 0
+        self._run: str | None = None
+        self._untold: dict[Rule, _Untold] = {}
+        self._told_at: dict[Rule, tuple[float, float]] = {}  # when, and the pause after that
+        self._kept: deque[dict[str, Any]] = deque(maxlen=MOST_KEPT)
+        self._start = secrets.token_hex(4)  # tells the alerts of this server's start from those of others
+        self._number = 0
+
+    def take(self, event: Event) -> None:
+        """Note an event with the view of this instant; returns at once."""
+        if event.kind not in ("alert", "log_line", "progress"):
+            self._events.append((event, self._view()))
+
+    def alerts(self) -> list[dict[str, Any]]:
+        """The newest alerts, oldest first."""
+        return list(self._kept)
+
+    def round(self) -> None:
+        """Look at all that has happened since the last round, and tell what it set off."""
+        try:
+            self._look_around()
+        except Exception:
+            log.exception("The alert rules could not be looked at; the next round goes on")
+
+    def _look_around(self) -> None:
+        now = self._view()  # before the events: one that is told from here on has its own view
+        for _ in range(len(self._events)):
+            event, view = self._events.popleft()
+            self._follow(view)
+            self._hear(event, view)
+        if now.history is self._history:
+            self._look(now)
+        self._tell_due(rests=now.status.state is not SystemState.TRAINING)
+
+    def _follow(self, view: View) -> None:
+        """Look at everything up to a view, which may be of another run or have other rules."""
+        if view.history is self._history:
+            self._look(view)
+        else:
+            self._rows(self._history, len(self._history))  # what was trained before the other run took its place
+            self._adopt(view)
+        self._run = view.status.run
+        if view.status.alerts != self._watch.rules:
+            self._change(view)
+
+    def _look(self, view: View) -> None:
+        self._rows(view.history, view.iteration_count)
+        if view.result is not None:
+            self._count_strikes(view.iteration_count, view.result.integrity_strikes)
+
+    def _rows(self, history: History, count: int) -> None:
+        if count > self._seen:
+            self._add(self._watch.rows(self._seen + 1, history.rows()[self._seen : count]))
+            self._seen = count
+
+    def _count_strikes(self, iteration: int, strikes: int) -> None:
+        self._strikes = max(self._strikes, strikes)  # those that ended training are in no iteration's result
+        self._add(self._watch.strikes(iteration, self._strikes))
+
+    def _adopt(self, view: View) -> None:
+        """Another run: what its last iteration had set off already is not told again."""
+        self._watch = Watch(view.status.alerts)
+        self._history, self._seen = view.history, view.iteration_count
+        self._strikes = view.result.integrity_strikes if view.result is not None else 0
+        self._newest(view)
+
+    def _change(self, view: View) -> None:
+        """Other rules, which begin with the newest iteration."""
+        self._watch.change(view.status.alerts)
+        self._add(self._newest(view))
+        trouble = view.status.trouble
+        self._add(self._watch.saves(view.iteration_count, trouble is not None))
+
+    def _newest(self, view: View) -> list[Fired]:
+        count = view.iteration_count
+        fired = self._watch.rows(count, view.history.rows()[:count][-1:])
+        return [*fired, *self._watch.strikes(count, self._strikes)]
+
+    def _hear(self, event: Event, view: View) -> None:
+        told, count = event.details, view.iteration_count
+        if event.kind in ("saved", "save_failed"):
+            self._add(self._watch.saves(count, event.kind == "save_failed"))
+        elif event.kind == "training" and told.get("by_itself"):
+            self._count_strikes(count, told["integrity_strikes"])
+            self._add(self._watch.finished(count))
+
+    def _add(self, found: list[Fired]) -> None:
+        for fired in found:
+            times = len(fired.iterations)
+            known = self._untold.get(fired.rule)
+            if known is not None and known.run == self._run:
+                known.fired, known.times = fired, known.times + times
+                continue
+            if known is not None:  # of the run before
+                self._tell_one(known)
+            self._untold[fired.rule] = _Untold(
+                self._run, fired, datetime.now(UTC).isoformat(timespec="milliseconds"), times
+            )
+
+    def _tell_due(self, rests: bool) -> None:
+        now = self._clock()
+        for rule, untold in list(self._untold.items()):
+            at, pause = self._told_at.get(rule, (-LONGEST_PAUSE, 0.0))
+            if rests or now - at >= pause:
+                flickers = now - at < 2.0 * pause
+                self._told_at[rule] = now, min(2.0 * pause, LONGEST_PAUSE) if flickers else SHORTEST_PAUSE
+                self._tell_one(untold)
+        self._told_at = {rule: told for rule, told in self._told_at.items() if now - told[0] < 2.0 * LONGEST_PAUSE}
+
+    def _tell_one(self, untold: _Untold) -> None:
+        del self._untold[untold.fired.rule]
+        rule, iteration, value = untold.fired.rule, untold.fired.iterations[-1], untold.fired.value
+        self._number += 1
+        alert = {
+            "id": f"{self._start}-{self._number}",
+            "rule": rule.as_dict(),
+            "run": untold.run,
+            "iteration": iteration,
+            "value": value,
+            "times": untold.times,
+            "message": rule.message(iteration, value, untold.times),
+            "at": untold.at,
+        }
+        self._kept.append(alert)
+        self._tell("alert", **alert)
+
+
+def set_rules(
+    worker: Worker, rules: tuple[Rule, ...], run: str | None = None, seen: tuple[Rule, ...] | None = None
+) -> Future[dict[str, Any]]:
+    """Make these the rules of the run in memory, saved with it; `run`: the one that they are meant for, `seen`: the rules
+    that the change was made from, None: whatever they are.
+
+    The future raises RefusedError where there is no run or another one, or the rules are others than those that were seen,
+    SaveError where they could not be saved.
+    """
+
+    def change(state: TrainingState) -> dict[str, Any]:
+        state.change_rules(rules, run, seen)
+        worker.show(alerts=rules, deletes=state.folder.describe_deletable())
+        worker.tell("alerts_changed", rules=as_list(rules), run=state.run)
+        return {"rules": as_list(rules)}
+
+    return worker.do(change)

@@ -1,0 +1,173 @@
+"""Pacing: which viewers may be sent something now, so that a slow or sleeping one costs a bounded amount and misses nothing.
+
+Every viewer has a place in the history: the iterations that it was sent. Three rules decide when it gets the next ones.
+
+- A `metrics_update` asks for a Socket.IO acknowledgement. A viewer that has ever given one is sent the next update only after
+  it has acknowledged the last: at most one is under way to it. (An acknowledgement that has not come after a minute counts as
+  lost. A viewer that does not answer the connection's own pings is disconnected before that.)
+- A viewer that never acknowledges, because its program knows nothing of that, is sent at most four updates a second, and none
+  while messages wait in its queue. What lies beyond the queue, in the system's buffers, is of bounded size.
+- With many viewers each gets fewer updates: `interval_for` them is chosen so that all together get about two hundred a second,
+  but each at least two.
+
+Nothing here sends, and nothing looks at a clock: times are seconds of any clock that only goes forward.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from quadra.model.history import History
+
+SHORTEST_INTERVAL = 0.05  # seconds between two updates of one viewer
+LONGEST_INTERVAL = 0.4  # the same with however many viewers: above two a second, with time to spare
+UPDATES_A_SECOND = 200  # of all viewers together, as far as the longest interval allows
+WITHOUT_ACKNOWLEDGEMENT = 0.25  # seconds between two updates of a viewer that does not acknowledge
+LOST_AFTER = 60.0  # seconds after which an acknowledgement counts as lost
+
+
+@dataclass
+class Viewer:
+    """One that is watching."""
+
+    history: History
+    sent: int  # iterations of that history that it was sent
+    sent_at: float = float("-inf")  # seconds
+    awaited: int | None = None  # number of the update that it has not acknowledged yet
+    acknowledges: bool = False  # whether it has ever acknowledged one
+    owed: dict[str, Mapping[str, Any]] = field(
+        default_factory=dict
+    )  # event -> the newest, while its queue is not empty
+
+    def may_be_sent(self, now: float, interval: float) -> bool:
+        """Whether its next update is due, as far as acknowledgements and time tell."""
+        passed = now - self.sent_at
+        if self.awaited is None:
+            return passed >= interval
+        return passed >= (LOST_AFTER if self.acknowledges else max(interval, WITHOUT_ACKNOWLEDGEMENT))
+
+
+class Viewers:
+    """All that are watching; callable from any thread."""
+
+    def __init__(self) -> None:
+        self._viewers: dict[str, Viewer] = {}
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._viewers)
+
+    def names(self) -> list[str]:
+        """Of all of them."""
+        with self._lock:
+            return list(self._viewers)
+
+    def join(self, name: str, history: History, sent: int) -> None:
+        """One has come, and is sent what follows the first `sent` iterations."""
+        with self._lock:
+            self._viewers[name] = Viewer(history, sent)
+
+    def leave(self, name: str) -> None:
+        """One has gone."""
+        with self._lock:
+            self._viewers.pop(name, None)
+
+    def acknowledge(self, name: str, number: int) -> None:
+        """One has taken an update; any other number than the awaited one says only that it does acknowledge."""
+        with self._lock:
+            viewer = self._viewers.get(name)
+            if viewer is not None:
+                viewer.acknowledges = True
+                if viewer.awaited == number:
+                    viewer.awaited = None
+
+    def move_all(self, history: History, sent: int) -> None:
+        """Another run is in memory: all of them are told of its first `sent` iterations in another way."""
+        with self._lock:
+            for viewer in self._viewers.values():
+                viewer.history, viewer.sent = history, sent
+                viewer.owed.clear()  # which was said of the run before
+
+    def behind(self, history: History, count: int) -> bool:
+        """Whether any has iterations to come."""
+        with self._lock:
+            return any(viewer.history is history and viewer.sent < count for viewer in self._viewers.values())
+
+    def due(self, names: Iterable[str], history: History, count: int, now: float) -> dict[int, list[str]]:
+        """Those of `names` whose next update is due, by the iterations that they were sent: one message does for each group."""
+        groups: dict[int, list[str]] = {}
+        with self._lock:
+            interval = interval_for(len(self._viewers))
+            for name in names:
+                viewer = self._viewers.get(name)
+                if viewer is None or viewer.history is not history or viewer.sent >= count:
+                    continue
+                if viewer.may_be_sent(now, interval):
+                    groups.setdefault(viewer.sent, []).append(name)
+        return groups
+
+    def mark_sent(self, names: Iterable[str], history: History, count: int, number: int, now: float) -> None:
+        """These were sent the update with this number, up to the iteration `count`."""
+        with self._lock:
+            for name in names:
+                viewer = self._viewers.get(name)
+                if viewer is not None and viewer.history is history:
+                    viewer.sent, viewer.awaited, viewer.sent_at = count, number, now
+
+    def take_back(self, names: Iterable[str], history: History, sent: int, number: int) -> None:
+        """The update with this number could not be sent: these are where they were before."""
+        with self._lock:
+            for name in names:
+                viewer = self._viewers.get(name)
+                if viewer is not None and viewer.awaited == number:
+                    viewer.awaited = None
+                    if viewer.history is history:
+                        viewer.sent = sent
+
+    @property
+    def owing(self) -> bool:
+        """Whether any is owed something."""
+        with self._lock:
+            return any(viewer.owed for viewer in self._viewers.values())
+
+    def owe(self, names: Iterable[str], events: Mapping[str, Mapping[str, Any]]) -> None:
+        """These are told later; of each event the newest, which says all."""
+        with self._lock:
+            for name in names:
+                if name in self._viewers:
+                    self._viewers[name].owed.update(events)
+
+    def pay(self, names: Iterable[str]) -> dict[str, dict[str, Mapping[str, Any]]]:
+        """What those of `names` are owed that are owed something; they are told it now."""
+        paid = {}
+        with self._lock:
+            for name in names:
+                viewer = self._viewers.get(name)
+                if viewer is not None and viewer.owed:
+                    paid[name] = viewer.owed
+                    viewer.owed = {}
+        return paid
+
+
+def interval_for(viewers: int) -> float:
+    """Seconds between two updates of each."""
+    return min(max(SHORTEST_INTERVAL, viewers / UPDATES_A_SECOND), LONGEST_INTERVAL)
+
+
+def standing_interval(viewers: int) -> float:
+    """Seconds between two messages that say how things stand: with many viewers, less often than the metrics."""
+    return 4.0 * (interval_for(viewers) - SHORTEST_INTERVAL)
+
+
+def split(names: Iterable[str], waiting: Callable[[str], int], most: int) -> tuple[list[str], list[str], list[str]]:
+    """Names whose queue is empty, those whose queue is not, and those whose queue is longer than `most` messages."""
+    idle: list[str] = []
+    busy: list[str] = []
+    lost: list[str] = []
+    for name in names:
+        length = waiting(name)
+        (lost if length > most else busy if length else idle).append(name)
+    return idle, busy, lost

@@ -1,0 +1,93 @@
+"""The field compiled for the CPU: what the actions need to know of a vector, and the field's step after training.
+
+The equations are those of `actions` and `field`, which name their sources; both ways pass the same tests.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from quadra.model.kernels.jit import Doubles, Floats, Integers, compiled
+
+
+@compiled("UniTuple(f8,2)(f4[::1])")
+def measure(vector: Floats) -> tuple[float, float]:
+    """Variance and mean of a vector (n,)."""
+    n, total, squares = vector.size, 0.0, 0.0
+    for c in range(n):
+        total += np.float64(vector[c])
+    mean = total / n
+    for c in range(n):
+        squares += (vector[c] - mean) * (vector[c] - mean)
+    return np.float64(np.float32(squares / (n - 1))), np.float64(np.float32(mean))
+
+
+@compiled("(f4[:,:,::1],f4[::1],f8[:,::1],f8,f8)")
+def describe(shown: Floats, scale: Floats, moments: Doubles, set_point: float, restless: float) -> None:
+    """From the vectors in shown[0] (B, n): the other two inputs, the scale of `update_field`, and mean and variance."""
+    n = shown.shape[2]
+    for b in range(shown.shape[1]):
+        vector, away, standard = shown[0, b], shown[1, b], shown[2, b]
+        variance, mean = measure(vector)
+        middle, spread = np.float32(mean), np.float32(np.sqrt(variance + 1e-8))
+        point = np.float32(set_point)
+        for c in range(n):
+            away[c] = point - vector[c]
+            standard[c] = (vector[c] - middle) / spread
+        scale[b] = np.float32(0.5 if variance > restless else 1.0)
+        moments[0, b], moments[1, b] = middle, variance
+
+
+@compiled("(f4[::1],f4[::1],f4[::1],f8)")
+def stimulate(target: Floats, field: Floats, x: Floats, decay: float) -> None:
+    """g = decay * field + (1 - decay) * x, each of shape (n,)."""
+    keep, take = np.float32(decay), np.float32(1.0 - decay)
+    for c in range(target.size):
+        target[c] = keep * field[c] + take * x[c]
+
+
+@compiled("(f4[:,::1],f4[::1],f8[::1],f8,f8,f8)")
+def remember_and_regulate(
+    memories: Floats, field: Floats, decays: Doubles, set_point: float, tolerance: float, correction: float
+) -> None:
+    """s_j = rate_j * s_j + (1 - rate_j) * field; where |mean(s_j) - 1/2| > 0.1, s_j += 0.1 * (1/2 - mean(s_j)), clipped."""
+    n = field.size
+    for j in range(memories.shape[0]):
+        memory, keep, take, total = memories[j], np.float32(decays[j]), np.float32(1.0 - decays[j]), 0.0
+        for c in range(n):
+            memory[c] = keep * memory[c] + take * field[c]
+            total += np.float64(memory[c])
+        distance = set_point - total / n
+        if not abs(distance) > tolerance:
+            continue
+        shift, one = np.float32(correction * distance), np.float32(1.0)
+        for c in range(n):
+            value = memory[c] + shift
+            memory[c] = -one if value < -one else one if value > one else value
+
+
+@compiled("i8(f4[::1],f4[:,::1],i8[::1],f8)")
+def recognize(field: Floats, centroids: Floats, wins: Integers, rate: float) -> int:
+    """Frequency-sensitive competitive learning; the winner's number. Its centroid moves, its wins grow by one."""
+    winner, least = 0, np.inf
+    for j in range(centroids.shape[0]):
+        distance, centroid = 0.0, centroids[j]
+        for c in range(field.size):
+            distance += (centroid[c] - field[c]) * (centroid[c] - field[c])
+        distance *= wins[j] + 1
+        if distance < least:
+            winner, least = j, distance
+    centroid, share = centroids[winner], np.float32(rate)
+    for c in range(field.size):
+        centroid[c] += share * (field[c] - centroid[c])
+    wins[winner] += 1
+    return winner
+
+
+@compiled("f8(f4[::1])")
+def sum_if_finite(values: Floats) -> float:
+    """Zero, or not finite where a value is not."""
+    broken = np.float32(0.0)
+    for k in range(values.size):
+        broken += values[k] - values[k]
+    return np.float64(broken)

@@ -1,0 +1,149 @@
+"""`python -m quadra.check FOLDER`: verify every saved state in a state directory, beside a live server too.
+
+Says what is whole and what is not, changes nothing, and ends with code 0 where everything is whole, 1 where something is
+not, 2 where the folder cannot be looked at.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from quadra.errors import BadFileError, MissingFileError
+from quadra.states.alert_rules import read_rules
+from quadra.states.own_texts import id_of, is_intact, is_there, own_texts, reference_of, text_file
+from quadra.storage.catalog import Catalog, SavedSummary, read_catalog, summarize
+from quadra.storage.files.durable import is_plain_file
+from quadra.storage.labels import read_labels
+from quadra.storage.layout import BEST, RESET_MARKER, SET_ASIDE, WEIGHTS, Places
+from quadra.storage.saved_state import NotSealedError, SavedState, read_save
+
+CANNOT_LOOK = 2
+_LOOKS = 2  # at a file before it counts as bad: a live server may have replaced it between its parts
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One sentence about a folder, and whether it is good news."""
+
+    is_good: bool
+    text: str
+
+
+def check(folder: Path) -> list[Finding]:
+    """Everything that can be said of a state directory. Raises OSError where it cannot be looked at."""
+    if not folder.is_dir():
+        raise NotADirectoryError(f"{folder} is not a folder")
+    return list(_findings(Places(folder)))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print the findings; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m quadra.check", description="Verify a state directory.")
+    parser.add_argument("folder", type=Path)
+    folder = parser.parse_args(arguments).folder
+    try:
+        findings = check(folder)
+    except OSError as error:
+        sys.stderr.write(f"{folder} cannot be checked: {error.strerror or error}\n")
+        return CANNOT_LOOK
+    for finding in findings:
+        sys.stdout.write(f"{'ok ' if finding.is_good else 'BAD'} {finding.text}\n")
+    bad = sum(not finding.is_good for finding in findings)
+    sys.stdout.write(f"{bad} of {len(findings)} findings are bad.\n" if bad else "Everything is whole.\n")
+    return int(bad > 0)
+
+
+def _findings(places: Places) -> Iterator[Finding]:
+    catalog = read_catalog(places, with_deleted=True)
+    for copy in catalog.copies:
+        yield from _look_at(copy, places.path)
+    for file, error in catalog.unreadable:
+        yield Finding(is_good=False, text=f"{_named(file, places.path)}: {error}.")
+    yield from _others(places, catalog)
+    if not catalog.copies and not catalog.unreadable and not places.slot_folders():
+        yield Finding(is_good=True, text="There is no saved state here.")
+    if (places.path / RESET_MARKER).exists():
+        yield Finding(is_good=False, text="A reset was cut off; the next start of the server finishes it.")
+    aside = places.path / SET_ASIDE
+    if aside.is_dir() and not aside.is_symlink():
+        yield Finding(
+            is_good=True, text=f"{SET_ASIDE}/ keeps damaged files of {len(list(aside.iterdir()))} earlier loads."
+        )
+
+
+def _others(places: Places, catalog: Catalog) -> Iterator[Finding]:
+    """Named states, restore points, what is said of them, and own texts."""
+    homes = {copy.id: copy.folder for copy in catalog.copies if not copy.is_earlier_save}
+    files = [(folder / WEIGHTS, folder) for folder in places.slot_folders()]
+    for folder in places.point_folders():
+        best = [folder / BEST] if is_plain_file(folder / BEST) else []
+        files += [
+            (file, homes[folder.name]) for file in (*places.points_of(folder.name), *best) if folder.name in homes
+        ]
+    for file, home in files:
+        try:
+            copy = summarize(file, home)
+        except BadFileError as error:
+            yield Finding(is_good=False, text=f"{_named(file, places.path)}: {error}.")
+        else:
+            yield from _look_at(copy, places.path)
+    yield from _texts(places.path)
+    try:
+        read_labels(places.path)
+    except BadFileError as error:
+        yield Finding(is_good=False, text=f"The names and notes of saved states are lost: {error}.")
+    try:
+        read_rules(places.path)
+    except MissingFileError:
+        pass
+    except BadFileError as error:
+        yield Finding(is_good=False, text=f"The alert rules are lost: {error}.")
+
+
+def _texts(folder: Path) -> Iterator[Finding]:
+    for text in own_texts(folder):
+        name = f"{reference_of(text.id)}: the text {text.name!r}"
+        try:
+            is_good = is_intact(text_file(folder, text.id), text.id)
+        except OSError as error:
+            yield Finding(is_good=False, text=f"{name}: cannot be read: {error.strerror}.")
+        else:
+            altered = "was altered or damaged; runs that were trained on it do not continue to the bit"
+            yield Finding(is_good, text=f"{name}: {'whole' if is_good else altered}")
+
+
+def _look_at(copy: SavedSummary, folder: Path) -> Iterator[Finding]:
+    name = _named(copy.file, folder)
+    what = f"{name}: run {copy.id}, {copy.iteration_count} iterations, saved {copy.saved_at}"
+    try:
+        state = _read(copy)
+    except NotSealedError:
+        yield Finding(is_good=True, text=f"{what}: of the earlier generation, which had no checksums")
+        return
+    except BadFileError as error:
+        yield Finding(is_good=False, text=f"{what}: cannot be loaded: {error}.")
+        return
+    yield Finding(is_good=True, text=f"{what}: whole")
+    text = id_of(state.engine["corpus"]["path"])
+    if text is not None and not is_there(folder, text):
+        yield Finding(is_good=False, text=f"{what}: its text {reference_of(text)} is not there.")
+    if not copy.is_earlier_save:  # those share the present state's other files
+        for damage in state.damaged:
+            yield Finding(is_good=False, text=f"{_named(damage.path, folder)}: {damage}. Nothing is lost by it.")
+
+
+def _read(copy: SavedSummary) -> SavedState:
+    for _ in range(_LOOKS - 1):
+        try:
+            return read_save(copy.file, copy.folder)
+        except BadFileError:
+            continue
+    return read_save(copy.file, copy.folder)
+
+
+def _named(file: Path, folder: Path) -> str:
+    return file.relative_to(folder).as_posix() if file.is_relative_to(folder) else str(file)

@@ -1,0 +1,22 @@
+"""On what a figure was made here: the versions of this program and of what it computes with, and the machine."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import version
+
+from quadra.version import __version__
+
+_PACKAGES = ("torch", "numpy", "numba")
+
+
+def versions() -> dict[str, str]:
+    """Version numbers by name."""
+    packages = {name: version(name) for name in _PACKAGES}
+    return {"quadramatrix": __version__, "python": platform.python_version(), **packages}
+
+
+def machine() -> str:
+    """System, processor and number of processors; not the name that the machine has in its network."""
+    return f"{platform.platform()}, {platform.processor() or platform.machine()}, {os.cpu_count()} processors"

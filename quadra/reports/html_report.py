@@ -1,0 +1,204 @@
+"""`python -m quadra.report FOLDER`: a saved state as one HTML file, to keep, to send and to print.
+
+The file needs nothing else: no script, no other file, no network, and its own policy forbids all of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import contextlib
+import hashlib
+import sys
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from numpy.typing import NDArray
+
+from quadra.config import TrainingConfig
+from quadra.errors import BadFileError, ConfigurationError, LoadError, QuadraError
+from quadra.model.corpus import BUILT_IN_NAME
+from quadra.model.history import SERIES, checksum_of
+from quadra.paths import STATIC, TEMPLATES
+from quadra.reports.environment import machine, versions
+from quadra.reports.history_export import file_name
+from quadra.reports.line_chart import BUCKETS, SMOOTH_FROM, Look, line_chart, window_of
+from quadra.reports.reproduction import CHECKSUM, PROVE, reproduction
+from quadra.reports.saved_values import Facts, facts_of
+from quadra.reports.tables import counted, figure, q_table_view, settings_table, statistics_table, whole
+from quadra.storage.files.durable import replace_file
+from quadra.storage.save_record import Record
+from quadra.storage.saved_state import NotSealedError, SavedState, read
+
+CANNOT_REPORT = 2
+LOOKS = {
+    "loss": Look("Loss", "#0072b2", from_zero=True),
+    "reward": Look("Reward", "#00805c", from_zero=False),
+    "variance": Look("Field variance", "#b35c00", from_zero=True),
+    "mean": Look("Field mean", "#a8457f", from_zero=False),
+}
+_LOOKS_AT_A_FOLDER = 5  # that a live server may be saving into, before it counts as bad
+_STATE_FILES = (".pth", ".pkl")
+
+
+def report(state: SavedState, name: str, written_at: datetime, note: str = "") -> str:
+    """The HTML document, to be written as UTF-8; `name` and `note` are free text, as a person calls and describes the state.
+
+    What UTF-8 cannot hold (a path may have it) comes out as an escape. Raises LoadError for a state that does not hold what
+    belongs in it.
+    """
+    facts = facts_of(state)
+    page = _environment().get_template("report.html").render(
+        name=name.strip() or "Saved state",
+        policy=policy(state.record),
+        style=_style(state.record),
+        note=note.strip(),
+        written_at=_moment(written_at),
+        record=state.record,
+        config=state.config,
+        facts=facts,
+        warnings=state.warnings,
+        **_identity(state, facts),
+        **_curves(state.rows),
+        statistics=statistics_table(state.rows),
+        q_table=q_table_view(facts.q_table),
+        settings=settings_table(state.config),
+        **_instructions(state, facts),
+        versions=versions(),
+        machine=machine(),
+    )  # fmt: skip
+    return page.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def policy(record: Record) -> str:
+    """The Content-Security-Policy of a state's report: nothing but its own style and the pictures in it."""
+    digest = base64.b64encode(hashlib.sha256(_style(record).encode()).digest()).decode()
+    return f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:"
+
+
+def _style(record: Record) -> str:
+    """What stands in the report's style element; on paper every page names the state."""
+    return "\n" + _environment().get_template("report.css").render(record=record)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Write the report of a folder's newest state; returns the exit code."""
+    options = _parse(arguments)
+    folder: Path = options.folder
+    try:
+        state = _newest(folder)
+        output: Path = options.output or Path(file_name(state.record.run, state.record.iteration_count, "html"))
+        if output.suffix in _STATE_FILES:
+            raise ConfigurationError("--output", f"{output} is a name of a saved state's file. Choose another one.")
+        name = options.name or folder.resolve().name
+        replace_file(output, [report(state, name, datetime.now(UTC), options.note).encode("utf-8")])
+    except OSError as error:
+        return _refused(f"{error.filename or folder} cannot be written or read: {error.strerror or error}")
+    except QuadraError as error:
+        return _refused(f"{folder}: {error}")
+    sys.stdout.write(f"Report written: {output}\n")
+    return 0
+
+
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m quadra.report", description="Write the report of a saved state.")
+    parser.add_argument("folder", type=Path, help="with the three files of a saved state")
+    parser.add_argument("--output", type=Path, help="default: quadramatrix-RUN-ITERATION.html, where you are")
+    parser.add_argument("--name", default="", help="title of the report (default: the folder's name)")
+    parser.add_argument("--note", default="", help="a text that the report shows below its title")
+    return parser.parse_args(arguments)
+
+
+def _refused(reason: str) -> int:
+    sys.stderr.write(f"No report was written. {reason}\n")
+    return CANNOT_REPORT
+
+
+def _newest(folder: Path) -> SavedState:
+    """Raises LoadError; looks again where a live server replaced a file meanwhile."""
+    if not folder.is_dir():
+        raise LoadError("this is not a folder.")
+    try:
+        for _ in range(_LOOKS_AT_A_FOLDER - 1):
+            with contextlib.suppress(BadFileError):
+                return read(folder)
+        return read(folder)
+    except NotSealedError as error:
+        raise LoadError(
+            "this state is of the earlier generation of the dashboard. Load it in the dashboard, which saves it anew."
+        ) from error
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["figure"] = figure
+    environment.filters["whole"] = whole
+    environment.filters["counted"] = counted
+    environment.globals["icon"] = "data:image/svg+xml," + quote((STATIC / "favicon.svg").read_bytes())
+    return environment
+
+
+def _identity(state: SavedState, facts: Facts) -> dict[str, Any]:
+    return {
+        "iterations": len(state.rows),
+        "saved_at": _moment_of(state.record.saved_at),
+        "corpus": BUILT_IN_NAME if facts.corpus is None else facts.corpus,
+        "samples": state.config.synthetic_samples + 2,
+        "history_fits": checksum_of(state.rows) == state.record.history_sha256,
+    }
+
+
+def _instructions(state: SavedState, facts: Facts) -> dict[str, Any]:
+    """How to make the run again. One that an earlier generation began has fewer Adam steps than iterations ask for: its
+    optimizer started fresh when it was taken over, and no seed leads to what it was before."""
+    steps = state.config.epochs * state.record.iteration_count
+    return {
+        "all_steps": steps,
+        "reproduction": (
+            reproduction(_seeded(state), facts.corpus, state.record.iteration_count)
+            if facts.adam_steps == steps
+            else None
+        ),
+        "checksum": CHECKSUM,
+        "prove": PROVE,
+    }
+
+
+def _seeded(state: SavedState) -> TrainingConfig:
+    return state.config if state.config.seed is not None else replace(state.config, seed=state.record.seed)
+
+
+def _curves(rows: NDArray[np.float32]) -> dict[str, Any]:
+    count = len(rows)
+    return {
+        "labels": [LOOKS[name].label for name in SERIES],
+        "charts": [line_chart(rows[:, column], LOOKS[name]) for column, name in enumerate(SERIES)] if count else [],
+        "window": window_of(count) if count >= SMOOTH_FROM else None,
+        "is_thinned": count > 4 * BUCKETS,
+    }
+
+
+def _moment_of(text: str) -> str:
+    """A record's time; what is no time stays as it is."""
+    try:
+        moment = datetime.fromisoformat(text)
+        return _moment(moment) if moment.tzinfo else text
+    except (ValueError, OverflowError):
+        return text
+
+
+def _moment(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"

@@ -1,0 +1,230 @@
+"""`python -m quadra.prove FOLDER`: show that a saved state continues to the very bit, on this machine, today.
+
+The state is copied, so that a live server may go on saving over it. From the copy, one process trains N iterations in one
+go; two others train half of them each, with a save, an end and a load in between. Every bit of both endings is compared.
+`--state ID` begins at any saved state of the folder. Ends with code 0 where they are the same, 1 where they are not, 2 where
+there is no state to begin with.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from quadra.config import TrainingConfig
+from quadra.errors import BadFileError, LoadError, QuadraError
+from quadra.paths import ROOT
+from quadra.reports.environment import machine, versions
+from quadra.states.listing import Library
+from quadra.states.lookup import find_state
+from quadra.states.own_texts import files_with
+from quadra.states.read_only import open_to_go
+from quadra.storage.files.durable import Piece, read_file
+from quadra.storage.layout import METRICS, SYSTEM, WEIGHTS, Places
+from quadra.storage.saved_state import NotSealedError, SavedState, read
+from quadra.training.state import TrainingState
+
+CANNOT_PROVE = 2
+ITERATIONS = 100
+_LOOKS = 5  # at a folder that a live server may be saving into, before it counts as bad
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """What was compared, and how it came out."""
+
+    run: str
+    saved_at: str
+    iteration_count: int  # of the saved state
+    weights_sha256: str  # of its weights file
+    iterations: int  # that were trained from it, twice
+    in_one_go: Mapping[str, str]  # SHA-256 of every part of the ending
+    in_halves: Mapping[str, str]
+    versions: Mapping[str, str]
+    machine: str
+
+    @property
+    def different(self) -> list[str]:
+        """The parts that are not the same to the bit."""
+        names = sorted({*self.in_one_go, *self.in_halves})
+        return [name for name in names if self.in_one_go.get(name) != self.in_halves.get(name)]
+
+    def lines(self) -> Iterator[str]:
+        """As a person reads it."""
+        yield f"Saved state  run {self.run}, iteration {self.iteration_count}, saved {self.saved_at}"
+        yield f"File         {WEIGHTS}, SHA-256 {self.weights_sha256}"
+        yield f"Trained      {self.iterations} iterations in one go; the same in two halves, saved and loaded in between"
+        yield f"Versions     {', '.join(f'{name} {number}' for name, number in self.versions.items())}"
+        yield f"Machine      {self.machine}"
+        for name, digest in self.in_one_go.items():
+            same = name not in self.different
+            yield f"  {'same     ' if same else 'DIFFERENT'} {name:<18} {digest}"
+        yield (
+            f"Not the same: {', '.join(self.different)}." if self.different else
+            f"Every bit is the same at iteration {self.iteration_count + self.iterations}."
+        )  # fmt: skip
+
+
+def prove(folder: Path, iterations: int = ITERATIONS) -> Certificate:
+    """Train from the newest save in a state directory, which is not changed. Raises LoadError."""
+    with tempfile.TemporaryDirectory() as place:
+        whole, halves = Path(place, "whole"), Path(place, "halves")
+        state = _copied(folder, whole)
+        _copied(whole, halves)
+        sealed = hashlib.sha256(read_file(whole / WEIGHTS)).hexdigest()
+        half = iterations // 2
+        in_one_go = _train(whole, iterations)
+        _train(halves, half)
+        return Certificate(
+            run=state.record.run,
+            saved_at=state.record.saved_at,
+            iteration_count=state.record.iteration_count,
+            weights_sha256=sealed,
+            iterations=iterations,
+            in_one_go=in_one_go,
+            in_halves=_train(halves, iterations - half),
+            versions=versions(),
+            machine=machine(),
+        )
+
+
+def prove_state(places: Places, state: str, defaults: TrainingConfig, iterations: int = ITERATIONS) -> Certificate:
+    """Train from any saved state of a directory, by its id. Raises LoadError."""
+    with tempfile.TemporaryDirectory() as place:  # a copy, so that nothing that is thinned meanwhile is missed
+        _, files = open_to_go(places, state, defaults)
+        _write(Path(place), files)
+        return prove(Path(place), iterations)
+
+
+def digests(engine: Mapping[str, Any], rows: object) -> dict[str, str]:
+    """SHA-256 of every part that training reads, and of all four histories."""
+    return {name: _digest(part) for name, part in {**engine, "history": rows}.items()}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Prove and print the certificate; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m quadra.prove", description="Prove that a saved state continues exactly."
+    )
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--state", help="id of a saved state, its beginning, or its name (default: the newest save)")
+    parser.add_argument("--iterations", type=_positive, default=ITERATIONS)
+    parser.add_argument("--json", action="store_true", help="print the certificate as JSON")
+    options = parser.parse_args(arguments)
+    try:
+        certificate = _proved(options.folder, options.state, options.iterations)
+    except (QuadraError, OSError) as error:
+        sys.stderr.write(f"Nothing could be proved: {error}\n")
+        return CANNOT_PROVE
+    told = json.dumps(asdict(certificate), indent=1) if options.json else "\n".join(certificate.lines())
+    sys.stdout.write(f"{told}\n")
+    return int(bool(certificate.different))
+
+
+def _proved(folder: Path, state: str | None, iterations: int) -> Certificate:
+    if state is None:
+        return prove(folder, iterations)
+    places = Places(folder)
+    return prove_state(places, find_state(Library(places).entries(), state).id, TrainingConfig(), iterations)
+
+
+def train(folder: Path, iterations: int) -> dict[str, str]:
+    """Load, train, save; the digests of the ending. This is what each process does."""
+    with TrainingState(folder) as state:
+        state.load()
+        for _ in range(iterations):
+            state.step()
+        state.save()
+        return digests(state.engine.state_dict(), state.history.rows())
+
+
+def _train(folder: Path, iterations: int) -> dict[str, str]:
+    command = "import json, sys; from pathlib import Path; from quadra.reports.prove import train; "
+    command += "print(json.dumps(train(Path(sys.argv[1]), int(sys.argv[2]))))"
+    done = subprocess.run(
+        [sys.executable, "-c", command, str(folder), str(iterations)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (ROOT, *sys.path)))},
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if done.returncode:
+        reason = done.stderr.strip().splitlines()[-1:] or [f"it ended with code {done.returncode}"]
+        raise LoadError(f"A process could not train from the copy: {reason[0]}")
+    found: dict[str, str] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def _copied(folder: Path, target: Path) -> SavedState:
+    """Copy the newest save; again, where a live server replaced a file meanwhile."""
+    target.mkdir()
+    for _ in range(_LOOKS - 1):
+        with contextlib.suppress(BadFileError):
+            return _copied_once(folder, target)
+    return _copied_once(folder, target)
+
+
+def _copied_once(folder: Path, target: Path) -> SavedState:
+    for name in (
+        WEIGHTS,
+        METRICS,
+        SYSTEM,
+    ):  # in this order: the weights carry the rows that an older metrics file lacks
+        (target / name).write_bytes(read_file(folder / name))
+    try:
+        state = read(target)
+        _write(target, files_with(folder, state.engine["corpus"]["path"]))
+        return state
+    except NotSealedError as error:
+        raise LoadError(
+            "This state is of the earlier generation of the dashboard, which did not save all that training reads. "
+            "Load it once, then prove it."
+        ) from error
+
+
+def _write(target: Path, files: Mapping[str, Iterable[Piece]]) -> None:
+    for name, pieces in files.items():
+        (target / name).parent.mkdir(exist_ok=True)
+        (target / name).write_bytes(b"".join(pieces))
+
+
+def _digest(part: object) -> str:
+    digest = hashlib.sha256()
+    for piece in _pieces(part):
+        digest.update(piece)
+    return digest.hexdigest()
+
+
+def _pieces(value: object) -> Iterator[bytes]:
+    """The bytes of a value, with its kind, in an order that does not depend on how it was made."""
+    yield f"{type(value).__name__}:".encode()
+    if isinstance(value, Mapping):
+        for key in sorted(value):
+            yield f"{key}=".encode()
+            yield from _pieces(value[key])
+    elif isinstance(value, list | tuple):
+        for entry in value:
+            yield from _pieces(entry)
+    elif isinstance(value, np.ndarray) or hasattr(value, "detach"):  # a tensor; this room needs no torch
+        array = np.ascontiguousarray(value)
+        yield f"{array.dtype}{array.shape}".encode()
+        yield array.tobytes()
+    else:
+        yield repr(value).encode()
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, not {number}")
+    return number

@@ -1,0 +1,50 @@
+"""What a saved state says of itself besides its tensors, as plain values that can be shown without another look."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from quadra.config import ACTIONS
+from quadra.errors import LoadError
+from quadra.storage.saved_state import SavedState
+
+
+@dataclass(frozen=True)
+class Facts:
+    """The small parts of an engine's state."""
+
+    plasticity: float
+    success_streak: int
+    mean_reward: float | None  # None: no iteration yet
+    integrity_strikes: int
+    adam_steps: int
+    corpus: str | None  # path; None: the built-in corpus
+    fingerprint: str  # of the corpus
+    q_table: Mapping[str, tuple[float, ...]]  # state -> a value for each of ACTIONS
+
+
+def facts_of(state: SavedState) -> Facts:
+    """Raises LoadError where an entry is missing or of the wrong kind: a seal can be forged."""
+    try:
+        return _facts(state)
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
+        raise LoadError(f"The saved state does not hold what belongs in it: {error}") from error
+
+
+def _facts(state: SavedState) -> Facts:
+    manager, corpus = state.engine["neuroplasticity"], state.engine["corpus"]
+    mean_reward = manager["mean_reward"]
+    return Facts(
+        plasticity=float(manager["plasticity"]),
+        success_streak=int(manager["success_streak"]),
+        mean_reward=None if mean_reward is None else float(mean_reward),
+        integrity_strikes=int(manager["integrity_strikes"]),
+        adam_steps=int(state.engine["optimizer"]["step"]),
+        corpus=None if corpus["path"] is None else str(corpus["path"]),
+        fingerprint=str(corpus["fingerprint"]),
+        q_table={
+            str(place): tuple(float(row.get(action, 0.0)) for action in ACTIONS)
+            for place, row in state.engine["q_table"].items()
+        },
+    )

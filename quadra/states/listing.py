@@ -1,0 +1,197 @@
+"""Library: every saved state of a state directory under one id, to be listed and opened; nothing is changed here.
+
+<run>              a run at its newest save: the present files, or `runs/<run>/`
+<run>@<iteration>  a restore point, the best state or one of the last saves of a run
+slot-<id>          a named state, `slots/<id>/`
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from quadra.errors import BadFileError, UnknownSourceError
+from quadra.storage.catalog import Catalog, SavedSummary, read_catalog, summarize
+from quadra.storage.labels import NO_LABEL, Label, read_labels
+from quadra.storage.layout import BEST, FILES, POINTS, WEIGHTS, Places
+from quadra.storage.save_record import Record, peek
+
+SLOT_PREFIX = "slot-"
+CURRENT, RUN, SLOT, POINT, BEST_STATE, SAVE = "current", "run", "slot", "point", "best", "save"
+_MOST_REMEMBERED = 10_000  # records of files
+_WHY = {
+    CURRENT: "The newest save of the run on the page; each save replaces it.",
+    RUN: "An earlier run at its newest save. Kept until you delete it.",
+    SLOT: "Saved by name. Kept until you delete it.",
+    POINT: "A restore point. Kept until the space for them is used up; older ones are thinned first.",
+    BEST_STATE: "The best smoothed reward of its run. Kept until a better one comes.",
+    SAVE: "One of the last ten saves. Kept until ten newer ones are there.",
+}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One saved state as it is listed."""
+
+    id: str
+    kinds: tuple[str, ...]  # what it is; the first says most
+    run: str
+    iteration_count: int
+    saved_at: str
+    ended: str
+    field_size: int
+    seed: int | None
+    loss: float | None  # of that iteration, where it is known
+    reward: float | None
+    parent: str | None  # the state that its run went on from
+    size: int  # bytes on the disk
+    file: Path  # the weights file
+    folder: Path  # where its metrics stand
+    label: Label = NO_LABEL
+
+    def as_dict(self) -> dict[str, Any]:
+        """What pages and scripts are told."""
+        names = (
+            "id",
+            "run",
+            "iteration_count",
+            "saved_at",
+            "ended",
+            "field_size",
+            "seed",
+            "loss",
+            "reward",
+            "parent",
+            "size",
+        )
+        kept = "Pinned. Kept until you unpin or delete it." if self.label.pinned else _WHY[self.kinds[0]]
+        return {
+            **{name: getattr(self, name) for name in names},
+            "kinds": list(self.kinds),
+            **vars(self.label),
+            "kept": kept,
+        }
+
+
+def branch_of(catalog: Catalog, entry: Entry) -> str | None:
+    """The run that is at this state to the bit: its own, or one that went on from it and has not been trained since."""
+    state = f"{entry.run}@{entry.iteration_count}"
+    for run in catalog.states:
+        if run.iteration_count == entry.iteration_count and (run.id == entry.run or run.parent == state):
+            return run.id
+    return None
+
+
+class Library:
+    """The saved states in a place, as they are now; each call looks anew."""
+
+    def __init__(self, places: Places) -> None:
+        self._places = places
+        self._records: dict[Path, tuple[tuple[int, ...], Record | None]] = {}
+
+    def entries(self) -> list[Entry]:
+        """Every state that can be listed, newest first; what is deleted is among them, with its time. Raises BadFileError
+        where the names cannot be read."""
+        labels = read_labels(self._places.path)
+        found: dict[str, Entry] = {}
+        for entry in self._found():
+            run = found.get(entry.run)  # comes first: what is at its newest save is no state of its own
+            name = entry.run if run and entry.id == f"{entry.run}@{run.iteration_count}" else entry.id
+            known = found.get(name)
+            found[name] = _with_kind(known, entry.kinds) if known else entry
+        named = [_labelled(entry, labels) for entry in found.values()]
+        return sorted(named, key=lambda entry: (entry.saved_at, entry.iteration_count), reverse=True)
+
+    def find(self, state: str) -> Entry:
+        """One state. Raises UnknownSourceError."""
+        for entry in self._found():
+            if entry.id == state:
+                return entry
+        raise UnknownSourceError(f"There is no saved state {state!r} in the state directory.")
+
+    def label(self, state: str) -> Label:
+        """What is said of a state; nothing where the names cannot be read, which is told where they are listed."""
+        try:
+            return read_labels(self._places.path).get(state, NO_LABEL)
+        except BadFileError:
+            return NO_LABEL
+
+    def title(self, entry: Entry) -> str:
+        """What people call a state: the name they gave it, or its run and iteration."""
+        return self.label(entry.id).name or f"run {entry.run[:8]}, iteration {entry.iteration_count}"
+
+    def _found(self) -> Iterator[Entry]:
+        catalog = read_catalog(self._places, with_deleted=True)
+        newest = {state.id: state for state in catalog.states}
+        for state in newest.values():
+            yield _of_run(state, CURRENT if state.folder == self._places.path else RUN)
+        for copy in catalog.copies:
+            if copy.is_earlier_save and copy.iteration_count < newest[copy.id].iteration_count:
+                yield from self._point(copy.file, copy.folder, SAVE)
+        yield from self._points({run: state.folder for run, state in newest.items()})
+        for folder in self._places.slot_folders():
+            with contextlib.suppress(BadFileError):  # `check` names it
+                yield _of_slot(summarize(folder / WEIGHTS, folder), folder)
+
+    def _points(self, homes: Mapping[str, Path]) -> Iterator[Entry]:
+        for folder in self._places.point_folders():
+            home = homes.get(folder.name)
+            if home is None:  # its history is gone
+                continue
+            yield from self._point(self._places.path / POINTS / folder.name / BEST, home, BEST_STATE)
+            for file in self._places.points_of(folder.name):
+                yield from self._point(file, home, POINT)
+
+    def _point(self, file: Path, home: Path, kind: str) -> Iterator[Entry]:
+        record = self._record(file)
+        if record is not None:
+            yield Entry(
+                id=record.state, kinds=(kind,), run=record.run, iteration_count=record.iteration_count,
+                saved_at=record.saved_at, ended=record.ended, field_size=record.field_size, seed=record.seed,
+                loss=record.loss, reward=record.reward, parent=record.parent, size=_size(file), file=file, folder=home,
+            )  # fmt: skip
+
+    def _record(self, file: Path) -> Record | None:
+        """The record of a file, which is read once as long as nobody changes it; None for what is not one of ours."""
+        try:
+            found = file.stat(follow_symlinks=False)
+            mark = (found.st_ino, found.st_size, found.st_mtime_ns)
+            known = self._records.get(file)
+            if len(self._records) > _MOST_REMEMBERED:
+                self._records.clear()
+            if known is None or known[0] != mark:
+                known = self._records[file] = mark, peek(file)
+        except (OSError, BadFileError):  # replaced meanwhile, or damaged: `check` names it
+            return None
+        return known[1]
+
+
+def _of_run(state: SavedSummary, kind: str) -> Entry:
+    return Entry(
+        id=state.id, kinds=(kind,), run=state.id, iteration_count=state.iteration_count, saved_at=state.saved_at,
+        ended=state.ended, field_size=state.field_size, seed=state.seed, loss=state.loss, reward=state.reward,
+        parent=state.parent, size=sum(_size(state.folder / name) for name in FILES), file=state.file, folder=state.folder,
+    )  # fmt: skip
+
+
+def _of_slot(state: SavedSummary, folder: Path) -> Entry:
+    entry = _of_run(state, SLOT)
+    return replace(entry, id=SLOT_PREFIX + folder.name)
+
+
+def _with_kind(entry: Entry, kinds: tuple[str, ...]) -> Entry:
+    return replace(entry, kinds=tuple(dict.fromkeys((*entry.kinds, *kinds))))
+
+
+def _labelled(entry: Entry, labels: Mapping[str, Label]) -> Entry:
+    return replace(entry, label=labels.get(entry.id, NO_LABEL))
+
+
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except OSError:
+        return 0

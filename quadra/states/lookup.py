@@ -1,0 +1,70 @@
+"""References: the saved state that a person means by an id, the beginning of one, or a name."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable, Sequence
+
+from quadra.errors import RefusedError, UnknownSourceError
+from quadra.states.listing import Entry
+
+_MOST_TOLD = 8  # candidates in a message
+
+
+def find_state(entries: Iterable[Entry], text: str) -> Entry:
+    """One of the states that are not deleted. Raises UnknownSourceError where there is none, RefusedError where several fit.
+
+    An id fits from its beginning; of a restore point the run's part alone, since iteration 1 is not the beginning of
+    iteration 100 to a person. A name fits as a whole.
+    """
+    known = list(entries)
+    found = _only([entry for entry in known if entry.label.deleted_at is None], text)
+    if found is not None:
+        return found
+    for entry in _fitting(known, text):
+        raise UnknownSourceError(f"The saved state {entry.id} was deleted. For an hour `undelete` takes it back.")
+    raise UnknownSourceError(
+        f"There is no saved state {text!r}. `python -m quadra states list` shows those that there are."
+    )
+
+
+def find_deleted(entries: Iterable[Entry], text: str) -> Entry:
+    """The same for a state that was deleted and can be taken back; RefusedError also for one that is not deleted."""
+    known = list(entries)
+    found = _only([entry for entry in known if entry.label.deleted_at is not None], text)
+    if found is not None:
+        return found
+    for entry in _fitting(known, text):
+        raise RefusedError(f"The saved state {entry.id} is not deleted.")
+    raise UnknownSourceError(
+        f"There is no deleted state {text!r}. `python -m quadra states list --deleted` shows those that there are."
+    )
+
+
+def _only(entries: Sequence[Entry], text: str) -> Entry | None:
+    """The one that fits, None where none does; raises RefusedError where several do."""
+    found = _fitting(entries, text)
+    if len(found) > 1:
+        raise RefusedError(_ambiguous(found, text))
+    return found[0] if found else None
+
+
+def _fitting(entries: Sequence[Entry], text: str) -> list[Entry]:
+    """The one with this id; where there is none, all whose name it is, or whose id it begins."""
+    exact = [entry for entry in entries if entry.id == text]
+    if exact:
+        return exact
+    name = unicodedata.normalize("NFC", text.strip())
+    return [entry for entry in entries if (name and entry.label.name == name) or _begins(entry.id, text)]
+
+
+def _begins(state: str, text: str) -> bool:
+    run, at, iteration = state.partition("@")
+    beginning, asked_at, asked_iteration = text.partition("@")
+    return beginning != "" and run.startswith(beginning) and (at, iteration) == (asked_at, asked_iteration)
+
+
+def _ambiguous(found: Sequence[Entry], text: str) -> str:
+    told = [f"{entry.id} ({entry.label.name})" if entry.label.name else entry.id for entry in found[:_MOST_TOLD]]
+    more = f" and {len(found) - _MOST_TOLD} more" if len(found) > _MOST_TOLD else ""
+    return f"{text!r} may be {', '.join(told)}{more}. Give more of the id."

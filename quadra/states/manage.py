@@ -1,0 +1,244 @@
+"""Shelf: what people do with saved states besides training: save by name, name, note, pin, delete and take back.
+
+What is deleted waits for an hour, under its label, before its files go.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import secrets
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
+
+from quadra.errors import BadFileError, FolderError, NameTakenError, RefusedError, SaveError, UnknownSourceError
+from quadra.states.alert_rules import Rulebook, read_rules
+from quadra.states.listing import BEST_STATE, CURRENT, POINT, RUN, SAVE, SLOT, SLOT_PREFIX, Entry, Library
+from quadra.states.own_texts import OwnText, described, id_of, is_whole_there, note_file, text_file
+from quadra.storage.catalog import iso, summarize
+from quadra.storage.files.durable import Piece, link_or_copy, read_file, remove, replace_file, sync_folder
+from quadra.storage.folder import StateFolder
+from quadra.storage.labels import LONGEST_NAME, NO_LABEL, Label, checked_name, checked_note, read_labels, write_labels
+from quadra.storage.layout import BEST, FILES, LABELS, LABELS_COPY, POINTS, WEIGHTS
+from quadra.storage.restore_points import Points
+from quadra.storage.save_record import peek
+
+if TYPE_CHECKING:
+    from quadra.model.corpus import Corpus
+
+log = logging.getLogger("quadra")
+
+UNDO = timedelta(hours=1)  # for which what was deleted can be taken back
+
+
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
+
+
+def _with_our_error(act: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
+    """Where the disk fails, a SaveError: what was there is then intact."""
+
+    @wraps(act)
+    def acting(*given: Parameters.args, **named: Parameters.kwargs) -> Result:
+        try:
+            return act(*given, **named)
+        except OSError as error:
+            raise SaveError(f"{error.strerror or error} ({error.filename or 'state directory'})") from error
+
+    return acting
+
+
+class Shelf:
+    """The saved states of a held folder, as people change them. Everything raises SaveError where the disk fails."""
+
+    def __init__(self, folder: StateFolder, points: Points) -> None:
+        self._folder, self._points = folder, points
+        self.library = Library(folder)
+        self.rulebook = Rulebook(folder)
+
+    @_with_our_error
+    def look(self) -> None:
+        """Set a damaged list of names aside, and say so."""
+        self._labels()
+
+    @_with_our_error
+    def add_slot(self, name: str, files: Mapping[str, Iterable[Piece]], overwrite: bool = False) -> str:
+        """Keep three complete files under a name; returns the state's id. One of the same name that is to be overwritten
+        is deleted when the new one is durable. Raises ConfigurationError or NameTakenError."""
+        name = checked_name(name)
+        labels = self._labels()
+        others = self._slots_named(name, labels)
+        if others and not overwrite:
+            raise NameTakenError(
+                f"There is a saved state named {name!r} already. Choose another name, or overwrite it."
+            )
+        slot = secrets.token_hex(8)
+        self._folder.add_slot(slot, files)
+        state = SLOT_PREFIX + slot
+        self._write({**labels, state: Label(name=name), **{other: self._deleted(labels[other]) for other in others}})
+        return state
+
+    @_with_our_error
+    def take_folder(self, folder: Path, name: str) -> str:
+        """Make a folder of three verified files a named state; returns its id. A name that is taken gets a number."""
+        if not name.strip():
+            arrived = summarize(folder / WEIGHTS, folder)
+            name = f"imported run {arrived.id[:8]}, iteration {arrived.iteration_count}"
+        base, labels, number = checked_name(name[: LONGEST_NAME - 10]), self._labels(), 1
+        name = base
+        while self._slots_named(name, labels):
+            number += 1
+            name = f"{base} ({number})"
+        for file in (folder / text for text in self._folder.text_names(folder) if text.endswith(".txt")):
+            self.keep_text(file, described(file))
+        state = self.add_slot(name, {file: [read_file(folder / file)] for file in FILES})
+        with contextlib.suppress(BadFileError):  # it has none, or `transfer.verified` has told
+            book = read_rules(folder)
+            for told in self.rulebook.hand_on(state, book.get(summarize(folder / WEIGHTS, folder).id, ())):
+                log.warning(told)
+        return state
+
+    @_with_our_error
+    def keep_text(self, file: Path, text: OwnText) -> None:
+        """A text that was written durably elsewhere becomes one that runs can train on.
+
+        Durable on return; cut off, the text is there as a whole or not at all. One that was altered here meanwhile is set
+        aside, not overwritten.
+        """
+        self._folder.require_own()
+        place, target = self._folder.corpora_folder(), text_file(self._folder.path, text.id)
+        replace_file(note_file(self._folder.path, text.id), [text.note()])
+        if is_whole_there(self._folder.path, text.id):
+            return
+        self._folder.set_aside([target])
+        link_or_copy(file, target)
+        sync_folder(place)
+
+    def bring_text(self, corpus: Corpus) -> tuple[str, ...]:
+        """Have the folder hold the own text of the run in memory, as `keep_text` would; returns what a person should know."""
+        text = id_of(corpus.reference)
+        if text is None:
+            return ()
+        missing = f"The run's own text could not be put into {self._folder.path}. Give it again in Settings"
+        try:
+            if is_whole_there(self._folder.path, text):
+                return ()
+            if corpus.content is None or hashlib.sha256(corpus.content).hexdigest() != text:
+                return (f"{missing}: it has another content than when it was given.",)
+            self._write_text(corpus, text, corpus.content)
+        except (OSError, FolderError) as error:
+            return (f"{missing}: {getattr(error, 'strerror', None) or str(error).removesuffix('.')}.",)
+        return ()
+
+    def _write_text(self, corpus: Corpus, text: str, content: bytes) -> None:
+        target = text_file(self._folder.path, text)
+        self._folder.corpora_folder()
+        self._folder.set_aside([target])
+        replace_file(target, [content])
+        replace_file(note_file(self._folder.path, text), [replace(described(target), name=corpus.name).note()])
+
+    @_with_our_error
+    def label(self, state: str, name: str | None = None, note: str | None = None, pinned: bool | None = None) -> Entry:
+        """Change what is said of a state; None leaves it. Raises UnknownSourceError, ConfigurationError or NameTakenError."""
+        entry, labels = self.library.find(state), self._labels()
+        label = labels.get(state, NO_LABEL)
+        if name is not None:
+            name = checked_name(name) if name.strip() or SLOT in entry.kinds else ""
+            if SLOT in entry.kinds and set(self._slots_named(name, labels)) - {state}:
+                raise NameTakenError(f"There is a saved state named {name!r} already. Choose another name.")
+            label = replace(label, name=name)
+        if note is not None:
+            label = replace(label, note=checked_note(note))
+        if pinned is not None:
+            label = replace(label, pinned=pinned)
+        if label != NO_LABEL:
+            self._keep(entry)
+        self._write({**labels, state: label})
+        return replace(entry, label=label)
+
+    def _keep(self, entry: Entry) -> None:
+        """What somebody has named, noted or pinned must not go when ten newer saves, or a better one, are there."""
+        if not {SAVE, BEST_STATE} & set(entry.kinds) or {POINT, CURRENT, RUN} & set(entry.kinds):
+            return
+        target = self._folder.keep_as_point(entry.file, entry.run, entry.iteration_count)
+        record = peek(target)
+        if record is None or record.state != entry.id:  # the save was superseded just then
+            remove(target)
+            raise UnknownSourceError(f"The saved state {entry.id!r} has just been superseded by a newer one.")
+
+    @_with_our_error
+    def delete(self, state: str) -> None:
+        """Have a state removed in an hour. Raises UnknownSourceError, or RefusedError for what cannot be deleted."""
+        entry = self.library.find(state)
+        if CURRENT in entry.kinds:
+            raise RefusedError("This is the run on the page. Initialize another one, or reset, to be rid of it.")
+        if SAVE in entry.kinds:
+            raise RefusedError("This is one of the last ten saves, which later ones replace by themselves.")
+        labels = self._labels()
+        self._write({**labels, state: self._deleted(labels.get(state, NO_LABEL))})
+
+    @_with_our_error
+    def take_back(self, state: str) -> None:
+        """Undo a deletion. Raises UnknownSourceError where it is too late, NameTakenError."""
+        self.library.find(state)
+        labels = self._labels()
+        label = replace(labels.get(state, NO_LABEL), deleted_at=None)
+        if state.startswith(SLOT_PREFIX) and self._slots_named(label.name, labels):
+            raise NameTakenError(f"There is a saved state named {label.name!r} now. Rename that one first.")
+        self._write({**labels, state: label})
+
+    @_with_our_error
+    def purge(self, now: datetime) -> None:
+        """Remove what was deleted more than an hour before."""
+        labels = self._labels()
+        late = iso(now - UNDO)
+        due = [state for state, label in labels.items() if label.deleted_at is not None and label.deleted_at < late]
+        if not due:
+            return
+        for entry in (entry for entry in self.library.entries() if entry.id in due):
+            self._remove(entry)
+        self._write({state: label for state, label in labels.items() if state not in due})
+
+    def _remove(self, entry: Entry) -> None:
+        if RUN in entry.kinds:
+            self._folder.drop_points(entry.run)
+            self._folder.remove_run(entry.run)
+        elif SLOT in entry.kinds:
+            self._folder.remove_slot(entry.id.removeprefix(SLOT_PREFIX))
+        elif {POINT, BEST_STATE} & set(entry.kinds):
+            place = self._folder.path / POINTS / entry.run
+            remove(self._folder.point(entry.run, entry.iteration_count))
+            if BEST_STATE in entry.kinds:
+                remove(place / BEST)
+            sync_folder(place)
+
+    def _slots_named(self, name: str, labels: Mapping[str, Label]) -> list[str]:
+        """The named states that have a name, and are not deleted."""
+        there = {SLOT_PREFIX + folder.name for folder in self._folder.slot_folders()}
+        return [
+            state
+            for state, label in labels.items()
+            if state in there and label.deleted_at is None and label.name.casefold() == name.casefold()
+        ]
+
+    def _deleted(self, label: Label) -> Label:
+        return replace(label, deleted_at=iso(datetime.now(UTC)))
+
+    def _labels(self) -> dict[str, Label]:
+        """What is said of the states; a damaged list is set aside, and told, so that new names can be given."""
+        try:
+            return read_labels(self._folder.path)
+        except BadFileError as error:
+            target = self._folder.set_aside([self._folder.path / name for name in (LABELS, LABELS_COPY)])
+            log.warning("The names of saved states are lost: %s. Their file was set aside in %s.", error, target)
+            return {}
+
+    def _write(self, labels: Mapping[str, Label]) -> None:
+        self._folder.require_own()
+        write_labels(self._folder.path, labels)
+        self._points.forget()

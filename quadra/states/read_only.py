@@ -1,0 +1,68 @@
+"""Opening a saved state beside its owner: read and verified, never changed."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from quadra.config import TrainingConfig
+from quadra.errors import BadFileError
+from quadra.states.listing import Entry, Library
+from quadra.states.own_texts import files_with
+from quadra.states.restore import read_any
+from quadra.storage.files.durable import Piece, read_file
+from quadra.storage.layout import FILES, WEIGHTS, Places
+from quadra.storage.save_record import verify
+from quadra.storage.saved_state import SavedState, files_of, read_save
+
+_LOOKS = 5  # at a state that a live server may be replacing, before it counts as bad
+
+
+def open_state(places: Places, state: str, defaults: TrainingConfig) -> tuple[Entry, SavedState]:
+    """One state by its id. Raises UnknownSourceError, or a BadFileError."""
+    for _ in range(_LOOKS - 1):
+        with contextlib.suppress(BadFileError):
+            return _opened(places, state, defaults)
+    return _opened(places, state, defaults)
+
+
+def open_files(places: Places, state: str, defaults: TrainingConfig) -> tuple[Entry, dict[str, list[Piece]]]:
+    """The three complete files of a state; those of the earlier generation as they are. Raises what `open_state` raises."""
+    for _ in range(_LOOKS - 1):
+        with contextlib.suppress(BadFileError):
+            return _files(places, state, defaults)[:2]
+    return _files(places, state, defaults)[:2]
+
+
+def open_to_go(places: Places, state: str, defaults: TrainingConfig) -> tuple[Entry, dict[str, list[Piece]]]:
+    """What a state needs to continue elsewhere: the three files, and its own text where it has one, by their paths in a
+    state directory. Raises what `open_state` raises."""
+    for _ in range(_LOOKS - 1):
+        with contextlib.suppress(BadFileError):
+            return _to_go(places, state, defaults)
+    return _to_go(places, state, defaults)
+
+
+def _to_go(places: Places, state: str, defaults: TrainingConfig) -> tuple[Entry, dict[str, list[Piece]]]:
+    entry, files, corpus = _files(places, state, defaults)
+    return entry, {**files, **files_with(places.path, corpus)}
+
+
+def _files(places: Places, state: str, defaults: TrainingConfig) -> tuple[Entry, dict[str, list[Piece]], str | None]:
+    """The entry, the three files, and the path of the corpus."""
+    entry = Library(places).find(state)
+    weights = read_file(entry.file)
+    if verify(weights, entry.file) is None:
+        read_any(entry.file, entry.folder, defaults)
+        return entry, {name: [read_file(entry.folder / name)] for name in FILES}, None
+    with TemporaryDirectory() as place:  # what is read a second time may be the next save of a live server
+        copy = Path(place) / WEIGHTS
+        copy.write_bytes(weights)
+        saved = read_save(copy, entry.folder)
+        return entry, files_of(saved, weights), saved.engine["corpus"]["path"]
+
+
+def _opened(places: Places, state: str, defaults: TrainingConfig) -> tuple[Entry, SavedState]:
+    entry = Library(places).find(state)
+    return entry, read_any(entry.file, entry.folder, defaults)

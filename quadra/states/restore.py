@@ -1,0 +1,134 @@
+"""On what a loaded run continues: its own text where that can be found, its own settings always; a difference is said."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from quadra.config import TrainingConfig
+from quadra.errors import CorpusError, DamagedFileError
+from quadra.model.corpus import BUILT_IN_NAME, Corpus
+from quadra.model.engine import Engine
+from quadra.model.flat_tensors import require_device
+from quadra.states.own_texts import id_of, open_corpus
+from quadra.storage import legacy as earlier
+from quadra.storage.layout import WEIGHTS
+from quadra.storage.saved_state import NotSealedError, SavedState, read_save, require_finite
+
+log = logging.getLogger("quadra")
+
+# What Python and torch raise where an entry is of another kind or size: a seal can be forged.
+_MISFITS = (LookupError, ValueError, TypeError, AttributeError, RuntimeError, ArithmeticError)
+_THREADS = 1  # of a step: on small fields more threads cost more than they bring
+
+
+def complete(config: TrainingConfig) -> TrainingConfig:
+    """The configuration with its seed and thread count fixed, because a run's bits depend on them."""
+    seed = secrets.randbelow(2**32) if config.seed is None else config.seed
+    return replace(config, seed=seed, threads=config.threads or _THREADS)
+
+
+def read_any(file: Path, folder: Path, defaults: TrainingConfig, salvage: bool = False) -> SavedState:
+    """A saved state of this generation, or the earlier one, which becomes a run of its own. Raises a BadFileError."""
+    try:
+        return read_save(file, folder, salvage)
+    except NotSealedError as unsealed:
+        config = complete(defaults)
+        corpus, _ = text_for({"path": config.corpus, "fingerprint": None}, defaults.corpus)
+        state = earlier.convert(folder, unsealed.weights, config, corpus)
+        require_finite(state)
+        # A run of its own: the original files are then set aside as a run, not overwritten.
+        return replace(state, record=replace(state.record, run=secrets.token_hex(8)))
+
+
+def revive(state: SavedState, defaults: TrainingConfig, folder: Path | None = None) -> tuple[Engine, tuple[str, ...]]:
+    """An engine that continues a saved state, and what a person should know of the difference to the defaults.
+
+    `folder`: the state directory, in which an own text is looked for.
+
+    Raises DamagedFileError where the content does not fit the model, ConfigurationError for a device that is not there.
+    """
+    if defaults.device != "cpu":
+        require_device(defaults.device)  # else every saved state would seem to be damaged
+    threads = defaults.threads or state.config.threads
+    config = complete(replace(state.config, device=defaults.device, threads=threads))
+    try:
+        corpus, warnings = text_for(state.engine["corpus"], defaults.corpus, state.record.foreign, folder)
+    except _MISFITS as error:
+        raise _misfit(error) from error
+    told = (*state.warnings, *warnings, *kept(config, defaults), *_moved(state.config.device, config.device))
+    return fitted(state, config, corpus), told
+
+
+def fitted(state: SavedState, config: TrainingConfig, corpus: Corpus) -> Engine:
+    """An engine with the content of a saved state. Raises DamagedFileError where that does not fit the model."""
+    try:
+        engine = Engine(config, corpus)
+        engine.load_state_dict(state.engine)
+    except _MISFITS as error:
+        raise _misfit(error) from error
+    return engine
+
+
+def _misfit(error: Exception) -> DamagedFileError:
+    return DamagedFileError(WEIGHTS, f"its content does not fit the model: {error!r}")
+
+
+def text_for(
+    saved: Mapping[str, Any], default: str | None, foreign: bool = False, folder: Path | None = None
+) -> tuple[Corpus, tuple[str, ...]]:
+    """The text of a saved run (its `path` and `fingerprint`), else the text at its path, else the default one.
+
+    `foreign`: the path is somebody else's word, and what stands there is shown to whoever looks at the page: it is taken
+    where it is the run's own text, and otherwise only where new runs get theirs from it too.
+    """
+    found: list[Corpus] = []
+    for path in dict.fromkeys((saved["path"], default, None)):
+        if path not in (default, None) and not (Path(path).is_absolute() or id_of(path)):
+            continue  # of another system: here it would be a place within the working folder
+        try:
+            corpus = open_corpus(path, folder)
+        except CorpusError as error:
+            log.info("%s", error)
+            continue
+        if corpus.fingerprint == saved["fingerprint"] or (saved["fingerprint"] is None and not foreign):
+            return corpus, ()
+        if not foreign or path in (default, None):
+            found.append(corpus)
+    name = f"the {BUILT_IN_NAME}" if saved["path"] is None else str(saved["path"])
+    warning = (
+        f"This run was trained on {name}, which has changed or is not there any more. It continues on {found[0].name}, "
+        "from its beginning; its bits will not be those of the original text. With --corpus and the place of that text on "
+        "this machine, a load finds it by its content."
+    )
+    return found[0], (warning,)
+
+
+def _moved(saved: str, present: str) -> tuple[str, ...]:
+    """Where a run continues on another kind of device than it was saved on."""
+    kinds = [device.split(":")[0] for device in (saved, present)]
+    if kinds[0] == kinds[1]:
+        return ()
+    return (
+        f"This run was trained on {saved} and continues on {present}: everything is restored but the generator of random "
+        "samples, which starts fresh there; its bits will not be those of the other device.",
+    )
+
+
+def kept(config: TrainingConfig, asked: TrainingConfig) -> tuple[str, ...]:
+    """Where a loaded run differs from what was asked for new runs."""
+    differences = []
+    if asked.field_size != config.field_size:
+        differences.append(
+            f"The loaded run keeps its field size {config.field_size} (new runs get {asked.field_size})."
+        )
+    if asked.seed is not None and asked.seed != config.seed:
+        differences.append(f"The loaded run keeps its seed {config.seed} (new runs get {asked.seed}).")
+    if asked.corpus is not None and Path(asked.corpus).absolute() != Path(config.corpus or "").absolute():
+        text = config.corpus or f"({BUILT_IN_NAME})"
+        differences.append(f"The loaded run keeps its corpus {text} (new runs get {asked.corpus}).")
+    return tuple(differences)

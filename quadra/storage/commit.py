@@ -1,0 +1,114 @@
+"""The commit of one weights file: written beside the present one, which is kept, and renamed over it.
+
+An order says all that it needs, so that another process can carry it out; this room imports neither torch nor numpy.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from typing import NamedTuple
+
+from quadra.errors import FolderChangedError
+from quadra.storage.files.durable import (
+    AnyPath,
+    Identity,
+    Piece,
+    identity_of,
+    is_plain_file,
+    is_plain_folder,
+    link_or_copy,
+    remove,
+    sync_folder,
+    temporary_name,
+    write_file,
+)
+from quadra.storage.files.zip_writer import lay_out
+from quadra.storage.folder import require_lock
+from quadra.storage.layout import RING, SAVES, WEIGHTS
+from quadra.storage.save_record import Record, seal
+from quadra.storage.weights_entries import Contents, members_of
+
+FEWEST_KEPT = 2
+MOST_KEPT = 10
+RING_BYTES = 1 << 30  # that earlier saves may take together; two are kept whatever their size
+
+
+class Order(NamedTuple):
+    """One weights file that is to become the newest save of a folder."""
+
+    folder: str
+    lock: Identity  # of the lock file that stands in the folder as long as it is ours
+    present: Identity | None  # of the weights file that stands there as long as nobody else has put another one
+    keep_present: bool  # whether that one is an earlier save of the same run
+    record: Record
+    tensors: Piece  # the memory of the large ones
+    contents: Contents
+    points: tuple[str, ...] = ()  # further names that the file gets, as a restore point
+    expired: tuple[str, ...] = ()  # restore points that go once those are durable
+
+
+class Committed(NamedTuple):
+    """A weights file that is durable."""
+
+    identity: Identity
+    size: int
+    remark: str = ""  # what went wrong behind the commit, which it does not undo
+
+
+def carry_out(order: Order) -> Committed:
+    """Commit; durable on return. Raises FolderChangedError or OSError: the present file is then intact, or the new one is."""
+    folder, target = order.folder, os.path.join(order.folder, WEIGHTS)
+    temporary = temporary_name(target)
+    pieces = seal(lay_out(members_of(order.tensors, order.contents)), order.record)
+    size = sum(memoryview(piece).nbytes for piece in pieces)
+    require_own_save(folder, order.lock, order.present)
+    try:
+        write_file(temporary, pieces)
+        require_own_save(folder, order.lock, order.present)  # a folder exchanged during the write must not be touched
+        if order.keep_present and is_plain_file(target):
+            link_or_copy(target, os.path.join(folder, SAVES, RING[slot(order.record.sequence - 1, size)]))
+        os.replace(temporary, target)
+    except BaseException:
+        with contextlib.suppress(OSError):  # the first failure is the one to report
+            remove(temporary)
+        raise
+    identity = identity_of(target)
+    assert identity is not None, "it has just been put there"
+    sync_folder(folder)
+    return Committed(identity, size, _keep_points(order))
+
+
+def _keep_points(order: Order) -> str:
+    """Give the new file its further names. The save is durable already: a failure here is a remark."""
+    try:
+        for place in dict.fromkeys(map(os.path.dirname, (*order.points, *order.expired))):
+            if not (is_plain_folder(os.path.dirname(place)) and is_plain_folder(place)):
+                raise NotADirectoryError(errno.ENOTDIR, "its folder is not there, or is a link", place)
+        for point in order.points:
+            link_or_copy(os.path.join(order.folder, WEIGHTS), point)
+        if order.expired:
+            for place in dict.fromkeys(map(os.path.dirname, order.points)):
+                sync_folder(place)
+        for point in order.expired:
+            remove(point)
+    except OSError as error:
+        return f"A restore point could not be kept: {error.strerror or error} ({error.filename})"
+    return ""
+
+
+def require_own_save(folder: AnyPath, lock: Identity, present: Identity | None) -> None:
+    """Raise FolderChangedError unless the folder, and the newest save in it, are those that are known."""
+    require_lock(folder, lock)
+    target = os.path.join(folder, WEIGHTS)
+    if identity_of(target) != present:
+        raise FolderChangedError(
+            f"{target} was changed or removed by somebody else. Nothing is saved, so that nothing "
+            "there is overwritten. Load what is there, or go on as a new saved run."
+        )
+
+
+def slot(sequence: int, size: int) -> int:
+    """Where a save is kept when the next one follows: one place after the other, so that the last ones are there."""
+    return (sequence - 1) % max(FEWEST_KEPT, min(MOST_KEPT, RING_BYTES // max(1, size)))

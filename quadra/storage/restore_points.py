@@ -1,0 +1,155 @@
+"""Points: the restore points of a state directory, and which of them a save adds and makes superfluous.
+
+A restore point is a second name of a save's weights file, `points/<run>/<iteration>.pth`; its older history stands with
+the run. One save in a hundred iterations becomes one. The state with the best smoothed reward has the name `best.pth`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quadra.errors import BadFileError
+from quadra.model.history import SERIES
+from quadra.storage.labels import read_labels
+from quadra.storage.layout import BEST, POINTS, Places, iteration_of
+from quadra.storage.retention import Point, expired
+from quadra.storage.save_record import Record, peek
+
+EVERY = 100  # iterations between two restore points
+BUDGET = 500_000_000  # bytes that they may take together
+BEST_WINDOW = 100  # iterations over which the reward is smoothed
+_REWARD = SERIES.index("reward")
+
+
+@dataclass(frozen=True)
+class Retention:
+    """What a person may choose about restore points."""
+
+    budget: int = BUDGET  # bytes; 0: none are kept but the newest of each run
+    best_window: int = BEST_WINDOW  # iterations
+
+
+class Best(NamedTuple):
+    """The state of a run with the best smoothed reward."""
+
+    iteration: int
+    reward: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one save does to the restore points."""
+
+    points: tuple[Path, ...]
+    expired: tuple[Path, ...]
+    best: Best | None  # the state that is then the best one; None: it stays as it was
+    added: Point | None
+    gone: frozenset[Point]
+
+
+NOTHING = Plan((), (), None, None, frozenset())
+
+
+class Points:
+    """What is known of the restore points in a folder that nobody else changes."""
+
+    def __init__(self, places: Places, retention: Retention) -> None:
+        self._places, self._retention = places, retention
+        self.forget()
+
+    def forget(self) -> None:
+        """Look anew before the next plan: somebody has changed what stands there."""
+        self._points: dict[str, list[Point]] | None = None
+        self._kept: frozenset[str] | None = None  # states that a person wants kept; None: not known, so nothing goes
+        self._best: dict[str, Best | None] = {}
+
+    def plan(self, record: Record, rows: NDArray[np.float32], size: int) -> Plan:
+        """What the save of `record`, about `size` bytes long, shall do; `rows`: the history, shape (iterations, 4)."""
+        run, iteration = record.run, record.iteration_count
+        points = self._known()
+        of_run = points.get(run, [])
+        value, before = smoothed_reward(rows, iteration, self._retention.best_window), self.best_of(run, rows)
+        is_best = value is not None and (before is None or value > before.reward)
+        best = Best(iteration, value) if value is not None and is_best else None
+        newest = of_run[-1].iteration if of_run else 0
+        added = Point(run, iteration, size) if newest // EVERY < iteration // EVERY else None
+        if added is None and best is None:
+            return NOTHING
+        gone = self._expired({**points, run: [*of_run, added]}, run) if added else []
+        names = [self._places.point(run, iteration)] if added else []
+        if best is not None:
+            names.append(self._places.path / POINTS / run / BEST)
+        files = tuple(self._places.point(point.run, point.iteration) for point in gone)
+        return Plan(tuple(names), files, best, added, frozenset(gone))
+
+    def done(self, run: str, plan: Plan, size: int) -> None:
+        """The save has become durable; its file has so many bytes."""
+        if plan.best is not None:
+            self._best[run] = plan.best
+        points = self._known()
+        if plan.added is not None:
+            points.setdefault(run, []).append(replace(plan.added, size=size))
+        for point in plan.gone:
+            points[point.run] = [other for other in points[point.run] if other.iteration != point.iteration]
+
+    def surplus(self, run: str) -> list[Path]:
+        """What is over the budget though no save has added it; `run`: the present one."""
+        self.forget()
+        gone = self._expired(self._known(), run)
+        self.forget()
+        return [self._places.point(point.run, point.iteration) for point in gone]
+
+    def _expired(self, points: Mapping[str, list[Point]], run: str) -> list[Point]:
+        kept = self._kept
+        if kept is None:
+            return []
+        protected = {
+            point for of_run in points.values() for point in of_run if f"{point.run}@{point.iteration}" in kept
+        }
+        return expired(points, self._retention.budget, protected, run)
+
+    def _known(self) -> dict[str, list[Point]]:
+        if self._points is None:
+            self._kept = _wanted(self._places)
+            runs = [folder.name for folder in self._places.point_folders()]
+            self._points = {
+                run: [Point(run, iteration_of(file), file.stat().st_size) for file in self._places.points_of(run)]
+                for run in runs
+            }
+        return self._points
+
+    def best_of(self, run: str, rows: NDArray[np.float32]) -> Best | None:
+        """The best state of a run so far; its smoothed reward is what the history says."""
+        if run not in self._best:
+            try:
+                record = peek(self._places.path / POINTS / run / BEST)
+            except BadFileError:  # a damaged one is replaced by the next best
+                record = None
+            at = record.iteration_count if record is not None and record.run == run else 0
+            value = smoothed_reward(rows, at, self._retention.best_window)
+            self._best[run] = None if value is None else Best(at, value)
+        return self._best[run]
+
+
+def _wanted(places: Places) -> frozenset[str] | None:
+    """What somebody has named, noted or pinned."""
+    try:
+        labels = read_labels(places.path)
+    except BadFileError:  # told where the names are needed
+        return None
+    return frozenset(state for state, label in labels.items() if label.name or label.note or label.pinned)
+
+
+def smoothed_reward(rows: NDArray[np.float32], iteration: int, window: int) -> float | None:
+    """Mean reward of the `window` iterations up to one; None where there are not so many, or some are lost."""
+    if not window <= iteration <= len(rows):
+        return None
+    value = float(np.add.reduce(rows[iteration - window : iteration, _REWARD], dtype=np.float64)) / window
+    return value if math.isfinite(value) else None

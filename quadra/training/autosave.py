@@ -1,0 +1,251 @@
+"""AutoSave: when the worker saves, what of training may be shown, and how the saves have gone.
+
+A save is written beside training. What a browser is shown then waits for what is durable, never the other way round:
+at most `save_every` iterations more than the newest durable save. Where the disk is slower than training, training waits.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from quadra.errors import SaveError, SaveTimeoutError
+from quadra.storage import writer_thread as saver
+from quadra.storage.catalog import Catalog, summary_of
+from quadra.storage.folder import StateFolder
+from quadra.storage.layout import WEIGHTS
+from quadra.training.view import SaveHealth, SaveOutcome, SaveTrouble
+
+if TYPE_CHECKING:
+    from quadra.storage.save_record import Ended, Happened, Record
+    from quadra.storage.save_store import Receipt
+    from quadra.training.state import TrainingState
+
+log = logging.getLogger("quadra.worker")
+
+NOTICEABLE = 0.1  # seconds that training may wait for the disk before the page says so
+LOOK_OFTEN = 0.001  # seconds between two looks at a save that training waits for
+LOOK = 0.05  # seconds between two looks at any other that is under way
+SHOWN_EVERY = 0.1  # seconds between two auto-saves that are shown; of more, the newest is enough
+RETRY = 5.0  # seconds between two attempts while training rests
+_STALLS = 101  # that the median is taken over
+_SAVES_WORTH = 20  # of free space, below which a warning comes while there is still room
+_LITTLE_SPACE = 100_000_000  # bytes of free space, likewise
+
+
+class AutoSave:
+    """The saves of one worker; used on its thread alone.
+
+    `publish` takes changes of the shown status, `tell` events; `wake` is called from another thread when a save ends.
+    """
+
+    def __init__(
+        self, folder: StateFolder, save_every: int, publish: Callable[..., None], tell: Callable[..., None],
+        wake: Callable[[], None],
+    ) -> None:  # fmt: skip
+        self._folder = folder
+        self._every = save_every
+        self._publish, self._tell, self._wake = publish, tell, wake
+        self._due_at: float | None = None  # when the save that is due came due
+        self._began_at = 0.0  # when the save that is under way began
+        self._catalog: Catalog | None = None
+        self.forget()
+
+    def forget(self) -> None:
+        """Another run (or none) is in memory."""
+        self._due_at = None
+        self._durable = 0  # iterations of the newest save
+        self._owes = False  # whether the last save that was asked for at a rest of training failed
+        self._owed_end: Ended | None = None
+        self._trouble: SaveTrouble | None = None
+        self._stalls: deque[float] = deque(maxlen=_STALLS)
+        self._worst = 0.0
+        self._remark = ""  # the newest one beside a save, so that it is told once
+        self._health = SaveHealth()
+        self._unshown: Receipt | None = None  # of the newest auto-save, where it came too soon after another
+        self._shown_at = 0.0
+        self._happened: Happened | None = None  # to the run, as it was last shown
+        self._listed_run: str | None = None  # the run whose place in the folder the catalog knows
+
+    def after_step(self, count: int) -> None:
+        """An iteration is done: a save may be due."""
+        if self._every and count % self._every == 0:
+            self._due_at = time.perf_counter()
+
+    def change(self, state: TrainingState, save_every: int) -> None:
+        """Save so often from now on. Where that is more often, what is not durable may be more than is then promised: it is
+        saved first, so that the promise holds as soon as the change is shown."""
+        if state.is_unsaved and save_every and not 0 < self._every <= save_every:
+            self.save(state, None)
+        self._every = save_every
+        self._publish(save_every=save_every)
+        self._tell("save_every", iterations=save_every)
+
+    def may_show(self, count: int, durable: int) -> bool:
+        """Whether a crash now could take back no more than was promised of what is then shown."""
+        return not self._every or self._trouble is not None or count <= durable + self._every
+
+    def before_step(self, state: TrainingState) -> float | None:
+        """Take outcomes, begin what is due; returns for how many seconds training must wait, None: it may go on."""
+        self._show_happened(state)
+        has_ended = not state.is_saving  # looked at once: one that ends from here on has its outcome taken next time
+        if has_ended:
+            self.collect(state)
+        if self._unshown is not None and time.perf_counter() >= self._shown_at + SHOWN_EVERY:
+            self._show(state, self._unshown)
+        if self._due_at is not None and has_ended:
+            self._begin(state)
+        if self._due_at is None and not state.is_held_up:
+            return None
+        waited = time.perf_counter() - self._began_at
+        if waited >= saver.TIMEOUT:
+            self._due_at = None
+            self._fail(state, SaveTimeoutError(f"The disk has not answered for {waited:.0f} seconds."))
+            return RETRY if state.is_held_up else None
+        if waited >= NOTICEABLE and not self._health.waiting:
+            self._health = replace(self._health, waiting=True)
+            self._publish(saves=self._health)
+        return LOOK_OFTEN
+
+    def collect(self, state: TrainingState) -> None:
+        """Take the outcome of a save that has ended."""
+        try:
+            receipt = state.collect_save()
+        except SaveError as error:
+            self._fail(state, error)
+            return
+        if receipt is not None:
+            self._succeeded(state, receipt)
+
+    def save(self, state: TrainingState, ended: Ended | None) -> SaveOutcome | None:
+        """Save all three files and tell; None when it failed, which stops nothing."""
+        self._due_at = None
+        self._show_happened(state)
+        try:
+            state.wait_for_save()
+            self.collect(state)
+            receipt = state.save(ended)
+        except SaveError as error:
+            self._owes, self._owed_end = True, ended
+            self._fail(state, error)
+            return None
+        self._owes = False
+        return self._succeeded(state, receipt)
+
+    def patience(self, state: TrainingState) -> float | None:
+        """While training rests: for how many seconds nothing need be done; None: for ever."""
+        return RETRY if self._owes and state.is_unsaved else None
+
+    def try_again(self, state: TrainingState) -> None:
+        """While training rests: make up for a save that failed, once the disk has answered."""
+        if self._owes and state.is_unsaved and not state.is_saving:
+            self.save(state, self._owed_end)
+
+    @property
+    def trouble(self) -> str:
+        """Why the newest save failed."""
+        return self._trouble.message if self._trouble else "the save failed"
+
+    @property
+    def is_folder_changed(self) -> bool:
+        """Whether saving stopped because the folder is not ours any more."""
+        return self._trouble is not None and self._trouble.code == "folder_changed"
+
+    def tell_saved_first(self, record: Record | None) -> None:
+        """The run that was in memory has been saved before another took its place."""
+        if record is not None:
+            self._tell("saved", iteration_count=record.iteration_count, saved_at=record.saved_at, duration_ms=0.0)
+
+    def _begin(self, state: TrainingState) -> None:
+        assert self._due_at is not None, "a save is due"
+        self._began_at = time.perf_counter()
+        try:
+            state.begin_save(wake=self._wake)
+        except SaveError as error:
+            self._fail(state, error)
+        stall = (time.perf_counter() - self._due_at) * 1000.0
+        self._stalls.append(stall)
+        self._worst = max(self._worst, stall)
+        self._due_at = None
+
+    def show_newest(self, state: TrainingState) -> None:
+        """Show what came over the run in memory, and the save that made it the present one, where there was one."""
+        self._show_happened(state)
+        self._durable = state.iteration_count - state.unsaved_iterations
+        if state.newest_receipt is not None:
+            self._show(state, state.newest_receipt)
+
+    def _succeeded(self, state: TrainingState, receipt: Receipt) -> SaveOutcome:
+        self._durable = receipt.record.iteration_count
+        outcome = _outcome(state, receipt)
+        if receipt.remark and receipt.remark != self._remark:
+            self._tell("message", text=receipt.remark, type="warning")
+        self._remark = receipt.remark or self._remark
+        self._unshown = receipt
+        if receipt.verified or self._trouble is not None:
+            self._show(state, receipt)
+        self._tell("saved", **vars(outcome))  # last: who hears of it may ask at once what is shown
+        return outcome
+
+    def _show(self, state: TrainingState, receipt: Receipt) -> None:
+        self._unshown, self._shown_at = None, time.perf_counter()
+        record = receipt.record
+        free = self._free_bytes()
+        low = free is not None and free < max(_LITTLE_SPACE, _SAVES_WORTH * receipt.written)
+        if free is not None and low and self._health.free_bytes is None:
+            self._tell("message", text=f"Only {free / 1e6:.0f} MB are free on the disk.", type="warning")
+        verified = record if receipt.verified else None
+        self._trouble = None
+        self._health = SaveHealth(
+            stalls=tuple(self._stalls),
+            stall_worst_ms=round(self._worst, 3),
+            verified_iteration=verified.iteration_count if verified else self._health.verified_iteration,
+            verified_at=verified.saved_at if verified else self._health.verified_at,
+            free_bytes=free if low else None,
+        )
+        shown = {"last_save": _outcome(state, receipt), "trouble": None, "saves": self._health, "best": state.best}
+        self._publish(**shown, **self._listed(state, record))
+
+    def _show_happened(self, state: TrainingState) -> None:
+        if state.happened is not self._happened:
+            self._happened = state.happened
+            self._publish(happened=self._happened)
+            self._tell("happened")
+
+    def _free_bytes(self) -> int | None:
+        """Room on the disk; None where the folder is gone, which the next save tells."""
+        try:
+            return self._folder.free_bytes()
+        except OSError:
+            return None
+
+    def _fail(self, state: TrainingState, error: SaveError) -> None:
+        if self._unshown is not None:  # shown later, it would hide this
+            self._show(state, self._unshown)
+        since = self._trouble.since if self._trouble else self._durable
+        self._trouble = SaveTrouble(state.iteration_count, str(error), since, error.code)
+        self._health = replace(self._health, waiting=False)
+        self._publish(trouble=self._trouble, saves=self._health)
+        self._tell("save_failed", iteration_count=state.iteration_count, message=str(error))
+
+    def _listed(self, state: TrainingState, record: Record) -> dict[str, Any]:
+        """The catalog after a save; it is only shown, so a failure here is no failure of the save."""
+        if self._listed_run == record.run and self._catalog is not None:
+            path = self._folder.path
+            self._catalog = self._catalog.with_copy(summary_of(record, path / WEIGHTS, path))
+            return {"catalog": self._catalog}
+        try:  # the run's first save: another one may have been set aside for it
+            self._catalog, self._listed_run = state.catalog(), record.run
+            return {"catalog": self._catalog, "deletes": self._folder.describe_deletable()}
+        except OSError:
+            log.exception("The saved states could not be listed")
+            return {}
+
+
+def _outcome(state: TrainingState, receipt: Receipt) -> SaveOutcome:
+    record, took = receipt.record, round(state.save_seconds * 1000.0, 3)
+    return SaveOutcome(record.iteration_count, record.saved_at, took, receipt.size, receipt.written)

@@ -1,0 +1,169 @@
+"""SavedRun: the run in memory and how it is saved, at once or beside training."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from quadra.config import TrainingConfig
+from quadra.errors import FolderChangedError, RefusedError, SaveError
+from quadra.storage.catalog import Catalog, iso, read_catalog
+from quadra.storage.folder import StateFolder
+from quadra.storage.restore_points import Best, Retention
+from quadra.storage.save_record import Ended, Record
+from quadra.storage.save_store import Receipt, Save, Store
+from quadra.storage.writer_process import Scribe
+from quadra.storage.writer_thread import Saver, Writing
+from quadra.training.run import RunInMemory
+from quadra.version import __version__
+
+log = logging.getLogger("quadra")
+
+
+class SavedRun(RunInMemory):
+    """What is saved of a run, and what is not yet."""
+
+    def __init__(
+        self, folder: StateFolder, defaults: TrainingConfig, scribe: Scribe | None, retention: Retention | None
+    ) -> None:
+        super().__init__(defaults)
+        self.folder = folder
+        self._store = Store(folder, scribe, retention)
+        self._saver = Saver()
+        self._forget()
+
+    def _forget(self) -> None:
+        """No run is in memory."""
+        self._empty()
+        self._sequence = 0  # of the run's newest save
+        self._chosen = 0
+        self._ended: Ended = "cut off"
+        self._saved_iteration = 0
+        self.newest_receipt: Receipt | None = None  # of the newest save of this run since it is in memory
+        self._files_agree = True  # whether the newest save was one of all three files
+        self._store.forget()
+
+    @property
+    def unsaved_iterations(self) -> int:
+        """Iterations that only memory holds, as far as outcomes of saves have been collected."""
+        return self.iteration_count - self._saved_iteration
+
+    @property
+    def is_unsaved(self) -> bool:
+        """Whether the three files on disk are not, or not all, those of this iteration."""
+        return self._engine is not None and (self.unsaved_iterations > 0 or not self._files_agree)
+
+    @property
+    def is_held_up(self) -> bool:
+        """Whether the next step needs the memory from which a save is being written."""
+        return self._engine is not None and self._engine.is_lent_out and self._saver.is_busy
+
+    @property
+    def save_seconds(self) -> float:
+        """How long the newest save took."""
+        return self._saver.seconds
+
+    @property
+    def is_saving(self) -> bool:
+        """Whether a save is being written beside training."""
+        return self._saver.is_busy
+
+    @property
+    def best(self) -> Best | None:
+        """The saved state of this run with the best smoothed reward."""
+        return None if self.run is None else self._store.points.best_of(self.run, self.history.rows())
+
+    def catalog(self) -> Catalog:
+        """The saved states in the folder."""
+        return read_catalog(self.folder)
+
+    def save_state(self) -> bool:
+        """Save; durable when it returns True. False, with the reason logged, when it failed."""
+        try:
+            self.save()
+        except (SaveError, RefusedError) as error:
+            log.error("Failed to save state: %s", error)  # noqa: TRY400  # the reason, not a traceback, is for people
+            return False
+        return True
+
+    def save(self, ended: Ended | None = None) -> Receipt:
+        """Save all three files at this iteration, durably. Raises SaveError; the previous saved state is then intact.
+
+        `ended`: "stopped" makes this run the one that Load takes by default.
+        """
+        self._settle()
+        self.begin_save(ended, full=True)
+        self._saver.wait()
+        return self._finish_save()
+
+    def begin_save(
+        self, ended: Ended | None = None, full: bool = False, wake: Callable[[], None] | None = None
+    ) -> Writing:
+        """Begin to save the state as it is now, beside training; `collect_save` gives the outcome.
+
+        `wake` is called from a thread that writes, where one does, when it has ended. Raises SaveTimeoutError while an
+        earlier save is still being written.
+        """
+        self._saver.require_idle()
+        self._settle()  # what the last save proved must be known before the next one looks at the folder
+        self._sequence += 1
+        chosen = self._next_choice() if ended == "stopped" else self._chosen
+        save = self._snapshot(ended or self._ended, chosen, full)
+        sent = self._store.send(save)
+        if sent is not None:
+            save.snapshot.release()
+            self._saver.take(sent)
+            return sent
+        writing = self._saver.begin(lambda: self._store.commit(save))
+        writing.add_done_callback(lambda _: save.snapshot.release())
+        if wake is not None:
+            writing.add_done_callback(lambda _: wake())
+        return writing
+
+    def collect_save(self) -> Receipt | None:
+        """The outcome of a save that has ended since the last call; None where there is none.
+
+        Raises SaveError where it failed.
+        """
+        return self._finish_save() if self._saver.has_ended else None
+
+    def wait_for_save(self) -> None:
+        """Until no save is being written. Raises SaveTimeoutError where the disk does not answer."""
+        self._saver.wait()
+
+    def _finish_save(self) -> Receipt:
+        try:
+            receipt = self._saver.result()
+        except FolderChangedError:
+            self._saved_iteration = 0  # what was saved stood in the folder that is not ours any more
+            raise
+        self.newest_receipt = receipt
+        record = receipt.record
+        self._chosen, self._ended = record.chosen, record.ended
+        self._saved_iteration = record.iteration_count
+        self._files_agree = receipt.full
+        return receipt
+
+    def _settle(self) -> None:
+        """Wait for a save that is under way; whether it failed is known from what is unsaved afterwards."""
+        try:
+            self._saver.wait()
+            self.collect_save()
+        except SaveError as error:
+            log.warning("The last save failed: %s", error)
+
+    def _next_choice(self) -> int:
+        return self.catalog().last_choice + 1
+
+    def _snapshot(self, ended: Ended, chosen: int, full: bool) -> Save:
+        engine = self.engine
+        record = Record(
+            run=self.run or "", sequence=self._sequence, iteration_count=self.iteration_count,
+            saved_at=iso(datetime.now(UTC)), ended=ended, chosen=chosen, field_size=engine.config.field_size,
+            seed=engine.config.seed or 0, history_sha256=self.history.checksum(), metrics_rows=self._store.counted_on,
+            loss=self.newest("loss"), reward=self.newest("reward"), parent=self.parent,
+            program=__version__,
+            **self.happened._asdict(),
+        )  # fmt: skip
+        return Save(record, engine.config, engine.snapshot(), self.history.rows(), full)

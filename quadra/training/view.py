@@ -1,0 +1,187 @@
+"""What the worker shows to the other threads: immutable views of the system, and the events that change it."""
+
+from __future__ import annotations
+
+import statistics
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from quadra.config import TrainingConfig
+from quadra.model.corpus import BUILT_IN_NAME
+from quadra.model.history import History
+from quadra.states.alerts import Rule
+from quadra.states.own_texts import OwnText, own_texts
+from quadra.storage.catalog import Catalog, read_catalog
+from quadra.storage.folder import StateFolder
+from quadra.storage.restore_points import Best, Retention
+from quadra.storage.save_record import Happened
+from quadra.training.lifecycle import SystemState
+
+if TYPE_CHECKING:
+    from quadra.model.engine import StepResult
+
+SLOWEST_PACE = 0.01  # iterations a second
+FASTEST_PACE = 1_000_000.0
+_RATE_WINDOW = 3.0  # seconds over which iterations a second are measured
+_RATE_SAMPLE = 0.25  # seconds between two samples of that measurement
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened, for whoever listens; `kind` is one of the names used in `Worker`."""
+
+    kind: str
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SaveOutcome:
+    """How the newest save went."""
+
+    iteration_count: int
+    saved_at: str
+    duration_ms: float
+    size: int = 0  # bytes of the weights file
+    written: int = 0  # bytes in all
+
+
+@dataclass(frozen=True)
+class SaveTrouble:
+    """That saves fail, why, and since which iteration nothing has been saved."""
+
+    iteration_count: int
+    message: str
+    since: int
+    code: str = "save_failed"
+
+
+@dataclass(frozen=True)
+class SaveHealth:
+    """How saves go beside training."""
+
+    waiting: bool = False  # whether training waits for the disk, noticeably
+    stalls: tuple[float, ...] = ()  # milliseconds that the newest saves held up training
+    stall_worst_ms: float = 0.0  # of all saves of the run since it is in memory
+    verified_iteration: int | None = None  # of the newest save that was read back and found whole
+    verified_at: str | None = None
+    free_bytes: int | None = None  # room on the disk, where it is little
+
+    @property
+    def stall_median_ms(self) -> float:
+        """Of the newest saves."""
+        return round(statistics.median(self.stalls or (0.0,)), 3)
+
+    def as_dict(self) -> dict[str, Any]:
+        """What pages and scripts are told."""
+        told = {name: value for name, value in vars(self).items() if name != "stalls"}
+        return {**told, "stall_median_ms": self.stall_median_ms}
+
+
+@dataclass(frozen=True)
+class BackupHealth:
+    """How the backups to a remote place go."""
+
+    place: str  # its address, without a password
+    every: int  # saves between two backups while training
+    run: str | None = None  # of the newest backup that this server has made
+    iteration_count: int | None = None  # of that backup
+    at: str | None = None  # when it was complete there
+    pending: bool = False  # whether a state waits, or is being sent
+    failing_since: str | None = None
+    reason: str | None = None  # why the last attempt failed
+    next_try: str | None = None
+    bytes_sent: int = 0  # since this server started
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the worker runs what it is given."""
+
+    save_every: int = 10  # iterations between two saves; 0: only Stop saves
+    pace: float | None = 10.0  # iterations a second; None: no limit
+    retention: Retention = field(default=Retention())
+    rescue: bool = False  # whether training that ended by integrity strikes goes back to a good state by itself
+
+
+@dataclass(frozen=True)
+class Rescue:
+    """The last good state before training ended by integrity strikes."""
+
+    struck_at: int  # iteration
+    state: str  # id of a saved state
+    iteration_count: int  # of that state
+
+
+@dataclass(frozen=True)
+class Status:
+    """What changes by commands and saves, not by steps."""
+
+    state: SystemState
+    run: str | None
+    field_size: int
+    seed: int | None
+    corpus: str
+    device: str
+    pace: float | None
+    until: int | None
+    save_every: int
+    catalog: Catalog
+    state_dir: str
+    deletes: tuple[str, ...]  # what a reset would delete, in words
+    last_save: SaveOutcome | None = None
+    trouble: SaveTrouble | None = None
+    saves: SaveHealth = field(default=SaveHealth())
+    retention: Retention = field(default=Retention())  # of restore points
+    best: Best | None = None  # of the run, as of the save that is shown
+    parent: str | None = None  # the state that the run went on from, `<run>@<iteration>`
+    happened: Happened = field(default=Happened())  # to the run besides training
+    backup: BackupHealth | None = None  # None: no place for backups was given
+    alerts: tuple[Rule, ...] = ()  # rules of the run
+    own_text: str | None = None  # id of the own text that the run trains on; None: another corpus
+    texts: tuple[OwnText, ...] = ()  # own texts that new runs can train on
+    new_run: TrainingConfig = field(default=TrainingConfig())  # what a new run gets where nothing else is asked for
+    rescue: Rescue | None = None  # what is offered since training has ended by integrity strikes
+
+    @classmethod
+    def first(cls, config: TrainingConfig, settings: Settings, folder: StateFolder) -> Status:
+        """Before anything is in memory."""
+        return cls(
+            state=SystemState.UNINITIALIZED, run=None, field_size=config.field_size, seed=config.seed,
+            corpus=config.corpus or BUILT_IN_NAME, device=config.device, pace=settings.pace, until=None,
+            save_every=settings.save_every, catalog=read_catalog(folder), state_dir=str(folder.path),
+            deletes=folder.describe_deletable(), retention=settings.retention,
+            texts=own_texts(folder.path), new_run=config,
+        )  # fmt: skip
+
+
+class View(NamedTuple):
+    """The system at one instant, as every other thread may see it."""
+
+    status: Status
+    history: History
+    iteration_count: int
+    result: StepResult | None
+    unsaved_iterations: int
+    iterations_per_second: float
+
+
+class Rate:
+    """Iterations a second over the last three seconds."""
+
+    def __init__(self) -> None:
+        self._samples: deque[tuple[float, int]] = deque()
+        self.value = 0.0
+
+    def after(self, count: int, now: float) -> float:
+        """The rate, now that this many iterations are done."""
+        samples = self._samples
+        if samples and now - samples[-1][0] < _RATE_SAMPLE:
+            return self.value
+        samples.append((now, count))
+        while len(samples) > 2 and now - samples[0][0] > _RATE_WINDOW:
+            samples.popleft()
+        if len(samples) > 1:
+            self.value = (count - samples[0][1]) / (now - samples[0][0])
+        return self.value

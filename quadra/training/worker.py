@@ -1,0 +1,408 @@
+"""THE worker thread: it alone touches the training state. Commands come in with a reply; steps and saves go out as views.
+
+A button press becomes a request on a queue. The worker takes requests between steps, so "stopped and saved" means just
+that, and nothing can race a step. What others see is an immutable View, replaced after every step and command.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from quadra.config import TrainingConfig
+from quadra.errors import (
+    ConfigurationError,
+    IntegrityError,
+    LoadError,
+    NoSavedStateError,
+    QuadraError,
+    RefusedError,
+    SaveError,
+)
+from quadra.model.history import History
+from quadra.states.own_texts import own_texts
+from quadra.states.rescue import last_good
+from quadra.storage.folder import StateFolder
+from quadra.storage.layout import ID, Places
+from quadra.training.autosave import LOOK, AutoSave
+from quadra.training.command_queue import Answer, Inbox, Request
+from quadra.training.lifecycle import Command, SystemState, next_state
+from quadra.training.progress_events import progress
+from quadra.training.view import (
+    FASTEST_PACE,
+    SLOWEST_PACE,
+    Event,
+    Rate,
+    SaveHealth,
+    SaveOutcome,
+    Settings,
+    Status,
+    View,
+)
+
+if TYPE_CHECKING:
+    from quadra.states.load_order import LoadReport
+    from quadra.storage.save_record import Ended
+    from quadra.training.state import TrainingState
+
+log = logging.getLogger("quadra.worker")
+
+
+class Worker:
+    """Owns the training state from the moment it starts until `close`.
+
+    `open_state` is called on the worker thread: what it imports does not hold up the page.
+    """
+
+    def __init__(
+        self,
+        folder: StateFolder,
+        config: TrainingConfig,
+        settings: Settings,
+        open_state: Callable[[], TrainingState],
+    ) -> None:
+        self.defaults = config  # of new runs
+        self.places = Places(folder.path)  # for a look beside the worker
+        self.uploads_folder = folder.uploads_folder  # callable from any thread
+        self._folder = folder
+        self._open_state = open_state
+        self._settings = settings
+        self._listeners: list[Callable[[Event], None]] = []
+        self._inbox = Inbox()
+        self._thread = threading.Thread(target=self._run, name="training", daemon=True)
+        self._training: TrainingState | None = None
+        self._rate = Rate()
+        self._next_step_at = 0.0
+        self._is_step_due = False
+        self._rescued_at: int | None = None  # iteration at which integrity strikes were answered by going back
+        self.saves = AutoSave(folder, settings.save_every, self.show, self.tell, self._wake)  # for what `do` does, too
+        self._view = View(Status.first(config, settings, folder), History(), 0, None, 0, 0.0)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def listen(self, listener: Callable[[Event], None]) -> None:
+        """Have every event handed to `listener`, on the thread that tells it: it must only take it and return."""
+        self._listeners.append(listener)
+
+    def view(self) -> View:
+        """The system as it is now; callable from any thread."""
+        return self._view
+
+    def initialize(self, field_size: int | None = None, seed: int | None = None, corpus: str | None = None) -> Answer:
+        """Begin a new run; `corpus`: as `quadra.corpora.chosen_path` takes it."""
+        return self._inbox.submit(lambda: self._do_initialize(field_size, seed, corpus))
+
+    def start_training(self, until: int | None = None) -> Answer:
+        """Train until stopped, or until that iteration."""
+        return self._inbox.submit(lambda: self._do_start(until))
+
+    def stop_training(self) -> Answer:
+        """Stop; done when the state is saved."""
+        return self._inbox.submit(self._do_stop)
+
+    def load(self, source: str | None = None, discard_unsaved: bool = False) -> Answer:
+        """Load a saved state."""
+        return self._inbox.submit(lambda: self._do_load(source, discard_unsaved=discard_unsaved))
+
+    def do(self, action: Callable[[TrainingState], dict[str, Any]]) -> Answer:
+        """Have something done with the state between two steps, on the worker thread."""
+        return self._inbox.submit(lambda: action(self._state))
+
+    def save_now(self) -> SaveOutcome:
+        """For what `do` does: save all three files. Raises SaveError."""
+        outcome = self.saves.save(self._state, None)
+        if outcome is None:
+            raise SaveError(self.saves.trouble)
+        self.show()
+        return outcome
+
+    def states_changed(self, state: TrainingState) -> None:
+        """For what `do` does: the saved states in the folder are others than before."""
+        self.show(catalog=state.catalog(), deletes=self._folder.describe_deletable())
+        self.tell("states_changed")
+
+    def save_as_new_run(self) -> Answer:
+        """Where the state directory was exchanged: save the run in memory there as a new one."""
+        return self._inbox.submit(self._do_save_as_new_run)
+
+    def reset(self) -> Answer:
+        """Clear memory and disk."""
+        return self._inbox.submit(self._do_reset)
+
+    def set_pace(self, pace: float | None) -> Answer:
+        """Hold training to so many iterations a second; None: no limit."""
+        return self._inbox.submit(lambda: self._do_set_pace(pace))
+
+    def resume(self) -> Answer:
+        """Load the newest intact save of all and train; with no save, start a new run."""
+        return self._inbox.submit(self._do_resume)
+
+    def close(self) -> Answer:
+        """Finish the iteration, save, release the folder and end the thread."""
+        return self._inbox.submit(self._do_close)
+
+    def _run(self) -> None:
+        try:
+            self._training = self._open_state()
+            while not self._inbox.is_closed:
+                request = self._next_request()
+                if request is not None:
+                    request.answer()
+                elif self._view.status.state is not SystemState.TRAINING:
+                    self.saves.try_again(self._state)
+                elif self._is_step_due:
+                    self._advance()
+        except Exception as error:
+            log.exception("The training thread ended unexpectedly")
+            self.tell("died", message=f"{type(error).__name__}: {error}")
+        finally:
+            self._inbox.refuse_the_rest()
+
+    def _next_request(self) -> Request | None:
+        """The next request; None when a step, or a look at the disk, is due before one comes."""
+        wait: float | None
+        if self._view.status.state is SystemState.TRAINING:
+            held_up = self.saves.before_step(self._state)
+            due_in = self._next_step_at - time.monotonic()
+            look_in = LOOK if due_in > LOOK and self._state.is_saving else due_in
+            self._is_step_due = held_up is None and due_in <= look_in
+            wait = min(due_in, look_in) if held_up is None else held_up
+        else:
+            wait = self.saves.patience(self._state)
+        return self._inbox.next(wait)
+
+    @property
+    def _state(self) -> TrainingState:
+        assert self._training is not None, "opened before the first request is taken"
+        return self._training
+
+    def _advance(self) -> None:
+        """One step, and what follows from it."""
+        try:
+            self._state.step()
+        except IntegrityError as error:
+            until = self._view.status.until
+            self._end_by_failure(str(error))
+            self._offer_rescue(until)
+            return
+        except QuadraError as error:
+            self._end_by_failure(str(error))
+            return
+        except Exception as error:
+            log.exception("A training step failed")
+            self._end_by_failure(f"Training stopped: a step failed with {type(error).__name__}: {error}")
+            return
+        self._pace_next_step()
+        count = self._state.iteration_count
+        self.saves.after_step(count)
+        self._publish_step()
+        until = self._view.status.until
+        if until is not None and count >= until:
+            self._end_training("stopped")
+            self.tell("message", text=f"Training reached iteration {count} and stopped.", type="success")
+
+    def _pace_next_step(self) -> None:
+        pace, now = self._view.status.pace, time.monotonic()
+        due = self._next_step_at + (1.0 / pace if pace else 0.0)
+        self._next_step_at = max(due, now - 0.1)  # a late step is caught up with, a long pause is not
+
+    def _end_by_failure(self, text: str) -> None:
+        self._end_training(None)  # first: the message may name an iteration that must be durable to be shown
+        self.tell("message", text=text, type="error")
+
+    def _offer_rescue(self, until: int | None) -> None:
+        """Name the last good state; with the option, go back to it and train on, once for each iteration that failed."""
+        count = self._state.iteration_count
+        rescue = last_good(self._state.shelf.library, self._state.run, count)
+        self.show(rescue=rescue)
+        if rescue is None or not self._settings.rescue or self._rescued_at == count:
+            return
+        self._rescued_at = count
+        self.tell(
+            "message", text=f"Going back to iteration {rescue.iteration_count} by itself (--rescue).", type="warning"
+        )
+        try:
+            self._do_load(rescue.state)
+            self._do_start(until)
+        except QuadraError as error:
+            self.tell("message", text=f"Training could not go on by itself: {error}", type="error")
+
+    def _end_training(self, ended: Ended | None, by_itself: bool = True) -> SaveOutcome | None:
+        """From training to ready, saved; `ended` is "stopped" where a person or `until` asked for it."""
+        outcome = self.saves.save(self._state, ended)
+        self._rate = Rate()
+        self.show(state=SystemState.READY, until=None)
+        self.tell("training", running=False, by_itself=by_itself, integrity_strikes=self._state.strikes)
+        return outcome
+
+    def _do_initialize(
+        self, field_size: int | None = None, seed: int | None = None, corpus: str | None = None
+    ) -> dict[str, Any]:
+        target = next_state(self._view.status.state, Command.INITIALIZE)
+        self.saves.tell_saved_first(self._state.initialize(field_size, seed, corpus))
+        self._adopted(target)
+        config = self._state.config
+        details = {"field_size": config.field_size, "seed": config.seed}
+        self.tell("initialized", **details)
+        return {"initialized": True, **details}
+
+    def _do_start(self, until: int | None) -> dict[str, Any]:
+        target = next_state(self._view.status.state, Command.START)
+        count = self._state.iteration_count
+        if until is not None and until <= count:
+            raise ConfigurationError("until", f"must be above the present iteration, {count}, not {until}")
+        self._next_step_at = time.monotonic()
+        self._rate = Rate()
+        self.show(state=target, until=until)
+        self.tell("training", running=True)
+        return {"running": True, "iteration_count": count, "until": until}
+
+    def _do_stop(self) -> dict[str, Any]:
+        next_state(self._view.status.state, Command.STOP)
+        outcome = self._end_training("stopped", by_itself=False)
+        count = self._state.iteration_count
+        if outcome is None:
+            raise SaveError(
+                f"Training has stopped at iteration {count}, but it could not be saved: {self.saves.trouble}"
+            )
+        return {"iteration_count": count, "saved_at": outcome.saved_at}
+
+    def _do_load(self, source: str | None, newest: bool = False, discard_unsaved: bool = False) -> dict[str, Any]:
+        target = next_state(self._view.status.state, Command.LOAD)
+        try:
+            with progress("load", self.tell):
+                report = self._state.load(source, newest, discard_unsaved)
+        except LoadError as error:
+            is_of_a_run = source is None or ID.fullmatch(source) is not None
+            raise self._after_failed_load(error, newest or not is_of_a_run) from error
+        self._adopted(target)
+        return self._told_of_load(report)
+
+    def _do_save_as_new_run(self) -> dict[str, Any]:
+        if not self.saves.is_folder_changed:
+            raise RefusedError("The state directory is still this server's own; there is nothing to resolve.")
+        record = self._state.go_on_as_new_run().record
+        self._adopted(self._view.status.state)
+        self.saves.tell_saved_first(record)
+        self.tell("message", text="The run in memory goes on as a new saved run.", type="success")
+        return {"run": record.run, "iteration_count": record.iteration_count}
+
+    def _told_of_load(self, report: LoadReport) -> dict[str, Any]:
+        count = report.record.iteration_count
+        self.saves.tell_saved_first(report.saved_first)
+        self.tell("loaded", iteration_count=count)
+        remarks = report.remarks()
+        for text in remarks:
+            self.tell("message", text=text, type="warning")
+        newer = report.newer.brief() if report.newer else None
+        told = {"iteration_count": count, "newer": newer, "warnings": remarks}
+        return {**told, "went_on_from": report.went_on_from}
+
+    def _after_failed_load(self, error: LoadError, as_it_was: bool) -> LoadError:
+        """A system that holds a run keeps it; an uninitialized one is freshly initialized, unless it shall stay as it was."""
+        self.tell("load_failed", message=str(error), nothing_there=isinstance(error, NoSavedStateError))
+        if self._view.status.state is not SystemState.UNINITIALIZED or as_it_was or error.code == "unknown_source":
+            return error
+        self._do_initialize()
+        return type(error)(f"{str(error).removesuffix('.')}. A fresh run was initialized instead.")
+
+    def _do_reset(self) -> dict[str, Any]:
+        target = next_state(self._view.status.state, Command.RESET)
+        self._rate = Rate()
+        try:
+            self._state.reset()
+        except OSError as error:
+            raise SaveError(f"Not everything could be deleted: {error}. Remove the cause and reset again.") from error
+        finally:
+            self._adopted(target)
+            self.show(until=None)
+        self.tell("reset")
+        return {}
+
+    def _do_set_pace(self, pace: float | None) -> dict[str, Any]:
+        if pace is not None and not (math.isfinite(pace) and SLOWEST_PACE <= pace <= FASTEST_PACE):
+            raise ConfigurationError("iterations_per_second", f"must be from {SLOWEST_PACE} to {FASTEST_PACE:,.0f}")
+        self._next_step_at = time.monotonic()
+        self.show(pace=pace)
+        self.tell("pace", iterations_per_second=pace)
+        return {"iterations_per_second": pace}
+
+    def _do_resume(self) -> dict[str, Any]:
+        try:
+            self._do_load(None, newest=True)
+        except NoSavedStateError:
+            self._do_initialize()
+        return self._do_start(None)
+
+    def _do_close(self) -> dict[str, Any]:
+        """Whatever happens here, the folder is free afterwards; a failed save is raised."""
+        state = self._state
+        try:
+            failed = state.is_unsaved and self.saves.save(state, None) is None
+        finally:
+            state.release()
+            self._inbox.close()
+        if failed:
+            raise SaveError(self.saves.trouble)
+        return {}
+
+    def _adopted(self, target: SystemState) -> None:
+        """Another run (or none) is in memory."""
+        state = self._state
+        self.saves.forget()
+        self.show(
+            state=target,
+            **state.identity(),
+            texts=own_texts(self._folder.path),
+            best=state.best,
+            alerts=state.rules,
+            rescue=None,
+            catalog=state.catalog(),
+            deletes=self._folder.describe_deletable(),
+            last_save=None,
+            trouble=None,
+            saves=SaveHealth(),
+        )
+        self.saves.show_newest(state)
+
+    def show(self, **changes: Any) -> None:
+        """Change what is shown of the system; for commands, saves, and what `do` does."""
+        status = replace(self._view.status, **changes)
+        self._view = self._view._replace(status=status)
+        if self._training is not None:
+            self._show(self._rate.value)
+
+    def _publish_step(self) -> None:
+        count = self._state.iteration_count
+        self._show(self._rate.after(count, time.monotonic()))
+
+    def _show(self, rate: float) -> None:
+        """Show the newest iteration, unless a crash could take back more of it than was promised: then later."""
+        state, view = self._state, self._view
+        count, unsaved = state.iteration_count, state.unsaved_iterations
+        same_run = view.history is state.history
+        if not same_run or self.saves.may_show(count, count - unsaved):
+            self._view = View(view.status, state.history, count, state.last_result, unsaved, rate)
+
+    def _wake(self) -> None:
+        """Have the worker look at the disk; callable from any thread."""
+        self._inbox.put(self._look_at_save)
+
+    def _look_at_save(self) -> dict[str, Any]:
+        self.saves.collect(self._state)
+        if self._view.status.state is not SystemState.TRAINING:
+            self.saves.try_again(self._state)
+        return {}
+
+    def tell(self, kind: str, **details: Any) -> None:
+        """Tell every listener of an event; for what `do` does, and alerts."""
+        event = Event(kind, details)
+        for listener in self._listeners:
+            listener(event)

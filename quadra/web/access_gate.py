@@ -1,0 +1,310 @@
+"""The door: every request and every socket passes it before anything else of the web application.
+
+`Gate` stands around the whole application, Socket.IO included. A handler that is registered later is behind it too: an
+unsafe method and an event are refused to watchers unless the event is named as one that they may send.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlencode
+
+from flask import Flask, Response, redirect, render_template, request
+from flask_socketio import ConnectionRefusedError as SocketRefusal
+from flask_socketio import SocketIO
+from werkzeug.middleware.proxy_fix import ProxyFix
+from werkzeug.wrappers import Request
+from werkzeug.wrappers import Response as PlainResponse
+
+from quadra.errors import (
+    AccessError,
+    ForeignOriginError,
+    TokenRequiredError,
+    TooManyAttemptsError,
+    WatchingOnlyError,
+)
+from quadra.version import __version__
+from quadra.web.access_rules import COOKIE_AGE, Access, Role
+from quadra.web.error_answers import status_of
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+LOGIN = "/login"
+SOCKETS = "/socket.io/"
+ASSETS = "/assets/"
+PUBLIC = (LOGIN, "/health")  # answered without a token; of the server's state they tell nothing but its health
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+MOST_UNKNOWN = 16  # sockets at once that have not said yet who they are
+_ROLE, _ADMITTED = "quadra.role", "quadra.admitted"  # in the environment of a request, where no client can write
+_LONGEST_ADDRESS = 2000  # characters of the place that a login leads back to
+_WATCHING = "You are watching only: the token you came in with may see everything and change nothing."
+_TROUBLES = {
+    "wrong_token": "The link that you opened has another token than this server.",
+    TooManyAttemptsError.code: "Too many wrong tokens came from your address. Try again in some minutes.",
+}
+_MISSING = "This server asks for a token: open the link that its terminal shows, or send it as a bearer token."
+
+
+def add_access(app: Flask, access: Access, asset: Callable[[str], str]) -> None:
+    """Register the login page and put the gate, behind one proxy where that is believed, around the application.
+
+    To be called when nothing else will wrap the application any more.
+    """
+    _add_login(app, access, asset)
+    app.wsgi_app = Gate(app.wsgi_app, access)  # type: ignore[method-assign]
+    if access.rules.behind_proxy:
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=1, x_proto=1, x_host=1, x_prefix=1)  # type: ignore[method-assign]
+
+
+def role() -> Role | None:
+    """As what the present request, or the socket of the present event, has come in; None: unknown, on a public address."""
+    found: Role | None = request.environ.get(_ROLE)
+    return found
+
+
+class Gate:
+    """WSGI middleware that lets through what may come in, and answers everything else."""
+
+    def __init__(self, app: WSGIApplication, access: Access) -> None:
+        self._app, self._access = app, access
+        self._unknown = threading.BoundedSemaphore(MOST_UNKNOWN)
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        asked = Request(environ)
+        try:
+            answer = self._answer(asked)
+        except AccessError as error:
+            answer = _told(asked, error)
+        if answer is not None:
+            return answer(environ, start_response)
+        if asked.path.startswith(SOCKETS) and environ[_ROLE] is None:
+            return self._socket_of_unknown(environ, start_response)
+        return self._app(environ, start_response)
+
+    def _answer(self, asked: Request) -> PlainResponse | None:
+        """None: it may go on. Raises AccessError."""
+        self._access.check_host(asked.environ.get("HTTP_HOST"))
+        self._access.check_origin(asked.headers.get("Origin"), asked.scheme, asked.host)
+        _check_site(asked)
+        if asked.method == "GET" and "token" in asked.args and asked.path != LOGIN and not self._access.is_open:
+            return self._with_cookie(asked)
+        found = asked.environ[_ROLE] = known_role(self._access, asked)
+        if found is None and not _is_public(asked.path):
+            raise TokenRequiredError(_MISSING)
+        if found is Role.WATCHER and asked.method not in SAFE_METHODS and not _is_public(asked.path):
+            raise WatchingOnlyError(_WATCHING)
+        return None
+
+    def _with_cookie(self, asked: Request) -> PlainResponse:
+        """The same address without the token, which a browser's history and its list of referrers shall not keep."""
+        came_as = self._access.role_of_token(asked.args["token"], asked.remote_addr or "")
+        rest = [(name, value) for name, value in asked.args.items(multi=True) if name != "token"]
+        last = quote(asked.path.rpartition("/")[2])
+        answer = _moved(f"./{last}{'?' + urlencode(rest) if rest else ''}")
+        set_cookie(answer, asked, self._access, came_as)
+        return answer
+
+    def _socket_of_unknown(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """A program may bring its token in the first message of its socket; until then it holds a place of few."""
+        with _place(self._unknown) as leave:
+            if leave is None:
+                crowded = TokenRequiredError(f"Too many sockets without a token are open. {_MISSING}")
+                return _json(crowded, 503)(environ, start_response)
+            environ[_ADMITTED] = leave
+            return self._app(environ, start_response)
+
+
+class GuardedSocketIO(SocketIO):  # type: ignore[misc]  # Flask-SocketIO ships no types
+    """Socket.IO where a socket must have come in, and where watchers may send only the events named for them."""
+
+    def __init__(self, app: Flask, access: Access, for_watchers: Iterable[str], **options: Any) -> None:
+        self._access = access
+        self._for_watchers = frozenset(for_watchers)
+        super().__init__(app, **options)
+
+    def on(self, message: str, namespace: str | None = None) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        """Every way to register a handler leads here."""
+        register = super().on(message, namespace)
+
+        def guard(handler: Callable[..., Any]) -> Callable[..., Any]:
+            register(self._guarded(message, handler))
+            return handler
+
+        return guard
+
+    def _guarded(self, message: str, handler: Callable[..., Any]) -> Callable[..., Any]:
+        def connect(given: Any = None) -> None:
+            self._admit(given)
+            handler(given)
+
+        def event(*payload: Any) -> Any:
+            if role() is Role.OPERATOR or (role() is Role.WATCHER and message in self._for_watchers):
+                return handler(*payload)
+            return self._refused(WatchingOnlyError(_WATCHING))
+
+        return {"connect": connect, "disconnect": handler}.get(message, event)
+
+    def _admit(self, given: Any) -> None:
+        try:
+            found = known_role(self._access, request)
+            if found is None:
+                token = given.get("token") if isinstance(given, Mapping) else None
+                if not isinstance(token, str):
+                    raise TokenRequiredError(_MISSING)
+                found = self._access.role_of_token(token, request.remote_addr or "")
+        except AccessError as error:
+            raise SocketRefusal(error.message, {"code": error.code}) from error
+        request.environ[_ROLE] = found  # the socket's own, which all its events are handled with
+        request.environ.pop(_ADMITTED, lambda: None)()
+
+    def _refused(self, error: AccessError) -> dict[str, Any]:
+        sid: str = request.sid  # type: ignore[attr-defined]  # Flask-SocketIO adds it to the request
+        self.emit("status_message", {"message": error.message, "type": "error"}, to=sid)
+        return {"ok": False, "error": {"code": error.code, "message": error.message}}
+
+
+def known_role(access: Access, asked: Request) -> Role | None:
+    """The role by cookie or bearer token; None where neither came. Raises AccessError for a wrong token."""
+    if access.is_open:
+        return Role.OPERATOR
+    kept = access.role_of_cookie(asked.cookies.get(_cookie_name(asked), ""))
+    if kept is not None:
+        return kept
+    kind, _, token = asked.headers.get("Authorization", "").partition(" ")
+    return access.role_of_token(token.strip(), asked.remote_addr or "") if kind.lower() == "bearer" else None
+
+
+def set_cookie(answer: PlainResponse, asked: Request, access: Access, came_as: Role) -> None:
+    """What the browser shows from now on instead of the token."""
+    answer.set_cookie(
+        _cookie_name(asked),
+        access.cookie(came_as),
+        max_age=COOKIE_AGE,
+        path=f"{asked.root_path.rstrip('/')}/",
+        secure=asked.is_secure,
+        httponly=True,
+        samesite="Strict",
+    )
+
+
+def _cookie_name(asked: Request) -> str:
+    """Cookies know no ports: two servers of one machine must not take each other's."""
+    return f"quadra-{asked.host.rpartition(':')[2]}" if asked.host[-1:].isdigit() and ":" in asked.host else "quadra"
+
+
+def _add_login(app: Flask, access: Access, asset: Callable[[str], str]) -> None:
+    def page(trouble: str | None, status: int, place: str) -> Response:
+        html = render_template("login.html", asset=asset, version=__version__, trouble=trouble, place=place)
+        answer = Response(html, status, mimetype="text/html")
+        answer.headers["Cache-Control"] = "no-store"
+        answer.headers["Referrer-Policy"] = "same-origin"  # with none at all a form's origin would be withheld too
+        return answer
+
+    @app.get(LOGIN)
+    def login_page() -> Response:
+        trouble = _TROUBLES.get(request.args.get("trouble", ""))
+        return page(trouble, 200, _place_of(request.args.get("next", "")))
+
+    @app.post(LOGIN)
+    def login() -> Response:
+        place = _place_of(request.form.get("next", ""))
+        token = request.form.get("token", "").strip()
+        try:
+            came_as = Role.OPERATOR if access.is_open else access.role_of_token(token, request.remote_addr or "")
+        except AccessError as error:
+            answer = page(error.message, status_of(error), place)
+            _add_wait(answer, error)
+            return answer
+        moved = redirect(f"./{place}", 303)
+        if not access.is_open:
+            set_cookie(moved, request, access, came_as)
+        return moved  # type: ignore[return-value]  # Flask's own class of answer
+
+
+def _is_public(path: str) -> bool:
+    return path in PUBLIC or path.startswith((ASSETS, SOCKETS))  # a socket says who it is when it connects
+
+
+def _check_site(asked: Request) -> None:
+    """Browsers tell, too, where a request without an origin comes from: a picture's or script's address, or a frame's.
+
+    A link on another site may lead here; the cookie does not come along. Raises ForeignOriginError.
+    """
+    site, mode, target = (asked.headers.get(f"Sec-Fetch-{name}", "") for name in ("Site", "Mode", "Dest"))
+    is_link = mode == "navigate" and target == "document" and asked.method == "GET"
+    if site in ("cross-site", "same-site") and not is_link:
+        raise ForeignOriginError("A page of another site may not ask this server.")
+
+
+def _is_navigation(asked: Request) -> bool:
+    """Whether a person's browser wants a page, not a program or a script data."""
+    return (
+        asked.method == "GET"
+        and "text/html" in asked.headers.get("Accept", "")
+        and asked.headers.get("Sec-Fetch-Mode", "navigate") == "navigate"
+    )
+
+
+def _told(asked: Request, error: AccessError) -> PlainResponse:
+    if isinstance(error, TokenRequiredError | TooManyAttemptsError) and _is_navigation(asked):
+        return _moved(_login_address(asked, error))
+    answer = _json(error, status_of(error))
+    _add_wait(answer, error)
+    if isinstance(error, TokenRequiredError):
+        answer.headers["WWW-Authenticate"] = "Bearer"
+    return answer
+
+
+def _login_address(asked: Request, error: AccessError) -> str:
+    """The login page, relative to the page that was asked for, so that it needs no knowledge of a proxy's prefix."""
+    query = {name: value for name, value in asked.args.items() if name != "token"}
+    place = asked.path.lstrip("/") + (f"?{urlencode(query)}" if query else "")
+    told = {"next": place} if place else {}
+    if "token" in asked.args:
+        told["trouble"] = "wrong_token" if isinstance(error, TokenRequiredError) else error.code
+    return ("../" * (asked.path.count("/") - 1) or "./") + "login" + (f"?{urlencode(told)}" if told else "")
+
+
+def _place_of(text: str) -> str:
+    """Where a login leads, relative to the root of the site; what is put behind `./` cannot lead to another one."""
+    return text if len(text) <= _LONGEST_ADDRESS and text.isprintable() else ""
+
+
+def _moved(address: str) -> PlainResponse:
+    answer = PlainResponse(status=303, headers={"Location": address, "Cache-Control": "no-store"})
+    answer.headers["Referrer-Policy"] = "no-referrer"
+    return answer
+
+
+def _json(error: AccessError, status: int) -> PlainResponse:
+    told = json.dumps({"error": {"code": error.code, "message": error.message}})
+    headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+    return PlainResponse(told, status, headers, mimetype="application/json")
+
+
+def _add_wait(answer: PlainResponse, error: AccessError) -> None:
+    if isinstance(error, TooManyAttemptsError):
+        answer.headers["Retry-After"] = str(error.seconds)
+
+
+@contextmanager
+def _place(places: threading.BoundedSemaphore) -> Iterator[Callable[[], None] | None]:
+    """One of a few places, and the way to leave it early; None where all are taken."""
+    if not places.acquire(blocking=False):
+        yield None
+        return
+    once = threading.Lock()
+
+    def leave() -> None:
+        if once.acquire(blocking=False):
+            places.release()
+
+    try:
+        yield leave
+    finally:
+        leave()

@@ -1,0 +1,69 @@
+/** The row above the charts: what is followed, smoothing, the logarithmic scale, and the way back to the whole history. */
+
+import { byId, setText } from "../lib/dom.js";
+
+const KEY = "quadra.charts";
+const MOST = 0.99;
+
+/** How the lines are drawn; remembered by the browser where it allows that. */
+export class Drawing {
+  smoothing = 0;
+  logarithmic = false;
+  /** @type {string[]} kinds of marks that are not drawn */
+  hiddenMarks = [];
+
+  constructor() {
+    const { smoothing, logarithmic, hiddenMarks } = remembered();
+    if (typeof smoothing === "number" && smoothing >= 0 && smoothing <= MOST) this.smoothing = smoothing;
+    this.logarithmic = logarithmic === true;
+    if (Array.isArray(hiddenMarks)) this.hiddenMarks = hiddenMarks;
+  }
+
+  /** @param {{smoothing?: number, logarithmic?: boolean, hiddenMarks?: string[]}} changes */
+  change(changes) {
+    Object.assign(this, changes);
+    const { smoothing, logarithmic, hiddenMarks } = this;
+    remember({ smoothing, logarithmic, hiddenMarks });
+  }
+}
+
+function remembered() {
+  try {
+    return JSON.parse(localStorage.getItem(KEY)) ?? {};
+  } catch {
+    // Refused, or not ours: the charts begin as they are.
+    return {};
+  }
+}
+
+function remember(settings) {
+  try {
+    localStorage.setItem(KEY, JSON.stringify(settings));
+  } catch {
+    // A browser that refuses storage forgets the choice with the page, and nothing else.
+  }
+}
+
+/** @param {import("./range.js").View} view @param {Drawing} drawing @param {() => void} changed @returns {() => void} draws the row */
+export function createChartControls(view, drawing, changed) {
+  const [follow, slider, scale, whole] = ["follow-select", "smoothing-input", "log-input", "whole-button"].map(byId);
+  const change = (changes) => {
+    drawing.change(changes);
+    changed();
+  };
+  slider.value = String(drawing.smoothing);
+  scale.checked = drawing.logarithmic;
+  follow.addEventListener("change", () => view.follow(Number(follow.value) || null));
+  slider.addEventListener("input", () => change({ smoothing: Number(slider.value) }));
+  scale.addEventListener("change", () => change({ logarithmic: scale.checked }));
+  whole.addEventListener("click", () => {
+    view.follow(null);
+    // The button goes; whoever came by keyboard stays in the row.
+    follow.focus();
+  });
+  return () => {
+    follow.value = view.mode === "zoomed" ? "zoomed" : String(view.followed ?? "");
+    whole.hidden = view.mode !== "zoomed";
+    setText(byId("smoothing-value"), drawing.smoothing.toFixed(2));
+  };
+}

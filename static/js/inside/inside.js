@@ -1,0 +1,112 @@
+/** The view of what is inside the run. The server is asked for pictures only while the view is open and the page is seen. */
+
+import { byId, setText, showText } from "../lib/dom.js";
+import { whole } from "../lib/format.js";
+import { createInsideCharts } from "./charts.js";
+import { createInsideGrids } from "./grids.js";
+import { taken } from "./record.js";
+import { onThemeChange } from "../lib/theme_colours.js";
+
+const KEY = "quadra.inside";
+
+export class InsideView {
+  /** What is drawn. @type {?import("./record.js").Inside} */
+  inside = null;
+  /** @type {?Record<string, import("../lib/grid.js").Grid>} null until the first picture */
+  grids = null;
+
+  #model;
+  #socket;
+  #send;
+  #details = byId("inside");
+  #watching = false;
+  #parts = [];
+
+  /** @param {object} model @param {object} socket @param {(event: string, payload: object) => Promise<object>} send */
+  constructor(model, socket, send) {
+    [this.#model, this.#socket, this.#send] = [model, socket, send];
+    socket.on("inside_update", (update, acknowledge) => this.#take(update, acknowledge));
+    socket.on("disconnect", () => (this.#watching = false));
+    socket.on("connect", () => this.#settle());
+    document.addEventListener("visibilitychange", () => this.#settle());
+    this.#details.addEventListener("toggle", () => this.#toggled());
+    onThemeChange(() => this.#paint());
+    this.#details.open = remembered();
+  }
+
+  /** Shows the pictures, unless they are of another run than the page: that may be the one which the page will know next. */
+  draw() {
+    const { status } = this.#model;
+    const fits = Boolean(this.inside && status && this.inside.told.run === status.run);
+    byId("inside-pictures").hidden = !fits;
+    showText(byId("inside-empty"), fits ? null : emptiness(status));
+  }
+
+  #toggled() {
+    remember(this.#details.open);
+    this.#settle();
+    this.#paint();
+  }
+
+  // What is here may stay on screen: a new watch begins with a whole picture.
+  async #settle() {
+    const wanted = this.#details.open && !document.hidden;
+    if (wanted === this.#watching || !this.#socket.connected) return;
+    this.#watching = wanted;
+    const answer = await this.#send("watch_inside", { open: wanted });
+    if (!answer.ok) showText(byId("inside-trouble"), `No pictures: ${answer.error?.message ?? "the server refused."}`);
+  }
+
+  #take(update, acknowledge) {
+    const inside = taken(this.inside, update);
+    if (!inside) {
+      this.#watching = false;
+      this.#settle();
+      return;
+    }
+    this.inside = inside;
+    requestAnimationFrame(() => {
+      try {
+        showText(byId("inside-trouble"), null);
+        this.draw();
+        this.#paint();
+      } finally {
+        // When it is drawn: a page that cannot keep up is sent fewer; also when it could not be, or none would ever come again.
+        acknowledge?.();
+      }
+    });
+  }
+
+  #paint() {
+    if (!this.inside || !this.#details.open) return;
+    if (!this.grids) {
+      const { grids, draw } = createInsideGrids();
+      [this.grids, this.#parts] = [grids, [draw, createInsideCharts()]];
+    }
+    for (const draw of this.#parts) draw(this.inside);
+    const first = whole(this.inside.told.beginning + 1);
+    setText(byId("inside-since"), `Recorded from iteration ${first} on: since this run was taken into memory.`);
+  }
+}
+
+function emptiness(status) {
+  if (!status) return "Waiting for the server …";
+  return status.initialized ? "Waiting for the first picture …" : "There is no run in memory. Press Initialize System or Load Saved State: the pictures begin then.";
+}
+
+function remembered() {
+  try {
+    return localStorage.getItem(KEY) === "open";
+  } catch {
+    // Refused: the view begins closed.
+    return false;
+  }
+}
+
+function remember(isOpen) {
+  try {
+    localStorage.setItem(KEY, isOpen ? "open" : "closed");
+  } catch {
+    // A browser that refuses storage forgets the choice with the page, and nothing else.
+  }
+}

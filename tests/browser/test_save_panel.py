@@ -1,0 +1,343 @@
+"""What the page says of saving, in a real browser on a real server: panel, banners, ways out of an exchanged folder."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.browser.test_three_days import FAST, PATIENCE, opened, train_until, wait_for_iteration
+from tests.helpers.browser import executable
+from tests.helpers.server import warm_server
+
+pytestmark = pytest.mark.skipif(
+    executable() is None and not os.environ.get("CI"), reason="no Chromium is installed on this machine"
+)
+
+PACED = ("--pace", "100", "--field-size", "8", "--seed", "3")
+# Python runs a module of this name in each of the server's processes, before anything else.
+DISK = """
+import os, shutil, time
+from pathlib import Path
+
+faults = Path(os.environ["DISK_FAULTS"])
+
+def faulty(sync):
+    def wait_and_sync(descriptor):
+        while (faults / "hangs").exists():
+            time.sleep(0.02)
+        if (faults / "slow").exists():
+            time.sleep(0.2)
+        return sync(descriptor)
+    return wait_and_sync
+
+os.fsync, os.fdatasync = faulty(os.fsync), faulty(os.fdatasync)
+usage = shutil.disk_usage
+
+def disk_usage(path):
+    nearly_full = faults / "nearly full"
+    found = usage(path)
+    return found._replace(free=85_000_000) if nearly_full.exists() else found._replace(free=10**12)
+
+shutil.disk_usage = disk_usage
+"""
+
+
+@pytest.fixture
+def faults(tmp_path: Path) -> Path:
+    """Where a test puts a file named like a fault of the disk for as long as it lasts."""
+    (tmp_path / "sitecustomize.py").write_text(DISK)
+    folder = tmp_path / "faults"
+    folder.mkdir()
+    return folder
+
+
+def with_faults(faults: Path) -> dict[str, str]:
+    return {"PYTHONPATH": str(faults.parent), "DISK_FAULTS": str(faults)}
+
+
+def shows(page: Page, name: str, value: float) -> None:
+    """The unrounded number behind a value of the page becomes this one."""
+    page.wait_for_function(
+        "([name, value]) => Number(document.getElementById(`${name}-value`).dataset.value) === value", arg=[name, value]
+    )
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def exchange(folder: Path, backup: Path) -> None:
+    """rm -rf, cp -r; the name goes first, so that no save lands in what is being deleted."""
+    shutil.rmtree(folder.rename(folder.with_name("gone")))
+    shutil.copytree(backup, folder)
+
+
+def train_and_exchange(page: Page, folder: Path) -> Path:
+    """A backup at iteration 20, put in the place of the folder while training goes on; the backup."""
+    backup = folder.with_name("backup")
+    page.click("#initialize-button")
+    train_until(page, 20)
+    shutil.copytree(folder, backup)
+    page.click("#start-button")
+    wait_for_iteration(page, 45)
+    exchange(folder, backup)
+    expect(page.locator("#folder-banner")).to_be_visible()
+    return backup
+
+
+def test_before_the_first_save_the_panel_says_so(browser: Browser, tmp_path: Path) -> None:
+    with warm_server(tmp_path / "state", *FAST) as server:
+        page = opened(browser, server.url)
+        expect(page.locator("#saving-iteration-value")).to_have_text("none yet")
+        expect(page.locator("#saving-verified-value")).to_have_text("none yet")
+        expect(page.locator("#saving-risk-value")).to_have_text("0 iterations")
+        expect(page.locator("#saving-wear-value")).to_contain_text("a save is made every 10 iterations")
+        page.context.close()
+
+
+def test_the_panel_shows_what_the_server_says_of_its_saves(browser: Browser, tmp_path: Path) -> None:
+    with warm_server(tmp_path / "state", *FAST) as server:
+        page = opened(browser, server.url)
+        page.click("#initialize-button")
+        train_until(page, 90)
+        status = server.get("/api/status")
+        save, health = status["last_save"], status["save_health"]
+        assert save["iteration_count"] == 90
+        assert health["stall_worst_ms"] > 0
+        for name, value in {
+            "saving-iteration": save["iteration_count"],
+            "saving-size": save["size"],
+            "saving-duration": save["duration_ms"],
+            "saving-stall-median": health["stall_median_ms"],
+            "saving-stall-worst": health["stall_worst_ms"],
+            "saving-verified": health["verified_iteration"],
+            "saving-risk": status["unsaved_iterations"],
+        }.items():
+            shows(page, name, value)
+        for name, moment in (("saving-age", save["saved_at"]), ("saving-verified-age", health["verified_at"])):
+            age = page.locator(f"#{name}-value")
+            expect(age).to_have_attribute("data-value", moment)
+            expect(age).to_have_text(re.compile(r"^just now$|ago$"))
+            expect(age).to_have_attribute("title", re.compile(r"^\d+ \w+ \d{4},? .*\d\d:\d\d"))
+        expect(page.locator("#saving-size-value")).to_have_text(re.compile(r"^[\d.]+ kB$"))
+        page.context.close()
+
+
+def test_the_wear_is_that_of_the_present_pace_and_names_what_lowers_it(browser: Browser, tmp_path: Path) -> None:
+    with warm_server(tmp_path / "state", *PACED) as server:
+        page = opened(browser, server.url)
+        page.click("#initialize-button")
+        page.click("#start-button")
+        wear = page.locator("#saving-wear-value")
+        expect(wear).to_have_text(re.compile(r"^Writes [\d.]+ (kB|MB) a second to disk$"))
+        expect(page.locator("#saving-advice")).to_have_text("; a longer --save-every lowers it.")
+        expect(page.locator("#saving-advice")).to_be_visible()
+        page.wait_for_function("""async () => {
+            const status = await (await fetch("api/status")).json();
+            const expected = status.last_save.size * status.iterations_per_second / status.save_every;
+            const shown = Number(document.getElementById("saving-wear-value").dataset.value);
+            return shown > 0.8 * expected && shown < 1.2 * expected;
+        }""")
+        page.click("#stop-button")
+        expect(wear).not_to_contain_text("Writes")
+        expect(page.locator("#saving-advice")).to_be_hidden()
+        page.context.close()
+
+
+def test_without_auto_save_the_panel_says_that_only_stop_saves_and_how_much_is_at_risk(
+    browser: Browser, tmp_path: Path
+) -> None:
+    with warm_server(tmp_path / "state", *PACED, "--save-every", "0") as server:
+        page = opened(browser, server.url)
+        expect(page.locator("#saving-wear-value")).to_contain_text("Auto-save is off: only Stop saves.")
+        page.click("#initialize-button")
+        page.click("#start-button")
+        page.wait_for_function("Number(document.getElementById('saving-risk-value').dataset.value) > 25")
+        expect(page.locator("#saving-risk-value")).to_have_attribute("data-tone", "warning")
+        page.click("#stop-button")
+        expect(page.locator("#saving-risk-value")).to_have_text("0 iterations")
+        count = server.get("/api/status")["iteration_count"]
+        assert count > 25
+        expect(page.locator("#saving-iteration-value")).to_have_attribute("data-value", str(count))
+        page.context.close()
+
+
+def test_an_exchanged_folder_is_told_and_nothing_in_it_is_touched(browser: Browser, tmp_path: Path) -> None:
+    folder = tmp_path / "state"
+    with warm_server(folder, *PACED) as server:
+        page = opened(browser, server.url)
+        backup = train_and_exchange(page, folder)
+        since = server.get("/api/status")["save_error"]["since"]
+        banner = page.locator("#folder-banner")
+        expect(banner.get_by_role("alert")).to_contain_text(str(folder))
+        expect(banner.get_by_role("alert")).to_contain_text(f"Nothing has been saved since iteration {since};")
+        expect(page.locator("#save-banner")).to_be_hidden()
+        wait_for_iteration(page, server.get("/api/status")["iteration_count"] + 35)
+        assert contents(folder) == contents(backup)
+        latecomer = opened(browser, server.url)
+        expect(latecomer.get_by_role("button", name="Load what is there")).to_be_enabled()
+        expect(latecomer.get_by_role("button", name="Go on as a new saved run")).to_be_enabled()
+        for opened_page in (page, latecomer):
+            opened_page.context.close()
+
+
+def test_what_is_there_is_loaded_only_after_a_question_and_saving_works_again(browser: Browser, tmp_path: Path) -> None:
+    folder = tmp_path / "state"
+    with warm_server(folder, *PACED) as server:
+        page = opened(browser, server.url)
+        backup = train_and_exchange(page, folder)
+        page.click("#takeover-button")
+        dialog = page.locator("#takeover-dialog")
+        expect(dialog).to_be_visible()
+        expect(page.locator("#takeover-cancel")).to_be_focused()
+        status = server.get("/api/status")
+        assert status["running"] is False
+        assert status["unsaved_iterations"] > 0
+        expect(dialog).to_contain_text(f"the run in memory, {status['iteration_count']} iterations")
+        expect(dialog).to_contain_text(f"{status['unsaved_iterations']} iterations were never saved")
+        page.keyboard.press("Enter")
+        expect(dialog).to_be_hidden()
+        expect(page.locator("#message")).to_contain_text("Nothing was loaded")
+        assert server.get("/api/status")["iteration_count"] == status["iteration_count"]
+        assert contents(folder) == contents(backup)
+
+        page.click("#takeover-button")
+        page.click("#takeover-confirm")
+        expect(page.locator("#folder-banner")).to_be_hidden()
+        expect(page.locator("#message")).to_contain_text("Loaded what is there: 20 iterations restored.")
+        expect(page.locator("#start-button")).to_be_focused()
+        train_until(page, 60)
+        status = server.get("/api/status")
+        assert (status["save_error"], status["saved"]["iteration_count"]) == (None, 60)
+        page.context.close()
+
+
+def test_the_run_in_memory_goes_on_as_a_new_saved_run_beside_what_is_there(browser: Browser, tmp_path: Path) -> None:
+    folder = tmp_path / "state"
+    with warm_server(folder, *PACED) as server:
+        page = opened(browser, server.url)
+        train_and_exchange(page, folder)
+        before = server.get("/api/status")
+        page.locator("#fork-button").focus()
+        page.keyboard.press("Enter")
+        expect(page.locator("#folder-banner")).to_be_hidden()
+        expect(page.locator("#message")).to_contain_text("Saved as a new run")
+        expect(page.locator("#stop-button")).to_be_focused()
+        wait_for_iteration(page, server.get("/api/status")["iteration_count"] + 35)
+        page.keyboard.press("Enter")
+        expect(page.locator("#status-value")).to_have_attribute("data-value", "ready")
+        after = server.get("/api/status")
+        assert after["save_error"] is None
+        assert after["run"] != before["run"]
+        assert {state["id"]: state["iteration_count"] for state in after["saved_states"]} == {
+            before["run"]: 20,
+            after["run"]: after["iteration_count"],
+        }
+        page.context.close()
+
+
+def test_where_nothing_is_there_loading_says_so_and_the_run_stays(browser: Browser, tmp_path: Path) -> None:
+    folder = tmp_path / "state"
+    with warm_server(folder, *PACED) as server:
+        page = opened(browser, server.url)
+        page.click("#initialize-button")
+        train_until(page, 20)
+        page.click("#start-button")
+        shutil.rmtree(folder.rename(tmp_path / "gone"))
+        expect(page.locator("#folder-banner")).to_contain_text("is not there any more")
+        page.click("#takeover-button")
+        page.click("#takeover-confirm")
+        expect(page.locator("#message")).to_contain_text("No saved state found")
+        assert server.get("/api/status")["iteration_count"] >= 20
+        page.context.close()
+
+
+def test_a_slow_disk_is_named_as_what_training_waits_for(browser: Browser, tmp_path: Path, faults: Path) -> None:
+    with warm_server(tmp_path / "state", *FAST, environment=with_faults(faults)) as server:
+        page = opened(browser, server.url)
+        page.click("#initialize-button")
+        train_until(page, 20)
+        expect(page.locator("#waiting-banner")).to_be_hidden()
+        (faults / "slow").touch()
+        page.click("#start-button")
+        expect(page.locator("#waiting-banner")).to_be_visible()
+        expect(page.locator("#waiting-banner")).to_have_text("The disk is slower than training: training waits for it.")
+        (faults / "slow").unlink()
+        expect(page.locator("#waiting-banner")).to_be_hidden(timeout=PATIENCE)
+        assert server.get("/api/status")["running"] is True
+        page.context.close()
+
+
+def test_a_disk_that_does_not_answer_counts_as_a_failing_save_until_it_does(
+    browser: Browser, tmp_path: Path, faults: Path
+) -> None:
+    with warm_server(tmp_path / "state", *FAST, environment=with_faults(faults)) as server:
+        page = opened(browser, server.url)
+        page.click("#initialize-button")
+        train_until(page, 20)
+        (faults / "hangs").touch()
+        page.click("#start-button")
+        banner = page.locator("#save-banner")
+        expect(banner).to_be_visible(timeout=PATIENCE)
+        expect(banner).to_contain_text(
+            "Saving fails: the disk does not answer. Nothing has been saved since iteration 20;"
+        )
+        expect(page.locator("#waiting-banner")).to_be_hidden()
+        wait_for_iteration(page, 60)  # training goes on
+        (faults / "hangs").unlink()
+        expect(banner).to_be_hidden(timeout=PATIENCE)
+        page.click("#stop-button")
+        expect(page.locator("#message")).to_contain_text("Stopped and saved")
+        page.context.close()
+
+
+def test_little_space_on_the_disk_is_told_with_the_figure(browser: Browser, tmp_path: Path, faults: Path) -> None:
+    with warm_server(tmp_path / "state", *FAST, environment=with_faults(faults)) as server:
+        page = opened(browser, server.url)
+        page.click("#initialize-button")
+        train_until(page, 20)
+        expect(page.locator("#space-banner")).to_be_hidden()
+        (faults / "nearly full").touch()
+        train_until(page, 40)
+        expect(page.locator("#space-banner")).to_contain_text("Little space is left on the disk: 85 MB.")
+        (faults / "nearly full").unlink()
+        train_until(page, 60)
+        expect(page.locator("#space-banner")).to_be_hidden()
+        page.context.close()
+
+
+def test_panel_and_banner_fit_the_screen(browser: Browser, tmp_path: Path) -> None:
+    folder = tmp_path / "state"
+    with warm_server(folder, *PACED) as server:
+        page = opened(browser, server.url)
+        train_and_exchange(page, folder)
+        for width, height in ((1440, 900), (390, 844), (360, 740)):
+            page.set_viewport_size({"width": width, "height": height})
+            assert_panel_and_banner_fit(page, width, height)
+        page.context.close()
+
+
+def assert_panel_and_banner_fit(page: Page, width: int, height: int) -> None:
+    page.wait_for_function(f"document.documentElement.scrollWidth <= {width}")  # the charts follow a frame later
+    for row in page.locator(".saving dl > div:visible").all():
+        assert box(row)["height"] < 25, row.inner_text()  # one line each
+    page.evaluate("scrollTo(0, 0)")
+    for button in ("#takeover-button", "#fork-button"):
+        place = box(page.locator(button))
+        assert place["x"] + place["width"] <= width
+        assert place["y"] + place["height"] <= height
+    if width == 1440:
+        panel = box(page.locator(".saving"))
+        assert panel["y"] + panel["height"] <= height
+
+
+def box(locator: Any) -> dict[str, float]:
+    found: dict[str, float] | None = locator.bounding_box()
+    assert found is not None, "it is visible"
+    return found

@@ -1,0 +1,124 @@
+"""Servers without the wait: one process imports everything once, and forks a server for each test of the page.
+
+What a start itself does is tested with real ones, in test_app.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any, TextIO
+
+IS_POSSIBLE = hasattr(os, "fork")
+_ROOT = Path(__file__).resolve().parents[2]
+_LONGEST_REQUEST = 65_536  # bytes
+
+
+class WarmProcess:
+    """Like a Popen of `app.py`; its output is `stdout`, errors included."""
+
+    def __init__(self, arguments: list[str], folder: Path, environment: dict[str, str] | None = None) -> None:
+        output, its_output = os.pipe()
+        status, its_status = os.pipe()
+        request = json.dumps({"arguments": arguments, "folder": str(folder), "environment": environment or {}}).encode()
+        socket.send_fds(_nursery(), [request], [its_output, its_status])
+        for descriptor in (its_output, its_status):
+            os.close(descriptor)
+        self.stdout: TextIO = os.fdopen(output, encoding="utf-8")
+        self._status = os.fdopen(status, encoding="ascii")
+        self.pid = int(self._status.readline())
+        self.returncode: int | None = None
+
+    def wait(self, timeout: float) -> int:
+        """The exit code, negative for a signal; raises TimeoutError."""
+        if self.returncode is None:
+            if not _is_readable(self._status, timeout):
+                raise TimeoutError(f"process {self.pid} has not ended")
+            self.returncode = int(self._status.readline())
+        return self.returncode
+
+    def poll(self) -> int | None:
+        """The exit code; None while it runs."""
+        with contextlib.suppress(TimeoutError):
+            return self.wait(0.0)
+        return None
+
+    def send_signal(self, number: int) -> None:
+        """To a process that still runs."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self.send_signal(signal.SIGKILL)
+
+
+def _is_readable(stream: TextIO, timeout: float) -> bool:
+    return bool(select.select([stream], [], [], timeout)[0])
+
+
+@cache
+def _nursery() -> socket.socket:
+    """The process that forks; it ends with this one."""
+    ours, its = socket.socketpair()
+    command = f"from tests.helpers.warm import serve; serve({its.fileno()})"
+    environment = {**os.environ, "PYTHONIOENCODING": "utf-8", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    subprocess.Popen([sys.executable, "-c", command], cwd=_ROOT, env=environment, pass_fds=[its.fileno()])
+    its.close()
+    return ours
+
+
+def serve(descriptor: int) -> None:
+    """The nursery: fork a server for each request until the other side closes."""
+    import app
+
+    requests = socket.socket(fileno=descriptor)
+    while True:
+        request, descriptors, _, _ = socket.recv_fds(requests, _LONGEST_REQUEST, 2)
+        if not request:
+            return
+        if os.fork() == 0:
+            requests.close()
+            _keep(json.loads(request), *descriptors, app.main)
+        for descriptor in descriptors:
+            os.close(descriptor)
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+
+
+def _keep(request: dict[str, Any], output: int, status: int, main: Callable[[list[str]], object]) -> None:
+    """Fork the server, tell its number, wait for it and tell its exit code."""
+    server = os.fork()
+    if server == 0:
+        os.close(status)
+        for target in (1, 2):
+            os.dup2(output, target)
+        os.close(output)
+        os.chdir(request["folder"])
+        os.environ.update(request["environment"])
+        customized = Path(os.environ.get("PYTHONPATH", ""), "sitecustomize.py")
+        if customized.is_file():  # as Python itself does at a start
+            exec(compile(customized.read_text(), customized, "exec"), {})
+        code = 1
+        try:
+            main(request["arguments"])
+        except SystemExit as end:
+            code = int(end.code or 0)
+        finally:
+            sys.stdout.flush()
+            os._exit(code)
+    os.close(output)
+    os.write(status, f"{server}\n".encode())
+    _, outcome = os.waitpid(server, 0)
+    os.write(status, f"{os.waitstatus_to_exitcode(outcome)}\n".encode())
+    os._exit(0)

@@ -1,0 +1,242 @@
+"""The watchman misses no iteration and no event, floods nobody, and counts what it does not tell at once."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from quadra.live.alert_watch import MOST_KEPT, Watchman
+from quadra.model.engine import StepResult
+from quadra.model.history import History
+from quadra.states.alerts import Rule
+from quadra.training.lifecycle import SystemState
+from quadra.training.view import Event, SaveTrouble, View
+from tests.live.test_feed import RUN, STATUS
+
+HIGH, STRIKES, SAVES, FINISHED = (
+    Rule("loss_above", 1.0),
+    Rule("strikes_at_least", 2.0),
+    Rule("saves_failing"),
+    Rule("run_finished"),
+)
+
+
+class Desk:
+    """A watchman, the view that a test moves on, and the clock."""
+
+    def __init__(self, *rules: Rule) -> None:
+        self.history, self.now, self.strikes = History(), 0.0, 0
+        self.status = STATUS
+        self.told: list[dict[str, Any]] = []
+        self.watchman = Watchman(self.view, self._tell, lambda: self.now)
+        self.set(*rules)
+
+    def view(self) -> View:
+        count = len(self.history)
+        result = StepResult(count, 0.5, 8.0, 0.1, 0.0, self.strikes, 3, 1.0, 2, "x", "update_field") if count else None
+        return View(self.status, self.history, count, result, 0, 1.0)
+
+    def _tell(self, kind: str, **details: Any) -> None:
+        assert kind == "alert"
+        self.told.append(details)
+
+    def train(self, *losses: float) -> None:
+        for loss in losses:
+            self.history.append(loss, 8.0, 0.1, 0.0)
+
+    def set(self, *rules: Rule) -> None:
+        self.status = replace(self.status, alerts=rules)
+        self.hear("alerts_changed")
+
+    def hear(self, kind: str, **details: Any) -> None:
+        self.watchman.take(Event(kind, details))
+
+    def load(self, run: str, history: History, *rules: Rule) -> None:
+        self.history, self.status = history, replace(self.status, run=run, alerts=rules)
+        self.hear("loaded", iteration_count=len(history))
+
+    def rest(self) -> None:
+        self.status = replace(self.status, state=SystemState.READY)
+
+    def round(self) -> list[tuple[int, int]]:
+        """Iteration and times of each alert of this round."""
+        before = len(self.told)
+        self.watchman.round()
+        return [(alert["iteration"], alert["times"]) for alert in self.told[before:]]
+
+
+def grown(*losses: float) -> History:
+    history = History()
+    for loss in losses:
+        history.append(loss, 8.0, 0.1, 0.0)
+    return history
+
+
+def test_an_alert_says_what_where_when_and_in_which_run() -> None:
+    desk = Desk(HIGH)
+    desk.train(0.0, 3.0)
+    assert desk.round() == [(2, 1)]
+    alert = desk.told[0]
+    assert (alert["rule"], alert["run"], alert["value"]) == ({"kind": "loss_above", "threshold": 1.0}, RUN, 3.0)
+    assert "loss is above 1 (3) at iteration 2" in alert["message"]
+    assert alert["at"].endswith("+00:00")
+    assert desk.watchman.alerts() == [alert]
+
+
+@settings(deadline=None)
+@given(st.lists(st.lists(st.sampled_from([0.0, 2.0]), max_size=9), max_size=12), st.data())
+def test_every_crossing_is_counted_once_whenever_rounds_come(pieces: list[list[float]], data: st.DataObject) -> None:
+    desk = Desk(HIGH)
+    losses = [loss for piece in pieces for loss in piece]
+    for piece in pieces:
+        desk.train(*piece)
+        desk.now += data.draw(st.sampled_from([0.0, 0.3, 5.0]))
+        if data.draw(st.booleans()):
+            desk.round()
+    desk.rest()
+    desk.round()
+    expected = sum(loss > 1 and (not at or losses[at - 1] < 1) for at, loss in enumerate(losses))
+    assert sum(alert["times"] for alert in desk.told) == expected
+
+
+def test_a_rule_that_flickers_is_told_after_longer_and_longer_pauses_with_how_often() -> None:
+    desk = Desk(HIGH)
+    desk.train(2.0)
+    assert desk.round() == [(1, 1)]
+    for _ in range(7):
+        desk.train(0.0, 2.0)
+        desk.now += 0.125
+        assert desk.round() == []
+    desk.now += 0.25
+    assert desk.round() == [(15, 7)]
+    assert "7 times" in desk.told[-1]["message"]
+    told_at = []
+    for _ in range(1600):
+        desk.train(0.0, 2.0)
+        desk.now += 0.125
+        if desk.round():
+            told_at.append(desk.now)
+    assert told_at[:3] == [3.125, 7.125, 15.125]
+    assert {after - before for before, after in pairwise(told_at[5:])} == {60.0}
+    desk.now += 1000.0
+    desk.train(0.0, 2.0)
+    assert len(desk.round()) == 1
+    desk.train(0.0, 2.0)
+    desk.now += 1.0
+    assert desk.round() == [(len(desk.history), 1)]
+
+
+def test_a_new_rule_looks_at_the_newest_iteration_and_not_at_those_before() -> None:
+    desk = Desk()
+    desk.train(5.0, 0.0)
+    desk.round()
+    desk.set(HIGH)
+    assert desk.round() == []
+    desk.train(5.0)
+    desk.set(HIGH, Rule("loss_above", 4.0))
+    assert desk.round() == [(3, 1), (3, 1)]
+
+
+def test_rules_change_at_their_instant_even_where_the_round_comes_late() -> None:
+    desk = Desk(HIGH)
+    desk.train(0.0, 5.0)
+    desk.set()
+    desk.train(0.0, 5.0)
+    desk.set(HIGH)
+    desk.train(0.0, 5.0)
+    desk.rest()
+    assert sum(times for _, times in desk.round()) == 3  # at 2; at 4, where the rule is new; and at 6
+
+
+def test_what_the_last_iteration_of_a_loaded_run_had_set_off_is_not_told_again() -> None:
+    desk = Desk()
+    desk.load("b" * 16, grown(0.0, 5.0), HIGH)
+    desk.train(5.0)
+    assert desk.round() == []
+    desk.train(0.0, 5.0)
+    assert desk.round() == [(5, 1)]
+
+
+def test_the_rest_of_a_run_is_looked_at_when_another_one_has_taken_its_place() -> None:
+    desk = Desk(HIGH)
+    desk.train(0.0, 5.0)
+    desk.load("b" * 16, grown(0.0), HIGH)
+    desk.train(5.0)
+    desk.load("c" * 16, grown(), HIGH)
+    desk.round()
+    assert [(alert["run"][0], alert["iteration"]) for alert in desk.told] == [("0", 2), ("b", 2)]
+
+
+def test_iterations_after_a_load_are_looked_at_where_the_round_comes_late() -> None:
+    desk = Desk()
+    desk.load("b" * 16, grown(0.0), HIGH)
+    desk.train(5.0, 0.0)
+    assert desk.round() == [(2, 1)]
+
+
+def test_each_failure_of_saves_that_follows_a_success_is_told() -> None:
+    desk = Desk(SAVES)
+    desk.rest()
+    for kinds, alerts in [(["save_failed", "save_failed"], 1), (["saved"], 0), (["save_failed", "saved"], 1)]:
+        for kind in kinds:
+            desk.hear(kind)
+        assert len(desk.round()) == alerts
+    desk.status = replace(desk.status, trouble=SaveTrouble(3, "full", 0))
+    desk.set(HIGH)
+    desk.set(SAVES)
+    assert len(desk.round()) == 1  # saves fail when the rule is set
+
+
+def test_the_end_is_told_where_nobody_asked_for_it_and_strikes_with_it() -> None:
+    desk = Desk(FINISHED, STRIKES)
+    desk.train(0.0)
+    desk.rest()
+    desk.hear("training", running=False, by_itself=False, integrity_strikes=0)
+    assert desk.round() == []
+    desk.hear("training", running=False, by_itself=True, integrity_strikes=3)
+    assert [alert["rule"]["kind"] for alert in desk.told] == []
+    desk.round()
+    assert [alert["rule"]["kind"] for alert in desk.told] == ["strikes_at_least", "run_finished"]
+    desk.strikes = 3
+    desk.train(0.0)
+    assert desk.round() == []
+
+
+def test_strikes_are_told_when_a_result_shows_them() -> None:
+    desk = Desk(STRIKES)
+    desk.train(0.0)
+    assert desk.round() == []
+    desk.strikes = 2
+    desk.train(0.0)
+    assert desk.round() == [(2, 1)]
+    assert desk.told[0]["value"] == 2
+
+
+def test_only_the_newest_alerts_are_kept_and_each_has_its_own_id() -> None:
+    desk = Desk(HIGH)
+    for _ in range(MOST_KEPT + 5):
+        desk.train(0.0, 5.0)
+        desk.now += 2.0
+        desk.round()
+    kept = desk.watchman.alerts()
+    assert kept == desk.told[-MOST_KEPT:]
+    assert len({alert["id"] for alert in desk.told}) == MOST_KEPT + 5
+
+
+def test_a_failure_of_the_watchman_is_logged_and_the_next_round_goes_on(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk = Desk(HIGH)
+    desk.round()
+    desk.train(5.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(History, "rows", lambda self: 1 / 0)
+        desk.watchman.round()
+    assert "alert rules could not be looked at" in caplog.text
+    desk.train(0.0, 5.0)
+    assert desk.round() == [(3, 2)]

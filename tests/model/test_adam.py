@@ -1,0 +1,29 @@
+"""The constants of an Adam step, by hand."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from quadra.config import TrainingConfig
+from quadra.model.adam import AdamRule
+
+
+def test_the_first_step_moves_by_the_learning_rate_against_the_gradient() -> None:
+    rule = AdamRule.at(1, TrainingConfig(learning_rate=0.5), plasticity=2.0)
+    m, v = rule.take * -3.0, rule.take2 * 9.0
+    assert -rule.size * m / (v**0.5 * rule.unbias + rule.epsilon) == pytest.approx(1.0)
+
+
+def test_steps_are_those_of_torch() -> None:
+    value = torch.tensor([1.0], dtype=torch.float64, requires_grad=True)
+    adam = torch.optim.Adam([value], lr=1e-3)
+    p, m, v = 1.0, 0.0, 0.0
+    for number, gradient in enumerate((0.3, -2.0, 1e-9, 0.7), start=1):
+        value.grad = torch.tensor([gradient], dtype=torch.float64)
+        adam.step()
+        rule = AdamRule.at(number, TrainingConfig(), plasticity=1.0)
+        m += rule.take * (gradient - m)
+        v = rule.keep2 * v + rule.take2 * gradient**2
+        p -= rule.size * m / (v**0.5 * rule.unbias + rule.epsilon)
+        assert p == pytest.approx(value.item(), rel=1e-12)

@@ -1,0 +1,202 @@
+"""A saved state on another machine: without its GPU, without its text, with another system's paths."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from quadra.errors import ConfigurationError
+from quadra.model.corpus import BUILT_IN_NAME, Corpus
+from quadra.storage.layout import FILES
+from quadra.storage.saved_state import SavedState, read
+from tests.helpers.state_helpers import (
+    assert_same,
+    content,
+    files_of,
+    new_run,
+    opened,
+    saved_states,
+    train,
+    write_as_elsewhere,
+)
+
+LINES = "one line\nanother line\nand a third one\n"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A state directory that is not there yet."""
+    return tmp_path / "state"
+
+
+def state_of_three() -> SavedState:
+    (state,) = saved_states(3)
+    return state
+
+
+def write_from_gpu(folder: Path, device: str = "cuda") -> SavedState:
+    """A state as a machine with a GPU saves it: the samples' generator is another kind, of 16 bytes."""
+    state = state_of_three()
+    samples = torch.arange(16, dtype=torch.uint8)
+    generators = {**state.engine["generators"], "samples": samples, "samples_device": device}
+    write_as_elsewhere(folder, state, {"generators": generators}, device=device)
+    return state
+
+
+@pytest.mark.parametrize("device", ["cuda", "cuda:3"])
+def test_a_state_from_a_gpu_is_loaded_where_there_is_none_and_the_difference_is_said(folder: Path, device: str) -> None:
+    state = write_from_gpu(folder, device)
+    assert read(folder).config.device == device
+    with opened(folder) as loaded:
+        report = loaded.load()
+        assert [device in told and "cpu" in told for told in report.warnings] == [True]
+        assert loaded.config.device == "cpu"
+        found = content(loaded)
+        for name in (
+            "field_update",
+            "syntropy",
+            "feedback",
+            "optimizer",
+            "field",
+            "q_table",
+            "neuroplasticity",
+            "corpus",
+        ):
+            assert_same({name: found[name]}, {name: state.engine[name]})
+        train(loaded, 2)
+        assert loaded.save_state()
+        expected = content(loaded)
+    with opened(folder) as loaded:
+        assert loaded.load().warnings == ()
+        assert_same(content(loaded), expected)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_a_device_that_is_not_there_is_named_and_no_state_is_taken_for_damaged(folder: Path) -> None:
+    with opened(folder) as state:
+        new_run(state, 3, "stopped")
+    before = files_of(folder)
+    with opened(folder, device="cuda") as state:
+        with pytest.raises(ConfigurationError, match="cuda"):
+            state.load()
+        assert not state.is_initialized
+    assert files_of(folder) == before
+
+
+def write_with_text(folder: Path, path: str, fingerprint: str | None = "0" * 64, foreign: bool = False) -> None:
+    """A state whose run was trained on a text elsewhere, and read one line of it."""
+    state = state_of_three()
+    corpus = {"path": path, "fingerprint": fingerprint, "file": 0, "offset": len(LINES.splitlines()[0]) + 1}
+    state = replace(state, record=replace(state.record, foreign=foreign))
+    write_as_elsewhere(folder, state, {"corpus": corpus}, corpus=path)
+
+
+ELSEWHERE = [
+    r"C:\Users\Me\texts\corpus.txt", r"\\server\share\corpus.txt", "C:/texts/corpus.txt", "/Users/me/corpus.txt",
+    "relative.txt", "/" + "long/" * 3000, "/" + "x" * 300, "/with\0zero", "/two\nlines", "",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("path", ELSEWHERE, ids=lambda path: repr(path[:30]))
+def test_a_text_of_another_machine_is_named_and_training_continues_on_the_built_in_one(folder: Path, path: str) -> None:
+    write_with_text(folder, path)
+    with opened(folder) as state:
+        report = state.load()
+        (told,) = report.warnings
+        assert str(path) in told
+        assert BUILT_IN_NAME in told
+        assert "--corpus" in told
+        assert state.step()["text"] == Corpus().next_line()
+        assert state.save_state()
+
+
+def test_a_path_that_this_machine_lets_nobody_look_at_is_a_text_that_is_not_there(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_with_text(folder, "/home/somebody/corpus.txt")
+    stat = Path.stat
+
+    def forbidden(self: Path, **options: Any) -> Any:
+        if "somebody" in str(self):
+            raise PermissionError(13, "Permission denied")
+        return stat(self, **options)
+
+    monkeypatch.setattr(Path, "stat", forbidden)
+    with opened(folder) as state:
+        assert "/home/somebody/corpus.txt" in " ".join(state.load().warnings)
+        train(state, 1)
+
+
+def test_a_text_that_came_along_is_found_by_its_content_at_its_place(folder: Path, tmp_path: Path) -> None:
+    text = tmp_path / "here.txt"
+    text.write_bytes(LINES.encode())
+    write_with_text(folder, r"D:\texts\there.txt", Corpus(text).fingerprint)
+    with opened(folder, corpus=str(text)) as state:
+        report = state.load()
+        assert not any("changed" in told for told in report.warnings)
+        assert state.step()["text"] == "another line"
+
+
+@pytest.mark.parametrize("fingerprint", [None, "", "0" * 64])
+def test_a_state_from_elsewhere_cannot_have_a_file_of_this_machine_shown(
+    folder: Path, tmp_path: Path, fingerprint: str | None
+) -> None:
+    secret = tmp_path / "secret.txt"
+    secret.write_text("the secret\n")
+    write_with_text(folder, str(secret), fingerprint, foreign=True)
+    with opened(folder) as state:
+        assert str(secret) in " ".join(state.load().warnings)
+        assert state.step()["text"] == Corpus().next_line()
+        assert state.save_state()
+    with opened(folder) as state:  # by now it is a state of this folder, and on another text
+        state.load()
+        assert state.engine.corpus.path is None
+        assert state.step()["text"] != "the secret"
+
+
+def test_a_state_from_elsewhere_finds_its_own_text_at_its_path_or_where_new_runs_get_theirs(
+    folder: Path, tmp_path: Path
+) -> None:
+    text = tmp_path / "text.txt"
+    text.write_text(LINES)
+    write_with_text(folder, str(text), Corpus(text).fingerprint, foreign=True)
+    with opened(folder) as state:
+        assert state.load().warnings == ()
+        assert state.step()["text"] == "another line"
+        state.release()
+    text.write_text("changed\n")
+    write_with_text(folder, str(text), "1" * 64, foreign=True)
+    with opened(folder, corpus=str(text)) as state:
+        assert "changed" in " ".join(state.load().warnings)
+        assert state.step()["text"] == "changed"
+
+
+@pytest.mark.parametrize("place", [{"offset": -5}, {"offset": 2**70}, {"offset": 10**6}, {"file": 7}, {"file": -1}])
+def test_a_place_that_is_not_in_the_text_is_refused_at_the_load_and_not_met_in_training(
+    folder: Path, place: dict[str, int]
+) -> None:
+    state = state_of_three()
+    write_as_elsewhere(folder, state, {"corpus": {**state.engine["corpus"], **place}})
+    with opened(folder) as loaded:
+        assert not loaded.load_state()
+
+
+@pytest.mark.parametrize(
+    "newest", [{"text": b"bytes"}, {"pattern": None}, {"action": torch.zeros(2)}, {"text": 1.5}, []]
+)
+def test_what_browsers_could_not_be_sent_is_refused_at_the_load(folder: Path, newest: Any) -> None:
+    write_as_elsewhere(folder, state_of_three(), {"newest": newest})
+    with opened(folder) as loaded:
+        assert not loaded.load_state()
+
+
+def test_an_entry_of_the_newest_iteration_that_nobody_knows_is_no_harm(folder: Path) -> None:
+    state = state_of_three()
+    write_as_elsewhere(folder, state, {"newest": {**state.engine["newest"], "unknown": 1}})
+    with opened(folder) as loaded:
+        assert loaded.load_state()
+        assert {name for name in files_of(folder) if "/" not in name} == set(FILES)

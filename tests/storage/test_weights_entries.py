@@ -1,0 +1,110 @@
+"""Members: whoever writes the file, the same state gives the same bytes, and a copy stays what it was."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from quadra import TrainingState
+from quadra.config import ACTIONS
+from quadra.storage.commit import carry_out
+from quadra.storage.files.durable import identity_of
+from quadra.storage.files.zip_writer import lay_out
+from quadra.storage.folder import StateFolder
+from quadra.storage.layout import WEIGHTS
+from quadra.storage.save_store import Store
+from quadra.storage.weights_entries import Contents, members_of, packed, unpacked
+from quadra.storage.weights_file import WeightsEncoder
+from quadra.storage.writer_process import IS_POSSIBLE, Scribe
+from tests.helpers.state_helpers import save_of, saved_states, small_config, train
+
+PATIENCE = 30.0
+EVERYTHING = {
+    "wins": [3, 4], "optimizer_step": 5, "generators": {"samples": b"bits", "samples_device": "cpu"},
+    "q_table": {"0.5": [0.25, -0.0, 1e-300]}, "neuroplasticity": {"mean_reward": None}, "iteration_count": 2**60,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def writer() -> Iterator[Scribe]:
+    writer = Scribe()
+    yield writer
+    writer.close()
+
+
+def test_what_is_packed_comes_back_with_the_q_table_by_action() -> None:
+    values = unpacked(packed(EVERYTHING))
+    assert repr(values) == repr(
+        {**EVERYTHING, "q_table": {"0.5": dict(zip(ACTIONS, (0.25, -0.0, 1e-300), strict=True))}}
+    )
+
+
+def test_what_is_packed_is_a_copy() -> None:
+    row = [1.0, 2.0, 3.0]
+    plain = packed({"q_table": {"0.5": row}})
+    row[0] = 9.0
+    assert unpacked(plain)["q_table"]["0.5"][ACTIONS[0]] == 1.0
+
+
+def test_equal_values_are_packed_to_equal_bytes_whoever_else_refers_to_them() -> None:
+    text = "".join(["a", " line"])
+    others = [text] * 3
+    assert packed({"text": text}) == packed({"text": "".join(["a l", "ine"])})
+    assert len(others) == 3
+
+
+def test_a_table_with_another_number_of_actions_is_refused() -> None:
+    with pytest.raises(ValueError, match="unpack"):
+        unpacked(packed({"q_table": {"0.5": [1.0, 2.0]}}))
+
+
+def test_the_members_hold_the_memory_as_it_is_and_the_numbers_as_torch_reads_them() -> None:
+    tensors = memoryview(b"tensors")
+    members = dict(members_of(tensors, Contents(b"", b"", b"tail", packed(EVERYTHING))))
+    assert members["archive/data/0"] is tensors
+    assert np.frombuffer(members["archive/data/1"], np.int64).tolist() == [3, 4, 5]
+    assert members["archive/data/2"] == b"bits"
+    assert members["archive/data/3"] == b"tail"
+
+
+def test_the_description_is_one_pickled_dictionary() -> None:
+    described = pickle.BINUNICODE + b"\x0a\0\0\0generators" + pickle.EMPTY_DICT
+    members = dict(members_of(b"", Contents(described, b"", b"", packed(EVERYTHING))))
+    values = pickle.loads(bytes(members["archive/data.pkl"]))
+    expected = unpacked(packed(EVERYTHING))
+    assert values.pop("generators") == {"samples_device": "cpu"}
+    assert values == {name: expected[name] for name in ("q_table", "neuroplasticity", "iteration_count")}
+
+
+@pytest.mark.skipif(not IS_POSSIBLE, reason="descriptors cannot be handed to another process here")
+def test_the_scribe_and_this_process_write_the_same_bytes_for_the_same_state(tmp_path: Path, writer: Scribe) -> None:
+    first, second = saved_states(20, 30)
+    save = save_of(second, full=False)
+    with StateFolder(tmp_path) as folder:
+        store = Store(folder, writer)
+        store.commit(save_of(first))
+        order = store._order(save, keep_present=True)
+        carry_out(order)
+        expected = (tmp_path / WEIGHTS).read_bytes()
+        reply = writer.send(order._replace(present=identity_of(tmp_path / WEIGHTS)))
+        assert reply is not None
+        reply.result(PATIENCE)
+    assert (tmp_path / WEIGHTS).read_bytes() == expected
+
+
+def test_a_snapshot_that_is_written_later_gives_the_same_bytes(tmp_path: Path) -> None:
+    """A thread writes it while training goes on."""
+    with TrainingState(tmp_path / "state", small_config()) as state:
+        state.initialize()
+        train(state, 20)
+        snapshot = state.engine.snapshot()
+        encoder, tail = WeightsEncoder(state.config, snapshot), np.zeros((3, 4), np.float32)
+        at_once = b"".join(encoder.encode(snapshot, tail))
+        train(state, 5)
+        contents = encoder.contents(snapshot, tail)
+        assert b"".join(lay_out(members_of(snapshot.flat.tobytes(), contents))) == at_once
+        snapshot.release()

@@ -1,0 +1,261 @@
+"""The process that carries out the commits of small saves: the same commit, told the same way, and it leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from quadra import TrainingState
+from quadra.errors import FolderChangedError, FolderLockedError, SaveError
+from quadra.storage import writer_process as scribe
+from quadra.storage.commit import Order, carry_out
+from quadra.storage.files.durable import identity_of
+from quadra.storage.folder import StateFolder
+from quadra.storage.layout import WEIGHTS
+from quadra.storage.save_store import Sent
+from quadra.storage.weights_entries import Contents, packed
+from quadra.storage.writer_process import CAPACITY, IS_POSSIBLE, Scribe
+from tests.helpers.state_helpers import REPOSITORY, assert_same, content, new_run, record, small_config, train
+
+PATIENCE = 30.0
+
+pytestmark = pytest.mark.skipif(not IS_POSSIBLE, reason="descriptors cannot be handed to another process here")
+
+
+@pytest.fixture(scope="module")
+def writer() -> Iterator[Scribe]:
+    writer = Scribe()
+    yield writer
+    writer.close()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[StateFolder]:
+    with StateFolder(tmp_path / "state") as folder:
+        folder.saves_folder()
+        yield folder
+
+
+PLAIN = packed({"wins": [1, 2], "optimizer_step": 3, "generators": {"samples": b"generator"}, "q_table": {}})
+
+
+def order(folder: StateFolder, tensors: bytes = b"t" * 1000, tail: bytes = b"tail") -> Order:
+    return Order(
+        folder=str(folder.path), lock=folder.lock, present=identity_of(folder.path / WEIGHTS), keep_present=True,
+        record=record(), tensors=tensors, contents=Contents(b"described", b"tail described", tail, PLAIN),
+    )  # fmt: skip
+
+
+def test_the_scribe_writes_what_this_process_would_write(writer: Scribe, folder: StateFolder) -> None:
+    committed = carry_out(order(folder))
+    expected = (folder.path / WEIGHTS).read_bytes()
+    (folder.path / WEIGHTS).unlink()
+    reply = writer.send(order(folder))
+    assert reply is not None
+    assert reply.result(PATIENCE).size == committed.size
+    assert (folder.path / WEIGHTS).read_bytes() == expected
+    assert reply.result(0.0).identity == identity_of(folder.path / WEIGHTS)
+
+
+def test_what_the_present_save_was_is_kept(writer: Scribe, folder: StateFolder) -> None:
+    for tensors in (b"first", b"second"):
+        reply = writer.send(order(folder, tensors))
+        assert reply is not None
+        reply.result(PATIENCE)
+    (kept,) = folder.kept_saves()
+    assert b"first" in kept.read_bytes()
+    assert b"second" in (folder.path / WEIGHTS).read_bytes()
+
+
+def test_an_exchanged_folder_is_told_and_left_as_it_is(writer: Scribe, folder: StateFolder) -> None:
+    ours = order(folder)
+    (folder.path / WEIGHTS).write_bytes(b"somebody else's")
+    reply = writer.send(ours)
+    assert reply is not None
+    with pytest.raises(FolderChangedError):
+        reply.result(PATIENCE)
+    assert (folder.path / WEIGHTS).read_bytes() == b"somebody else's"
+    assert sorted(path.name for path in folder.path.iterdir()) == [".lock", WEIGHTS, "saves"]
+
+
+def test_the_systems_reason_comes_back_and_the_next_order_is_carried_out(writer: Scribe, folder: StateFolder) -> None:
+    (folder.path / f".{WEIGHTS}.tmp").mkdir()
+    reply = writer.send(order(folder))
+    assert reply is not None
+    with pytest.raises(IsADirectoryError, match=WEIGHTS):
+        reply.result(PATIENCE)
+    (folder.path / f".{WEIGHTS}.tmp").rmdir()
+    again = writer.send(order(folder))
+    assert again is not None
+    again.result(PATIENCE)
+
+
+def test_what_does_not_fit_is_not_taken(writer: Scribe, folder: StateFolder) -> None:
+    assert writer.send(order(folder, tensors=bytes(CAPACITY + 1))) is None
+    assert writer.send(order(folder, tail=bytes(CAPACITY))) is None
+    assert not (folder.path / WEIGHTS).exists()
+
+
+def test_the_copy_is_taken_before_send_returns(writer: Scribe, folder: StateFolder) -> None:
+    tensors = bytearray(b"before" * 100_000)
+    reply = writer.send(order(folder)._replace(tensors=tensors))
+    tensors[:] = b"after!" * 100_000
+    assert reply is not None
+    reply.result(PATIENCE)
+    assert b"after!" not in (folder.path / WEIGHTS).read_bytes()
+
+
+def test_saves_by_the_scribe_and_by_this_process_make_one_run(writer: Scribe, tmp_path: Path) -> None:
+    with TrainingState(tmp_path / "state", small_config(), writer) as state:
+        new_run(state, 3, "stopped")
+        sent = 0
+        for _ in range(40):
+            train(state, 1)
+            writing = state.begin_save()
+            sent += isinstance(writing, Sent)
+            writing.exception(PATIENCE)
+            state.collect_save()
+            assert state.unsaved_iterations == 0
+        assert sent > 30
+        expected = content(state)
+        state.release()  # as a crash would: the newest save is the scribe's
+    with TrainingState(tmp_path / "state", small_config()) as state:
+        report = state.load()
+        assert report.remarks() == []
+        assert_same(content(state), expected)
+
+
+def test_a_failed_save_by_the_scribe_is_followed_by_one_that_works(writer: Scribe, tmp_path: Path) -> None:
+    with TrainingState(tmp_path / "state", small_config(), writer) as state:
+        new_run(state, 3, "stopped")
+        train(state, 1)
+        (tmp_path / "state" / f".{WEIGHTS}.tmp").mkdir()
+        assert isinstance(state.begin_save(), Sent)
+        state.wait_for_save()
+        with pytest.raises(SaveError, match="directory"):
+            state.collect_save()
+        (tmp_path / "state" / f".{WEIGHTS}.tmp").rmdir()
+        train(state, 1)
+        state.begin_save().exception(PATIENCE)
+        assert state.collect_save() is not None
+        assert state.unsaved_iterations == 0
+
+
+def test_without_its_scribe_a_state_saves_by_itself(tmp_path: Path) -> None:
+    writer = Scribe()
+    with TrainingState(tmp_path / "state", small_config(), writer) as state:
+        new_run(state, 3, "stopped")
+        os.kill(writer._process.pid, signal.SIGKILL)
+        writer.wait()
+        for _ in range(3):
+            train(state, 1)
+            state.save_state()
+            assert state.unsaved_iterations == 0
+    writer.close()
+
+
+def test_a_scribe_ends_with_its_parent_however_that_ends() -> None:
+    program = (
+        "from quadra.storage.writer_process import Scribe; s = Scribe(); print(s._process.pid, flush=True); input()"
+    )
+    parent = subprocess.Popen(
+        [sys.executable, "-c", program], cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert parent.stdout is not None
+    child = int(parent.stdout.readline())
+    assert is_running(child)
+    parent.kill()
+    parent.wait()
+    deadline = time.monotonic() + PATIENCE
+    while is_running(child):
+        assert time.monotonic() < deadline
+        threading.Event().wait(0.01)
+
+
+def test_a_signal_that_reaches_the_scribe_is_passed_on() -> None:
+    program = (
+        "import os, signal, threading; from quadra.storage.writer_process import Scribe; told = threading.Event();"
+        "signal.signal(signal.SIGTERM, lambda *_: told.set()); s = Scribe(); print(s._process.pid, flush=True);"
+        "input(); os.kill(s._process.pid, signal.SIGTERM); raise SystemExit(0 if told.wait(20) and s.is_alive else 1)"
+    )
+    parent = subprocess.Popen(
+        [sys.executable, "-c", program], cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert parent.stdin is not None
+    assert parent.stdout is not None
+    parent.stdout.readline()
+    wait_for_handlers(parent)
+    assert parent.wait(PATIENCE) == 0
+
+
+def wait_for_handlers(parent: subprocess.Popen[str]) -> None:
+    """Until the scribe has taken its signals over: its first order can then be carried out."""
+    assert parent.stdin is not None
+    threading.Event().wait(1.0)
+    parent.stdin.write("\n")
+    parent.stdin.flush()
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+
+
+def test_a_scribe_imports_neither_torch_nor_numpy() -> None:
+    program = (
+        "import sys; import quadra.storage.writer_process; "
+        "print([name for name in ('torch', 'numpy', 'numba') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+    assert scribe.IS_POSSIBLE
+
+
+def test_a_folder_is_not_free_before_what_a_killed_server_left_behind_has_ended(tmp_path: Path) -> None:
+    program = (
+        "import subprocess, sys; from pathlib import Path; from quadra.storage.folder import StateFolder; "
+        "f = StateFolder(Path(sys.argv[1])); p = subprocess.Popen(['sleep', '2'], pass_fds=[f.lock_descriptor]); "
+        "print(p.pid, flush=True); input()"
+    )
+    server = subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path / "state")],
+        cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert server.stdout is not None
+    left_behind = Path(f"/proc/{int(server.stdout.readline())}")
+    with pytest.raises(FolderLockedError, match=str(server.pid)):
+        StateFolder(tmp_path / "state")
+    server.kill()
+    server.wait(PATIENCE)
+    assert left_behind.exists()
+    with StateFolder(tmp_path / "state"):
+        assert not left_behind.exists() or not (left_behind / "cmdline").read_bytes()  # ended, perhaps not reaped yet
+
+
+def test_a_folder_that_is_released_is_free_though_the_scribe_lives(tmp_path: Path) -> None:
+    with StateFolder(tmp_path / "state") as folder:
+        writer = Scribe(folder.lock_descriptor)
+    with StateFolder(tmp_path / "state"):
+        assert writer.is_alive
+    writer.close()
+
+
+def test_a_save_whose_outcome_nobody_took_does_not_hinder_the_next_one(writer: Scribe, folder: StateFolder) -> None:
+    with TrainingState(folder, small_config(), writer) as state:
+        state.initialize()
+        state.save()
+        for _ in range(3):
+            train(state, 1)
+            assert state.begin_save().exception(PATIENCE) is None
+        assert state.collect_save() is not None
+        assert state.unsaved_iterations == 0

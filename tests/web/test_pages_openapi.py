@@ -1,0 +1,87 @@
+"""The description of the HTTP interface fits the interface: route by route, and for whatever a client sends."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from quadra.config import TrainingConfig
+from quadra.storage.folder import StateFolder
+from quadra.training.state import TrainingState
+from quadra.training.view import Settings
+from quadra.training.worker import Worker
+from quadra.web.app import create_app
+from quadra.web.http_limits import HttpLimits
+from quadra.web.openapi import DESCRIPTION
+from quadra.web.rate_limits import Allowance
+from tests.helpers.schema_tests import OPERATIONS, call_and_check
+
+CONFIG = TrainingConfig(field_size=8, seed=1, threads=1)
+UNLIMITED = Allowance(1e9, 1e9)
+EXAMPLES = 3  # of each operation, of what fits its description and of what does not
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Flask]:
+    """The application with a run of five iterations that is saved, and without limits for requests."""
+    folder = StateFolder(path)
+    worker = Worker(folder, CONFIG, Settings(pace=None), lambda: TrainingState(folder, CONFIG))
+    app, _, _ = create_app(worker, b"secret", http_limits=HttpLimits(UNLIMITED, UNLIMITED, UNLIMITED))
+    worker.start()
+    worker.initialize().result(60)
+    worker.start_training(5).result(60)
+    while worker.view().status.state.value == "training":
+        worker.set_pace(None).result(60)
+    try:
+        yield app
+    finally:
+        worker.close().result(60)
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flask]:
+    with opened(tmp_path_factory.mktemp("openapi") / "state") as app:
+        yield app
+
+
+def described() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(DESCRIPTION.read_text(encoding="utf-8"))
+    return found
+
+
+def test_every_route_is_described_and_everything_described_is_a_route(app: Flask) -> None:
+    routes = {
+        (re.sub(r"<(?:\w+:)?(\w+)>", "{}", rule.rule), method.lower())
+        for rule in app.url_map.iter_rules()
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+    }
+    named = {(re.sub(r"{\w+}", "{}", path), method) for path, item in described()["paths"].items() for method in item}
+    assert routes == named
+
+
+def test_the_description_is_served_with_the_version_of_the_program(app: Flask) -> None:
+    answer = app.test_client().get("/api/openapi.json")
+    assert answer.json["paths"] == described()["paths"]
+    assert answer.json["info"]["version"] == app.test_client().get("/health").json["version"]
+
+
+@pytest.mark.parametrize(("path", "method"), OPERATIONS)
+def test_whatever_is_sent_the_answer_is_one_that_is_described(app: Flask, path: str, method: str) -> None:
+    call_and_check(app, path, method, EXAMPLES)
+
+
+def test_what_saved_states_answer_is_described_too(app: Flask) -> None:
+    client = app.test_client()
+    state = client.get("/api/states").json["states"][0]["id"]
+    for ending in ("history", "history.csv", "history.json", "report", "archive"):
+        answer = client.get(f"/api/states/{state}/{ending}")
+        responses = described()["paths"][f"/api/states/{{state}}/{ending}"]["get"]["responses"]
+        assert answer.status_code == 200
+        assert answer.mimetype in responses["200"]["content"]
