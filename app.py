@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from quadra.live.feed import Feed
     from quadra.storage.folder import StateFolder
     from quadra.storage.restore_points import Retention
-    from quadra.storage.writer_process import Scribe
+    from quadra.storage.writer_process import WriterProcess
     from quadra.training.state import TrainingState
     from quadra.training.view import Event
     from quadra.training.worker import Worker
@@ -145,13 +145,13 @@ def run(
     from quadra.backup.service import beside
     from quadra.live.console import Console
     from quadra.storage.folder import StateFolder
-    from quadra.storage.writer_process import IS_POSSIBLE, Scribe
+    from quadra.storage.writer_process import IS_POSSIBLE, WriterProcess
     from quadra.training.view import Event
     from quadra.web.app import create_app
     from quadra.web.server import serve
 
     folder = StateFolder(options.state_dir)
-    scribe = Scribe(folder.lock_descriptor) if IS_POSSIBLE else None
+    scribe = WriterProcess(folder.lock_descriptor) if IS_POSSIBLE else None
     console = Console(sys.stdout, Logs(logs).line)
     worker = _worker(options, config, folder, scribe)
     worker.listen(console.take)
@@ -178,7 +178,9 @@ def run(
     raise SystemExit
 
 
-def _worker(options: argparse.Namespace, config: TrainingConfig, folder: StateFolder, scribe: Scribe | None) -> Worker:
+def _worker(
+    options: argparse.Namespace, config: TrainingConfig, folder: StateFolder, scribe: WriterProcess | None
+) -> Worker:
     from quadra.storage.restore_points import Retention
     from quadra.training.view import Settings
     from quadra.training.worker import Worker
@@ -218,7 +220,7 @@ class _Ending:
         if event.kind == "died":
             threading.Thread(target=self.now, args=(1,), name="shutdown").start()
 
-    def with_scribe(self, scribe: Scribe) -> None:
+    def with_scribe(self, scribe: WriterProcess) -> None:
         """It ends by itself only with this process: somebody has killed it, and this one saves and ends too."""
         scribe.wait()
         log.error("The process that writes saves was killed; this one saves and ends too.")
@@ -226,7 +228,7 @@ class _Ending:
 
 
 def _open_state(
-    folder: StateFolder, config: TrainingConfig, scribe: Scribe | None, retention: Retention
+    folder: StateFolder, config: TrainingConfig, scribe: WriterProcess | None, retention: Retention
 ) -> TrainingState:
     """Called on the training thread: this import brings torch."""
     from quadra.training.state import TrainingState

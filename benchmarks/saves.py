@@ -18,7 +18,7 @@ from quadra import TrainingConfig, TrainingState
 from quadra.model.history import History
 from quadra.storage.folder import StateFolder
 from quadra.storage.layout import METRICS
-from quadra.storage.writer_process import Scribe
+from quadra.storage.writer_process import WriterProcess
 from quadra.training.view import Settings
 from quadra.training.worker import Worker
 
@@ -65,7 +65,7 @@ def _training(save_every: int) -> Iterator[Worker]:
     """A worker with a new run, and a scribe as the server has it; it rests."""
     with tempfile.TemporaryDirectory() as place:
         folder = StateFolder(Path(place) / "state")
-        scribe = Scribe(folder.lock_descriptor)
+        scribe = WriterProcess(folder.lock_descriptor)
         worker = Worker(folder, CONFIG, Settings(save_every, None), lambda: TrainingState(folder, CONFIG, scribe))
         worker.start()
         worker.initialize().result(_PATIENCE)
@@ -89,7 +89,7 @@ def _processor(quick: bool) -> dict[str, float]:
     own = []
     idle = _of_a_scribe(lambda _: None)
 
-    def save_often(scribe: Scribe) -> None:
+    def save_often(scribe: WriterProcess) -> None:
         with tempfile.TemporaryDirectory() as place, TrainingState(Path(place) / "state", CONFIG, scribe) as state:
             state.initialize()
             state.save()
@@ -111,10 +111,10 @@ def _processor(quick: bool) -> dict[str, float]:
     }
 
 
-def _of_a_scribe(work: Callable[[Scribe], None]) -> float:
+def _of_a_scribe(work: Callable[[WriterProcess], None]) -> float:
     """Processor seconds of a scribe from its start to its end."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    scribe = Scribe()
+    scribe = WriterProcess()
     work(scribe)
     scribe.close()
     after = resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -14,7 +14,7 @@ from benchmarks.plain import PlainEngine
 from quadra.config import TrainingConfig
 from quadra.model.corpus import Corpus
 from quadra.model.engine import Engine
-from quadra.model.torch_backend import TorchTrainer
+from quadra.model.torch_backend import TorchBackend
 
 SIZES = (100, 1_000, 10_000, 100_000)
 WARM_UP = {100: 300, 1_000: 50, 10_000: 5, 100_000: 2}  # iterations: untrained networks hardly spike and are too fast
@@ -40,7 +40,7 @@ def _ratios(n: int, rounds: int, seconds: float) -> dict[str, Any]:
     ways: dict[str, Callable[[], object]] = {
         "plain snnTorch": PlainEngine(config, Corpus()).step,
         "QuadraMatrix": _warm(Engine(config, Corpus()), n),
-        "QuadraMatrix in torch": _warm(Engine(config, Corpus(), TorchTrainer), n),
+        "QuadraMatrix in torch": _warm(Engine(config, Corpus(), TorchBackend), n),
     }
     if n == SIZES[0]:
         ways.update(_rivals(config))
@@ -75,11 +75,11 @@ import json, sys, time
 from quadra.config import TrainingConfig
 from quadra.model.engine import Engine, fastest_trainer
 from quadra.model.corpus import Corpus
-from quadra.model.torch_backend import TorchTrainer
+from quadra.model.torch_backend import TorchBackend
 
 n, threads, seconds, way = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]), sys.argv[4]
 config = TrainingConfig(field_size=n, seed=0, threads=threads)
-engine = Engine(config, Corpus(), TorchTrainer if way == "torch" else fastest_trainer(config))
+engine = Engine(config, Corpus(), TorchBackend if way == "torch" else fastest_trainer(config))
 for _ in range(3):
     engine.step()
 started, count = time.perf_counter(), 0

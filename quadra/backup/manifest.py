@@ -15,7 +15,7 @@ from quadra.errors import BadFileError
 from quadra.states.alert_rules import LARGEST as LARGEST_RULES
 from quadra.states.own_texts import LARGEST_NOTE, LARGEST_TEXT
 from quadra.storage.layout import ALERTS, FILES, TEXT_FILE, WEIGHTS
-from quadra.storage.save_record import Record, dump, parse
+from quadra.storage.save_record import SaveRecord, dump, parse
 
 log = logging.getLogger("quadra.backup")
 
@@ -40,7 +40,7 @@ class Fact(NamedTuple):
 class Manifest:
     """What stands beside the files of a backup."""
 
-    record: Record
+    record: SaveRecord
     backed_up_at: str  # ISO 8601, UTC
     files: Mapping[str, Fact]  # the three
     along: Mapping[str, Fact] = field(default_factory=dict)  # its own text with its note, and its alert rules
@@ -68,7 +68,7 @@ class Manifest:
         return {**facts, **{name: record[name] for name in names}, **along}
 
 
-def manifest_of(folder: Path, record: Record, backed_up_at: str) -> Manifest:
+def manifest_of(folder: Path, record: SaveRecord, backed_up_at: str) -> Manifest:
     """What a backup of the files in a folder will say of itself. Raises OSError."""
     names = [*FILES, *sorted(entry.name for entry in folder.iterdir() if _most_along(entry.name))]
     facts = {}

@@ -12,9 +12,9 @@ from quadra.backup.remote import Remote
 from quadra.backup.service import Backup
 from quadra.byte_progress import expect
 from quadra.errors import BackupError, RefusedError
-from quadra.states.listing import Library
+from quadra.states.listing import StateListing
 from quadra.states.own_texts import id_of, is_there
-from quadra.storage.layout import METRICS, Places
+from quadra.storage.layout import METRICS, StateLayout
 from quadra.training.commands import StateCommands
 from quadra.training.progress_events import Teller, progress
 from quadra.web.payloads import required_text
@@ -25,7 +25,7 @@ _GIVE_IT_AGAIN = "Give the same text in Settings and load the saved state after 
 
 
 def backup_events(
-    backup: Backup | None, states: StateCommands, places: Places, tell: Teller
+    backup: Backup | None, states: StateCommands, places: StateLayout, tell: Teller
 ) -> dict[str, Callable[[Mapping[str, Any]], Answer]]:
     """The Socket.IO events of the backups; without a place for them each is refused."""
     if backup is None:
@@ -43,8 +43,8 @@ def backup_events(
 class _Requests:
     """What is asked of the place beside the uploads, one after the other, over a connection of its own."""
 
-    def __init__(self, place: Remote, states: StateCommands, places: Places, tell: Teller) -> None:
-        self._place, self._states, self._places, self._library = place, states, places, Library(places)
+    def __init__(self, place: Remote, states: StateCommands, places: StateLayout, tell: Teller) -> None:
+        self._place, self._states, self._places, self._library = place, states, places, StateListing(places)
         self._tell = tell
         self._thread = ThreadPoolExecutor(1, "backup-requests")
 

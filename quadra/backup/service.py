@@ -25,8 +25,8 @@ from quadra.config import TrainingConfig
 from quadra.errors import BackupError, BadFileError, QuadraError, RefusedError, WorkerClosedError
 from quadra.states.alert_rules import travelling
 from quadra.storage.catalog import iso
-from quadra.storage.layout import WEIGHTS, Places
-from quadra.storage.save_record import Record, peek
+from quadra.storage.layout import WEIGHTS, StateLayout
+from quadra.storage.save_record import SaveRecord, peek
 from quadra.training.view import BackupHealth, Event
 from quadra.training.worker import Worker
 
@@ -34,7 +34,7 @@ log = logging.getLogger("quadra.backup")
 
 Answer = Future[dict[str, Any]]
 Shown = Future[Any]  # done once everybody can see what was to be shown, or never will
-Read = Callable[[str, Path], Record]  # writes what belongs to a run's newest save into a folder
+Read = Callable[[str, Path], SaveRecord]  # writes what belongs to a run's newest save into a folder
 
 
 @dataclass(frozen=True)
@@ -292,7 +292,7 @@ class Backup:
             self._shown = self._show(health)
 
 
-def written_out(places: Places, run: str, defaults: TrainingConfig, folder: Path) -> Record:
+def written_out(places: StateLayout, run: str, defaults: TrainingConfig, folder: Path) -> SaveRecord:
     """Write the three complete files of a run's newest save into a folder, beside the worker, and its own text and alert
     rules where it has any; returns its record.
 
@@ -329,7 +329,7 @@ def beside(worker: Worker, url: str, every: int, timing: Timing = TIMING) -> Bac
 
         worker.do(said)
 
-    def read(run: str, folder: Path) -> Record:
+    def read(run: str, folder: Path) -> SaveRecord:
         return written_out(places, run, defaults, folder)
 
     backup = Backup(Remote(url), every, lambda: worker.view().status.run, read, show, say, timing)

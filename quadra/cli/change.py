@@ -26,21 +26,21 @@ from quadra.errors import (
     SaveError,
     UnknownSourceError,
 )
-from quadra.states.listing import SLOT_PREFIX, Entry
+from quadra.states.listing import SLOT_PREFIX, ListedState
 from quadra.states.load_order import LoadReport
 from quadra.states.lookup import find_deleted, find_state
-from quadra.states.manage import Shelf
+from quadra.states.manage import StateManager
 from quadra.storage.catalog import read_catalog
 from quadra.storage.folder import StateFolder
 from quadra.storage.labels import checked_name
-from quadra.storage.layout import Places
-from quadra.storage.restore_points import Points, Retention
+from quadra.storage.layout import StateLayout
+from quadra.storage.restore_points import RestorePoints, Retention
 
 ALL = Retention(budget=sys.maxsize)  # how much may be kept is for the server to say: nothing is thinned here
 
 
 @contextmanager
-def held_shelf(options: argparse.Namespace) -> Iterator[Shelf]:
+def held_shelf(options: argparse.Namespace) -> Iterator[StateManager]:
     """The states of a folder, for changing; what was deleted long ago goes on this occasion."""
     with _held(options) as (_, shelf):
         yield shelf
@@ -48,9 +48,9 @@ def held_shelf(options: argparse.Namespace) -> Iterator[Shelf]:
 
 
 @contextmanager
-def _held(options: argparse.Namespace) -> Iterator[tuple[StateFolder, Shelf]]:
+def _held(options: argparse.Namespace) -> Iterator[tuple[StateFolder, StateManager]]:
     with StateFolder(options.state_dir) as folder:
-        shelf = Shelf(folder, Points(folder, ALL))
+        shelf = StateManager(folder, RestorePoints(folder, ALL))
         shelf.look()
         yield folder, shelf
 
@@ -69,7 +69,7 @@ def save(options: argparse.Namespace) -> int:
     return 0
 
 
-def _default(places: Places) -> str:
+def _default(places: StateLayout) -> str:
     catalog = read_catalog(places)
     if catalog.default is not None:
         return catalog.default.id
@@ -97,11 +97,11 @@ def roll_back(options: argparse.Namespace) -> int:
         return _loaded(options, folder, entry)
 
 
-def _run(entries: Sequence[Entry], text: str) -> str:
+def _run(entries: Sequence[ListedState], text: str) -> str:
     return find_state([entry for entry in entries if entry.id == entry.run], text).run
 
 
-def _nearest(entries: Sequence[Entry], run: str, iteration: int) -> Entry:
+def _nearest(entries: Sequence[ListedState], run: str, iteration: int) -> ListedState:
     before = [entry for entry in entries if entry.iteration_count <= iteration]
     if before:  # of several at one iteration, one that is no copy under a name
         return max(before, key=lambda entry: (entry.iteration_count, not entry.id.startswith(SLOT_PREFIX)))
@@ -110,7 +110,7 @@ def _nearest(entries: Sequence[Entry], run: str, iteration: int) -> Entry:
     raise UnknownSourceError(f"Run {run} {told}; iteration {iteration} cannot be gone back to.")
 
 
-def _loaded(options: argparse.Namespace, folder: StateFolder, entry: Entry) -> int:
+def _loaded(options: argparse.Namespace, folder: StateFolder, entry: ListedState) -> int:
     """Raises SaveError where the folder does not say so afterwards."""
     from quadra.training.state import TrainingState  # here, since it takes torch along
 
@@ -125,7 +125,7 @@ def _loaded(options: argparse.Namespace, folder: StateFolder, entry: Entry) -> i
         return FAILED if report.fell_back or report.gave_up else 0
 
 
-def _as_it_was(options: argparse.Namespace, places: Places, entry: Entry) -> TrainingConfig:
+def _as_it_was(options: argparse.Namespace, places: StateLayout, entry: ListedState) -> TrainingConfig:
     """The defaults under which a load changes nothing: on another device the generator of samples would start afresh."""
     from quadra.model.flat_tensors import require_device
     from quadra.states.read_only import open_state
@@ -168,7 +168,7 @@ def pin(options: argparse.Namespace) -> int:
 
 def _labelled(
     options: argparse.Namespace, name: str | None = None, note: str | None = None, pinned: bool | None = None
-) -> Entry:
+) -> ListedState:
     require_states(options.state_dir)
     with held_shelf(options) as shelf:
         entry = find_state(shelf.library.entries(), options.state)

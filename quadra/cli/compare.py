@@ -9,7 +9,7 @@ from typing import Any
 from quadra.cli.output import NOTHING, aligned, figure, say, say_json, shown
 from quadra.cli.show import look_up
 from quadra.config import TrainingConfig
-from quadra.states.listing import Library
+from quadra.states.listing import StateListing
 
 _DIFFERENT_SHAPE = "other shape"
 
@@ -22,7 +22,7 @@ def compare_states(options: argparse.Namespace) -> int:
     found = [look_up(options, text) for text in options.states]
     opened = [open_state(places, entry.id, TrainingConfig()) for places, entry in found]
     labelled = [
-        (Library(places).title(entry), saved) for (places, entry), (_, saved) in zip(found, opened, strict=True)
+        (StateListing(places).title(entry), saved) for (places, entry), (_, saved) in zip(found, opened, strict=True)
     ]
     comparison = compare(labelled)
     if options.json:

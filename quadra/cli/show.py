@@ -31,11 +31,11 @@ from quadra.config import TrainingConfig
 from quadra.errors import BadFileError, ConfigurationError, UnknownSourceError
 from quadra.reports.history_export import csv_pieces, file_name, json_pieces
 from quadra.reports.reproduction import changed
-from quadra.states.listing import Entry, Library
+from quadra.states.listing import ListedState, StateListing
 from quadra.states.lookup import find_state
 from quadra.storage.catalog import Catalog, read_catalog
 from quadra.storage.files.durable import read_file, replace_file
-from quadra.storage.layout import Places
+from quadra.storage.layout import StateLayout
 
 if TYPE_CHECKING:
     from quadra.storage.saved_state import SavedState
@@ -47,7 +47,7 @@ _RIGHT = (2, 4, 5, 6)  # columns of numbers
 _LEAST = 12  # columns that names and notes need, for a table
 
 
-def require_states(folder: Path) -> Places:
+def require_states(folder: Path) -> StateLayout:
     """The places of a folder that has, or had, saved states in it. Raises UnknownSourceError."""
     places = _places(folder)
     catalog = read_catalog(places, with_deleted=True)
@@ -56,16 +56,16 @@ def require_states(folder: Path) -> Places:
     return places
 
 
-def _places(folder: Path) -> Places:
+def _places(folder: Path) -> StateLayout:
     if not folder.is_dir():
         raise UnknownSourceError(f"There is no folder {folder}. Name the one with the saved states by --state-dir.")
-    return Places(folder)
+    return StateLayout(folder)
 
 
-def look_up(options: argparse.Namespace, text: str) -> tuple[Places, Entry]:
+def look_up(options: argparse.Namespace, text: str) -> tuple[StateLayout, ListedState]:
     """The state that somebody means. Raises UnknownSourceError, RefusedError or a BadFileError."""
     places = require_states(options.state_dir)
-    return places, find_state(Library(places).entries(), text)
+    return places, find_state(StateListing(places).entries(), text)
 
 
 def require_outside(output: Path, folder: Path) -> Path:
@@ -82,7 +82,9 @@ def require_outside(output: Path, folder: Path) -> Path:
 def list_states(options: argparse.Namespace) -> int:
     """All that are kept, newest first; those that wait to be removed where they are asked for."""
     places = _places(options.state_dir)
-    entries = [entry for entry in Library(places).entries() if options.deleted == (entry.label.deleted_at is not None)]
+    entries = [
+        entry for entry in StateListing(places).entries() if options.deleted == (entry.label.deleted_at is not None)
+    ]
     catalog = read_catalog(places)
     default = catalog.default.id if catalog.default else None
     if options.json:
@@ -102,7 +104,7 @@ def _complain_of_unreadable(catalog: Catalog) -> None:
         complain(f"{files} cannot be read and is not listed; `python -m quadra check` says why.")
 
 
-def _listed(entries: Sequence[Entry], columns: int | None) -> list[str]:
+def _listed(entries: Sequence[ListedState], columns: int | None) -> list[str]:
     """A table where the terminal has room for it, or nothing says how much it has; else a few lines for each state."""
     if not entries:
         return ["There is none."]
@@ -116,14 +118,14 @@ def _listed(entries: Sequence[Entry], columns: int | None) -> list[str]:
     return [line for row in rows for line in _block(row, columns)]
 
 
-def _cells(entry: Entry) -> tuple[str, ...]:
+def _cells(entry: ListedState) -> tuple[str, ...]:
     return (
         entry.id, "+".join(entry.kinds), str(entry.iteration_count), _moment(entry.saved_at), figure(entry.loss),
         figure(entry.reward), size_of(entry.size), _said(entry),
     )  # fmt: skip
 
 
-def _said(entry: Entry) -> str:
+def _said(entry: ListedState) -> str:
     label = entry.label
     deleted = f"deleted {_moment(label.deleted_at)}" if label.deleted_at else ""
     parts = (shown(label.name), "pinned" if label.pinned else "", deleted, shown(label.note))
@@ -154,7 +156,7 @@ def show(options: argparse.Namespace) -> int:
     from quadra.states.read_only import open_state
 
     places, entry = look_up(options, options.state)
-    known = {**entry.as_dict(), "title": Library(places).title(entry), "file": str(entry.file)}
+    known = {**entry.as_dict(), "title": StateListing(places).title(entry), "file": str(entry.file)}
     try:
         _, saved = open_state(places, entry.id, TrainingConfig())
         told = {**known, **_content(entry, saved), "verification": _verification(entry, saved)}
@@ -167,7 +169,7 @@ def show(options: argparse.Namespace) -> int:
     return 0 if told["verification"]["whole"] else FAILED
 
 
-def _content(entry: Entry, saved: SavedState) -> dict[str, Any]:
+def _content(entry: ListedState, saved: SavedState) -> dict[str, Any]:
     from quadra.reports.saved_values import facts_of
 
     facts = facts_of(saved)
@@ -185,7 +187,7 @@ def _content(entry: Entry, saved: SavedState) -> dict[str, Any]:
     }
 
 
-def _verification(entry: Entry, saved: SavedState) -> dict[str, Any]:
+def _verification(entry: ListedState, saved: SavedState) -> dict[str, Any]:
     """`whole`: every number of the state is there and what its record says; a file beside it may still be damaged."""
     return {
         "whole": True,
@@ -244,7 +246,7 @@ def write_report(options: argparse.Namespace) -> int:
     output = options.output or Path(file_name(entry.run, entry.iteration_count, "html"))
     require_outside(output, options.state_dir)
     _, saved = open_state(places, entry.id, TrainingConfig())
-    page = report(saved, Library(places).title(entry), datetime.now(UTC), entry.label.note)
+    page = report(saved, StateListing(places).title(entry), datetime.now(UTC), entry.label.note)
     return written(output, [page.encode()])
 
 
@@ -256,7 +258,12 @@ def write_history(options: argparse.Namespace) -> int:
         require_outside(options.output, options.state_dir)
     places, entry = look_up(options, options.state)
     _, saved = open_state(places, entry.id, TrainingConfig())
-    facts = {"name": Library(places).title(entry), "run": entry.run, "seed": entry.seed, "iterations": len(saved.rows)}
+    facts = {
+        "name": StateListing(places).title(entry),
+        "run": entry.run,
+        "seed": entry.seed,
+        "iterations": len(saved.rows),
+    }
     facts |= {"saved_at": entry.saved_at}
     pieces = csv_pieces(saved.rows) if options.csv else json_pieces(saved.rows, facts)
     if options.output is not None:

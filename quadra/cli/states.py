@@ -13,10 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-from quadra.cli import change as changing
-from quadra.cli import compare as comparing
-from quadra.cli import show as looking
-from quadra.cli import transfer as moving
+from quadra.cli import change, compare, show, transfer
 from quadra.cli.output import complain
 from quadra.errors import BadFileError, FolderLockedError, QuadraError
 
@@ -87,17 +84,17 @@ def _command(commands: _Commands[_Parser], name: str, act: Act, text: str, *name
 
 
 def _add_looking(commands: _Commands[_Parser]) -> None:
-    command = _command(commands, "list", looking.list_states, "every saved state, newest first")
+    command = _command(commands, "list", show.list_states, "every saved state, newest first")
     command.add_argument("--deleted", action="store_true", help="those that were deleted and can be taken back")
     command.add_argument("--json", action="store_true")
-    command = _command(commands, "show", looking.show, "everything of one state, which is verified for it", "state")
+    command = _command(commands, "show", show.show, "everything of one state, which is verified for it", "state")
     command.add_argument("--json", action="store_true")
-    command = _command(commands, "compare", comparing.compare_states, "states side by side; the first is the reference")
+    command = _command(commands, "compare", compare.compare_states, "states side by side; the first is the reference")
     command.add_argument("states", nargs="+", metavar="STATE", help=_STATE)
     command.add_argument("--json", action="store_true", help="all of it, curves and cells of the Q-table too")
-    command = _command(commands, "report", looking.write_report, "one HTML file that opens offline", "state")
+    command = _command(commands, "report", show.write_report, "one HTML file that opens offline", "state")
     _add_output(command, "quadramatrix-RUN-ITERATION.html, where you are")
-    command = _command(commands, "history", looking.write_history, "every iteration as CSV or JSON", "state")
+    command = _command(commands, "history", show.write_history, "every iteration as CSV or JSON", "state")
     form = command.add_mutually_exclusive_group(required=True)
     form.add_argument("--csv", action="store_true")
     form.add_argument("--json", action="store_true")
@@ -105,10 +102,10 @@ def _add_looking(commands: _Commands[_Parser]) -> None:
 
 
 def _add_changing(commands: _Commands[_Parser]) -> None:
-    command = _command(commands, "save", changing.save, "what Load takes by default becomes a named state", "name")
+    command = _command(commands, "save", change.save, "what Load takes by default becomes a named state", "name")
     command.add_argument("--overwrite", action="store_true", help="replace a state that has this name")
-    load = _command(commands, "load", changing.load, "a state becomes what Load takes by default", "state")
-    back = _command(commands, "rollback", changing.roll_back, "the same for the newest state up to an iteration")
+    load = _command(commands, "load", change.load, "a state becomes what Load takes by default", "state")
+    back = _command(commands, "rollback", change.roll_back, "the same for the newest state up to an iteration")
     back.add_argument("iteration", type=_iteration, metavar="ITERATION")
     back.add_argument("--run", help="id of the run, or its beginning (default: the one that Load takes)")
     for command in (load, back):
@@ -117,24 +114,24 @@ def _add_changing(commands: _Commands[_Parser]) -> None:
 
 
 def _add_labelling(commands: _Commands[_Parser]) -> None:
-    _command(commands, "name", changing.name, "give a state a name; an empty one takes it away", "state", "name")
-    _command(commands, "note", changing.note, "note something of a state; an empty text takes it away", "state", "text")
-    command = _command(commands, "pin", changing.pin, "keep a state until it is unpinned or deleted", "state")
+    _command(commands, "name", change.name, "give a state a name; an empty one takes it away", "state", "name")
+    _command(commands, "note", change.note, "note something of a state; an empty text takes it away", "state", "text")
+    command = _command(commands, "pin", change.pin, "keep a state until it is unpinned or deleted", "state")
     command.set_defaults(pinned=True)
-    command = _command(commands, "unpin", changing.pin, "let a state go when its time comes", "state")
+    command = _command(commands, "unpin", change.pin, "let a state go when its time comes", "state")
     command.set_defaults(pinned=False)
-    command = _command(commands, "delete", changing.delete, "remove a state; for an hour it can be taken back", "state")
+    command = _command(commands, "delete", change.delete, "remove a state; for an hour it can be taken back", "state")
     command.add_argument("--yes", action="store_true", help="do not ask")
-    _command(commands, "undelete", changing.take_back, "take back what was deleted", "state")
+    _command(commands, "undelete", change.take_back, "take back what was deleted", "state")
 
 
 def _add_moving(commands: _Commands[_Parser]) -> None:
     command = _command(
-        commands, "export", moving.export_state, "the three files of a state as one zip archive", "state"
+        commands, "export", transfer.export_state, "the three files of a state as one zip archive", "state"
     )
     _add_output(command, "quadramatrix-NAME-ITERATION.zip, where you are")
     command = _command(
-        commands, "import", moving.import_state, "an archive, or a folder with the three files, becomes a state"
+        commands, "import", transfer.import_state, "an archive, or a folder with the three files, becomes a state"
     )
     command.add_argument("source", type=Path, metavar="FILE_OR_FOLDER")
     command.add_argument("--name", help="of the new state (default: what the file or folder is called)")

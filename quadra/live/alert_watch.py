@@ -1,4 +1,4 @@
-"""Watchman: follows a run for its alert rules, beside training, whether or not a browser looks.
+"""AlertMonitor: follows a run for its alert rules, beside training, whether or not a browser looks.
 
 Every event comes with the view of its instant, and all rows of the history up to there are looked at before it: what a
 browser is sent may be thinned, what is looked at here never is.
@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 from quadra.model.history import History
-from quadra.states.alerts import Fired, Rule, Watch, as_list
+from quadra.states.alerts import AlertEvaluator, Fired, Rule, as_list
 from quadra.training.lifecycle import SystemState
 from quadra.training.view import Event, View
 
@@ -50,13 +50,13 @@ class _Untold:
     times: int
 
 
-class Watchman:
+class AlertMonitor:
     """`take` may be called from the worker's thread, `round` from one other, `alerts` from any."""
 
     def __init__(self, view: Callable[[], View], tell: Teller, clock: Callable[[], float] = time.monotonic) -> None:
         self._view, self._tell, self._clock = view, tell, clock
         self._events: deque[tuple[Event, View]] = deque()
-        self._watch = Watch()
+        self._watch = AlertEvaluator()
         self._history = view().history
         self._seen = 0  # iterations of that history that were looked at
         self._strikes = 0
@@ -120,7 +120,7 @@ class Watchman:
 
     def _adopt(self, view: View) -> None:
         """Another run: what its last iteration had set off already is not told again."""
-        self._watch = Watch(view.status.alerts)
+        self._watch = AlertEvaluator(view.status.alerts)
         self._history, self._seen = view.history, view.iteration_count
         self._strikes = view.result.integrity_strikes if view.result is not None else 0
         self._newest(view)

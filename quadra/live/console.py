@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple, TextIO
 
-from quadra.live import log_setup as logs
-from quadra.live.log_lines import Journal
+from quadra.live import log_setup
+from quadra.live.log_lines import TerminalLines
 from quadra.training.view import Event
 
 Shape = Callable[[str, str, int], str]  # a line, its event and its level, to the line as it is printed
@@ -36,7 +36,7 @@ class Console:
 
     def __init__(self, stream: TextIO, shape: Shape = lambda text, *_: text) -> None:
         self._stream, self._shape = stream, shape
-        self.journal = Journal()  # of what was printed
+        self.journal = TerminalLines()  # of what was printed
         self._good, self._bad = ("✓", "✗") if _can_print(stream, "✓✗") else ("[ok]", "[failed]")
         self._events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         self._waiting: _Line | None = None  # of the newest save that was held back
@@ -110,7 +110,7 @@ class Console:
                 return "System reset: every saved state was deleted"
             case "died":
                 return f"{self._bad} The training thread ended: {told['message']}"
-            case "message" | logs.SECRET:
+            case "message" | log_setup.SECRET:
                 return str(told["text"])
             case "alert":
                 return str(told["message"])
@@ -126,7 +126,7 @@ class Console:
             self._saved_at = time.monotonic()
 
     def _print(self, line: _Line) -> None:
-        if line.event != logs.SECRET:
+        if line.event != log_setup.SECRET:
             self.journal.add(line.text, line.kind, line.event if line.event in _REPEATING else None)
         encoding = self._stream.encoding or "utf-8"
         shaped = self._shape(line.text, line.event, _LEVELS.get(line.kind, logging.INFO))

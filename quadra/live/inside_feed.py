@@ -17,7 +17,7 @@ from typing import Any
 
 from quadra.errors import QuadraError, WorkerClosedError
 from quadra.live.inside_picture import Picture, describe_picture, take_picture
-from quadra.model.activity import Recorder
+from quadra.model.activity import ActivityRecorder
 from quadra.training.lifecycle import SystemState
 from quadra.training.view import Event
 from quadra.training.worker import Worker
@@ -40,7 +40,7 @@ class _Watcher:
     """What a browser holds, as far as it has said so."""
 
     run: str = ""  # of the newest picture that it was sent
-    recorder: Recorder | None = None
+    recorder: ActivityRecorder | None = None
     stride: int = 0
     columns: int = 0  # complete ones
     iteration: int = -1  # of that picture

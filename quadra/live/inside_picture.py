@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quadra.config import ACTIONS, NETWORKS
-from quadra.model.activity import Columns, Moment, Recorder, rows_of
+from quadra.model.activity import ActivityRecorder, Columns, Moment, rows_of
 from quadra.model.firing import LayerSpikes, evenly, spikes_for
 from quadra.model.qlearning import in_order
 
@@ -32,7 +32,7 @@ class Picture(NamedTuple):
     """A run between two iterations, and its record; nothing in it changes any more."""
 
     run: str
-    recorder: Recorder  # only to know it again
+    recorder: ActivityRecorder  # only to know it again
     stride: int  # iterations of a column
     beginning: Moment  # what the record begins after
     columns: Columns

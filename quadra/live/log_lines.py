@@ -1,4 +1,4 @@
-"""Journal: the newest lines of the terminal, so that a browser that is opened later can show them too.
+"""TerminalLines: the newest lines of the terminal, so that a browser that is opened later can show them too.
 
 Lines that repeat share one entry, which shows the newest and counts; a week of saves pushes nothing else out.
 """
@@ -16,7 +16,7 @@ MOST_LINES = 1000
 _LONGEST_LINE = 2000  # characters that are kept of one
 
 
-class Journal:
+class TerminalLines:
     """`add` is called from one thread, `lines` from any."""
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Recorder: what was inside a run over time, in columns of which there are never more than 512.
+"""ActivityRecorder: what was inside a run over time, in columns of which there are never more than 512.
 
 A column stands for a stretch of iterations. When the columns are used up, each pair becomes one and stretches are twice as
 long: the record covers all the time since it began, at a resolution that falls as it grows, and costs ever less.
@@ -54,7 +54,7 @@ def rows_of(field: Floats) -> Floats:
     return sums / widths
 
 
-class Recorder:
+class ActivityRecorder:
     """Begins with the next iteration. Whoever trains calls `take` when an iteration is due; nothing else costs a step."""
 
     def __init__(self, beginning: Moment, networks: int = 3) -> None:

@@ -1,4 +1,4 @@
-"""CompiledTrainer: the mathematics of an iteration in kernels compiled for the CPU, on the run's own buffer."""
+"""CompiledBackend: the mathematics of an iteration in kernels compiled for the CPU, on the run's own buffer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from quadra.config import TrainingConfig
 from quadra.model.adam import AdamRule
-from quadra.model.flat_tensors import Place
+from quadra.model.flat_tensors import TensorSlot
 from quadra.model.kernels.backward import learn
 from quadra.model.kernels.field import describe, measure, recognize, remember_and_regulate, stimulate, sum_if_finite
 from quadra.model.kernels.forward import HIDDEN, TRACE, act, evaluate
@@ -35,7 +35,7 @@ class _Batch:
         self.inputs: Floats = self.shown.numpy()
 
 
-class CompiledTrainer:
+class CompiledBackend:
     """Evaluates and trains the three networks and moves the field; the tensors are the run's own."""
 
     def __init__(self, config: TrainingConfig, run: RunTensors) -> None:
@@ -136,7 +136,7 @@ class CompiledTrainer:
         return math.isfinite(sum_if_finite(self._fields))
 
 
-def _layout(config: TrainingConfig, table: Mapping[str, Place]) -> Integers:
+def _layout(config: TrainingConfig, table: Mapping[str, TensorSlot]) -> Integers:
     """One row for each network: its sizes, where its matrices begin, and where its trace begins for one vector."""
     rows, trace = [], 0
     for name, (inputs, hidden, _, outputs) in layer_sizes(config).items():

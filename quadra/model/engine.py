@@ -93,12 +93,12 @@ TrainerClass = Callable[[TrainingConfig, RunTensors], Trainer]
 def fastest_trainer(config: TrainingConfig) -> TrainerClass:
     """The kernels compiled for the CPU, or torch on a GPU; each is imported only where it is used."""
     if config.device == "cpu":
-        from quadra.model.compiled_backend import CompiledTrainer
+        from quadra.model.compiled_backend import CompiledBackend
 
-        return CompiledTrainer
-    from quadra.model.torch_backend import TorchTrainer
+        return CompiledBackend
+    from quadra.model.torch_backend import TorchBackend
 
-    return TorchTrainer
+    return TorchBackend
 
 
 class _VoidIterationError(Exception):

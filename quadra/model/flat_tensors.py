@@ -25,7 +25,7 @@ def require_device(name: str) -> None:
 
 
 @dataclass(frozen=True)
-class Place:
+class TensorSlot:
     """Where a tensor lies in a flat buffer; offset and strides count floats."""
 
     offset: int
@@ -47,19 +47,19 @@ class Place:
         return flat.as_strided(self.shape, self.strides, flat.storage_offset() + self.offset)
 
 
-def places(shapes: Mapping[str, tuple[int, ...]], transposed: tuple[str, ...] = ()) -> dict[str, Place]:
+def places(shapes: Mapping[str, tuple[int, ...]], transposed: tuple[str, ...] = ()) -> dict[str, TensorSlot]:
     """One tensor behind the other, each aligned; matrices whose name ends as in `transposed` lie column by column."""
     found, start = {}, 0
     for name, shape in shapes.items():
         strides = [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
         if name.endswith(transposed) and transposed:
             strides = [1, shape[0]]
-        found[name] = Place(start, shape, tuple(strides))
+        found[name] = TensorSlot(start, shape, tuple(strides))
         start += _padded(math.prod(shape))
     return found
 
 
-def flat_size(table: Mapping[str, Place]) -> int:
+def flat_size(table: Mapping[str, TensorSlot]) -> int:
     """Floats that a buffer for these tensors needs, padding included."""
     return max((place.offset + _padded(place.size) for place in table.values()), default=0)
 
@@ -67,13 +67,13 @@ def flat_size(table: Mapping[str, Place]) -> int:
 class FlatTensors(Mapping[str, Tensor]):
     """Views by name into `flat`, a vector of `flat_size(table)` floats; the padding between them stays zero."""
 
-    def __init__(self, table: Mapping[str, Place], flat: Tensor) -> None:
+    def __init__(self, table: Mapping[str, TensorSlot], flat: Tensor) -> None:
         self.flat = flat
         self.table = table
         self._views = {name: place.of(flat) for name, place in table.items()}
 
     @classmethod
-    def zeros(cls, table: Mapping[str, Place], device: str) -> FlatTensors:
+    def zeros(cls, table: Mapping[str, TensorSlot], device: str) -> FlatTensors:
         """A buffer of its own, all zero."""
         return cls(table, torch.zeros(flat_size(table), device=device))
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from quadra.config import NETWORKS, TrainingConfig
-from quadra.model.flat_tensors import FlatTensors, Place, flat_size, places
+from quadra.model.flat_tensors import FlatTensors, TensorSlot, flat_size, places
 from quadra.model.spiking import draw_parameters, parameter_places
 from quadra.storage.weights_entries import unpacked
 
@@ -35,12 +35,12 @@ class RunTensors:
             "centroids": (config.patterns, config.field_size),
         }
         table = {
-            f"{part}/{name}": Place(number * size + place.offset, place.shape, place.strides)
+            f"{part}/{name}": TensorSlot(number * size + place.offset, place.shape, place.strides)
             for number, part in enumerate(_LEARNED)
             for name, place in learned.items()
         }
         for name, place in places(fields).items():
-            table[name] = Place(len(_LEARNED) * size + place.offset, place.shape, place.strides)
+            table[name] = TensorSlot(len(_LEARNED) * size + place.offset, place.shape, place.strides)
         self._config = config
         self.tensors = FlatTensors.zeros(table, config.device)
         self.flat = self.tensors.flat
@@ -100,7 +100,9 @@ def _of_network(tensors: Mapping[str, Tensor], part: str, network: str) -> dict[
 class Snapshot:
     """A run as it was at one moment. Its buffer is lent: give it back with `release`, from any thread."""
 
-    def __init__(self, buffer: Tensor, table: Mapping[str, Place], plain: bytes, lent: deque[Tensor] | None) -> None:
+    def __init__(
+        self, buffer: Tensor, table: Mapping[str, TensorSlot], plain: bytes, lent: deque[Tensor] | None
+    ) -> None:
         self.table = table  # where each tensor lies in `flat`
         self.plain = plain  # everything else, as `quadra.members.packed` gives it
         self._buffer: list[Tensor] = [buffer]

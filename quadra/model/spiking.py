@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from quadra.config import LAYERS, TrainingConfig
-from quadra.model.flat_tensors import Place, places
+from quadra.model.flat_tensors import TensorSlot, places
 
 
 @dataclass(frozen=True)
@@ -182,7 +182,7 @@ def parameter_shapes(config: TrainingConfig) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def parameter_places(config: TrainingConfig) -> dict[str, Place]:
+def parameter_places(config: TrainingConfig) -> dict[str, TensorSlot]:
     """Where the parameters lie in a flat buffer: the weights of a hidden neuron to all above it lie together."""
     return places(parameter_shapes(config), transposed=("fc2.weight", "fc3.weight"))
 

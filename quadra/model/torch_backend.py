@@ -1,4 +1,4 @@
-"""TorchTrainer: the mathematics of an iteration in torch, on any device. On the CPU `compiled_trainer` is faster."""
+"""TorchBackend: the mathematics of an iteration in torch, on any device. On the CPU `compiled_trainer` is faster."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from quadra.model.run_buffers import RunTensors
 from quadra.model.spiking import SpikingNetworks, parameter_places
 
 
-class TorchTrainer:
+class TorchBackend:
     """Evaluates and trains the three networks and moves the field; the tensors are the run's own."""
 
     def __init__(self, config: TrainingConfig, run: RunTensors) -> None:

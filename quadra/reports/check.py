@@ -18,7 +18,7 @@ from quadra.states.own_texts import id_of, is_intact, is_there, own_texts, refer
 from quadra.storage.catalog import Catalog, SavedSummary, read_catalog, summarize
 from quadra.storage.files.durable import is_plain_file
 from quadra.storage.labels import read_labels
-from quadra.storage.layout import BEST, RESET_MARKER, SET_ASIDE, WEIGHTS, Places
+from quadra.storage.layout import BEST, RESET_MARKER, SET_ASIDE, WEIGHTS, StateLayout
 from quadra.storage.saved_state import NotSealedError, SavedState, read_save
 
 CANNOT_LOOK = 2
@@ -37,7 +37,7 @@ def check(folder: Path) -> list[Finding]:
     """Everything that can be said of a state directory. Raises OSError where it cannot be looked at."""
     if not folder.is_dir():
         raise NotADirectoryError(f"{folder} is not a folder")
-    return list(_findings(Places(folder)))
+    return list(_findings(StateLayout(folder)))
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -57,7 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
     return int(bad > 0)
 
 
-def _findings(places: Places) -> Iterator[Finding]:
+def _findings(places: StateLayout) -> Iterator[Finding]:
     catalog = read_catalog(places, with_deleted=True)
     for copy in catalog.copies:
         yield from _look_at(copy, places.path)
@@ -75,7 +75,7 @@ def _findings(places: Places) -> Iterator[Finding]:
         )
 
 
-def _others(places: Places, catalog: Catalog) -> Iterator[Finding]:
+def _others(places: StateLayout, catalog: Catalog) -> Iterator[Finding]:
     """Named states, restore points, what is said of them, and own texts."""
     homes = {copy.id: copy.folder for copy in catalog.copies if not copy.is_earlier_save}
     files = [(folder / WEIGHTS, folder) for folder in places.slot_folders()]

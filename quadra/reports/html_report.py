@@ -30,10 +30,10 @@ from quadra.reports.environment import machine, versions
 from quadra.reports.history_export import file_name
 from quadra.reports.line_chart import BUCKETS, SMOOTH_FROM, Look, line_chart, window_of
 from quadra.reports.reproduction import CHECKSUM, PROVE, reproduction
-from quadra.reports.saved_values import Facts, facts_of
+from quadra.reports.saved_values import SavedValues, facts_of
 from quadra.reports.tables import counted, figure, q_table_view, settings_table, statistics_table, whole
 from quadra.storage.files.durable import replace_file
-from quadra.storage.save_record import Record
+from quadra.storage.save_record import SaveRecord
 from quadra.storage.saved_state import NotSealedError, SavedState, read
 
 CANNOT_REPORT = 2
@@ -76,13 +76,13 @@ def report(state: SavedState, name: str, written_at: datetime, note: str = "") -
     return page.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def policy(record: Record) -> str:
+def policy(record: SaveRecord) -> str:
     """The Content-Security-Policy of a state's report: nothing but its own style and the pictures in it."""
     digest = base64.b64encode(hashlib.sha256(_style(record).encode()).digest()).decode()
     return f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:"
 
 
-def _style(record: Record) -> str:
+def _style(record: SaveRecord) -> str:
     """What stands in the report's style element; on paper every page names the state."""
     return "\n" + _environment().get_template("report.css").render(record=record)
 
@@ -151,7 +151,7 @@ def _environment() -> Environment:
     return environment
 
 
-def _identity(state: SavedState, facts: Facts) -> dict[str, Any]:
+def _identity(state: SavedState, facts: SavedValues) -> dict[str, Any]:
     return {
         "iterations": len(state.rows),
         "saved_at": _moment_of(state.record.saved_at),
@@ -161,7 +161,7 @@ def _identity(state: SavedState, facts: Facts) -> dict[str, Any]:
     }
 
 
-def _instructions(state: SavedState, facts: Facts) -> dict[str, Any]:
+def _instructions(state: SavedState, facts: SavedValues) -> dict[str, Any]:
     """How to make the run again. One that an earlier generation began has fewer Adam steps than iterations ask for: its
     optimizer started fresh when it was taken over, and no seed leads to what it was before."""
     steps = state.config.epochs * state.record.iteration_count

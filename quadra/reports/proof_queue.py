@@ -9,13 +9,13 @@ from typing import Any
 
 from quadra.config import TrainingConfig
 from quadra.errors import RefusedError
-from quadra.storage.layout import Places
+from quadra.storage.layout import StateLayout
 
 
 class Proofs:
     """One at a time: each takes a processor for as long as training its iterations twice takes."""
 
-    def __init__(self, places: Places, defaults: TrainingConfig) -> None:
+    def __init__(self, places: StateLayout, defaults: TrainingConfig) -> None:
         self._places, self._defaults = places, defaults
         self._thread = ThreadPoolExecutor(1, "proof")
         self._busy = Lock()

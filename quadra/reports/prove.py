@@ -27,12 +27,12 @@ from quadra.config import TrainingConfig
 from quadra.errors import BadFileError, LoadError, QuadraError
 from quadra.paths import ROOT
 from quadra.reports.environment import machine, versions
-from quadra.states.listing import Library
+from quadra.states.listing import StateListing
 from quadra.states.lookup import find_state
 from quadra.states.own_texts import files_with
 from quadra.states.read_only import open_to_go
 from quadra.storage.files.durable import Piece, read_file
-from quadra.storage.layout import METRICS, SYSTEM, WEIGHTS, Places
+from quadra.storage.layout import METRICS, SYSTEM, WEIGHTS, StateLayout
 from quadra.storage.saved_state import NotSealedError, SavedState, read
 from quadra.training.state import TrainingState
 
@@ -100,7 +100,7 @@ def prove(folder: Path, iterations: int = ITERATIONS) -> Certificate:
         )
 
 
-def prove_state(places: Places, state: str, defaults: TrainingConfig, iterations: int = ITERATIONS) -> Certificate:
+def prove_state(places: StateLayout, state: str, defaults: TrainingConfig, iterations: int = ITERATIONS) -> Certificate:
     """Train from any saved state of a directory, by its id. Raises LoadError."""
     with tempfile.TemporaryDirectory() as place:  # a copy, so that nothing that is thinned meanwhile is missed
         _, files = open_to_go(places, state, defaults)
@@ -136,8 +136,8 @@ def main(arguments: list[str] | None = None) -> int:
 def _proved(folder: Path, state: str | None, iterations: int) -> Certificate:
     if state is None:
         return prove(folder, iterations)
-    places = Places(folder)
-    return prove_state(places, find_state(Library(places).entries(), state).id, TrainingConfig(), iterations)
+    places = StateLayout(folder)
+    return prove_state(places, find_state(StateListing(places).entries(), state).id, TrainingConfig(), iterations)
 
 
 def train(folder: Path, iterations: int) -> dict[str, str]:

@@ -11,7 +11,7 @@ from quadra.storage.saved_state import SavedState
 
 
 @dataclass(frozen=True)
-class Facts:
+class SavedValues:
     """The small parts of an engine's state."""
 
     plasticity: float
@@ -24,7 +24,7 @@ class Facts:
     q_table: Mapping[str, tuple[float, ...]]  # state -> a value for each of ACTIONS
 
 
-def facts_of(state: SavedState) -> Facts:
+def facts_of(state: SavedState) -> SavedValues:
     """Raises LoadError where an entry is missing or of the wrong kind: a seal can be forged."""
     try:
         return _facts(state)
@@ -32,10 +32,10 @@ def facts_of(state: SavedState) -> Facts:
         raise LoadError(f"The saved state does not hold what belongs in it: {error}") from error
 
 
-def _facts(state: SavedState) -> Facts:
+def _facts(state: SavedState) -> SavedValues:
     manager, corpus = state.engine["neuroplasticity"], state.engine["corpus"]
     mean_reward = manager["mean_reward"]
-    return Facts(
+    return SavedValues(
         plasticity=float(manager["plasticity"]),
         success_streak=int(manager["success_streak"]),
         mean_reward=None if mean_reward is None else float(mean_reward),

@@ -80,7 +80,7 @@ def rules_from(value: object, field: str = "rules") -> tuple[Rule, ...]:
     return rules
 
 
-class Watch:
+class AlertEvaluator:
     """The conditions of some rules, as far as they have been followed."""
 
     def __init__(self, rules: Iterable[Rule] = ()) -> None:

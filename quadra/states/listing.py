@@ -1,4 +1,4 @@
-"""Library: every saved state of a state directory under one id, to be listed and opened; nothing is changed here.
+"""StateListing: every saved state of a state directory under one id, to be listed and opened; nothing is changed here.
 
 <run>              a run at its newest save: the present files, or `runs/<run>/`
 <run>@<iteration>  a restore point, the best state or one of the last saves of a run
@@ -16,8 +16,8 @@ from typing import Any
 from quadra.errors import BadFileError, UnknownSourceError
 from quadra.storage.catalog import Catalog, SavedSummary, read_catalog, summarize
 from quadra.storage.labels import NO_LABEL, Label, read_labels
-from quadra.storage.layout import BEST, FILES, POINTS, WEIGHTS, Places
-from quadra.storage.save_record import Record, peek
+from quadra.storage.layout import BEST, FILES, POINTS, WEIGHTS, StateLayout
+from quadra.storage.save_record import SaveRecord, peek
 
 SLOT_PREFIX = "slot-"
 CURRENT, RUN, SLOT, POINT, BEST_STATE, SAVE = "current", "run", "slot", "point", "best", "save"
@@ -33,7 +33,7 @@ _WHY = {
 
 
 @dataclass(frozen=True)
-class Entry:
+class ListedState:
     """One saved state as it is listed."""
 
     id: str
@@ -76,7 +76,7 @@ class Entry:
         }
 
 
-def branch_of(catalog: Catalog, entry: Entry) -> str | None:
+def branch_of(catalog: Catalog, entry: ListedState) -> str | None:
     """The run that is at this state to the bit: its own, or one that went on from it and has not been trained since."""
     state = f"{entry.run}@{entry.iteration_count}"
     for run in catalog.states:
@@ -85,18 +85,18 @@ def branch_of(catalog: Catalog, entry: Entry) -> str | None:
     return None
 
 
-class Library:
+class StateListing:
     """The saved states in a place, as they are now; each call looks anew."""
 
-    def __init__(self, places: Places) -> None:
+    def __init__(self, places: StateLayout) -> None:
         self._places = places
-        self._records: dict[Path, tuple[tuple[int, ...], Record | None]] = {}
+        self._records: dict[Path, tuple[tuple[int, ...], SaveRecord | None]] = {}
 
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[ListedState]:
         """Every state that can be listed, newest first; what is deleted is among them, with its time. Raises BadFileError
         where the names cannot be read."""
         labels = read_labels(self._places.path)
-        found: dict[str, Entry] = {}
+        found: dict[str, ListedState] = {}
         for entry in self._found():
             run = found.get(entry.run)  # comes first: what is at its newest save is no state of its own
             name = entry.run if run and entry.id == f"{entry.run}@{run.iteration_count}" else entry.id
@@ -105,7 +105,7 @@ class Library:
         named = [_labelled(entry, labels) for entry in found.values()]
         return sorted(named, key=lambda entry: (entry.saved_at, entry.iteration_count), reverse=True)
 
-    def find(self, state: str) -> Entry:
+    def find(self, state: str) -> ListedState:
         """One state. Raises UnknownSourceError."""
         for entry in self._found():
             if entry.id == state:
@@ -119,11 +119,11 @@ class Library:
         except BadFileError:
             return NO_LABEL
 
-    def title(self, entry: Entry) -> str:
+    def title(self, entry: ListedState) -> str:
         """What people call a state: the name they gave it, or its run and iteration."""
         return self.label(entry.id).name or f"run {entry.run[:8]}, iteration {entry.iteration_count}"
 
-    def _found(self) -> Iterator[Entry]:
+    def _found(self) -> Iterator[ListedState]:
         catalog = read_catalog(self._places, with_deleted=True)
         newest = {state.id: state for state in catalog.states}
         for state in newest.values():
@@ -136,7 +136,7 @@ class Library:
             with contextlib.suppress(BadFileError):  # `check` names it
                 yield _of_slot(summarize(folder / WEIGHTS, folder), folder)
 
-    def _points(self, homes: Mapping[str, Path]) -> Iterator[Entry]:
+    def _points(self, homes: Mapping[str, Path]) -> Iterator[ListedState]:
         for folder in self._places.point_folders():
             home = homes.get(folder.name)
             if home is None:  # its history is gone
@@ -145,16 +145,16 @@ class Library:
             for file in self._places.points_of(folder.name):
                 yield from self._point(file, home, POINT)
 
-    def _point(self, file: Path, home: Path, kind: str) -> Iterator[Entry]:
+    def _point(self, file: Path, home: Path, kind: str) -> Iterator[ListedState]:
         record = self._record(file)
         if record is not None:
-            yield Entry(
+            yield ListedState(
                 id=record.state, kinds=(kind,), run=record.run, iteration_count=record.iteration_count,
                 saved_at=record.saved_at, ended=record.ended, field_size=record.field_size, seed=record.seed,
                 loss=record.loss, reward=record.reward, parent=record.parent, size=_size(file), file=file, folder=home,
             )  # fmt: skip
 
-    def _record(self, file: Path) -> Record | None:
+    def _record(self, file: Path) -> SaveRecord | None:
         """The record of a file, which is read once as long as nobody changes it; None for what is not one of ours."""
         try:
             found = file.stat(follow_symlinks=False)
@@ -169,24 +169,24 @@ class Library:
         return known[1]
 
 
-def _of_run(state: SavedSummary, kind: str) -> Entry:
-    return Entry(
+def _of_run(state: SavedSummary, kind: str) -> ListedState:
+    return ListedState(
         id=state.id, kinds=(kind,), run=state.id, iteration_count=state.iteration_count, saved_at=state.saved_at,
         ended=state.ended, field_size=state.field_size, seed=state.seed, loss=state.loss, reward=state.reward,
         parent=state.parent, size=sum(_size(state.folder / name) for name in FILES), file=state.file, folder=state.folder,
     )  # fmt: skip
 
 
-def _of_slot(state: SavedSummary, folder: Path) -> Entry:
+def _of_slot(state: SavedSummary, folder: Path) -> ListedState:
     entry = _of_run(state, SLOT)
     return replace(entry, id=SLOT_PREFIX + folder.name)
 
 
-def _with_kind(entry: Entry, kinds: tuple[str, ...]) -> Entry:
+def _with_kind(entry: ListedState, kinds: tuple[str, ...]) -> ListedState:
     return replace(entry, kinds=tuple(dict.fromkeys((*entry.kinds, *kinds))))
 
 
-def _labelled(entry: Entry, labels: Mapping[str, Label]) -> Entry:
+def _labelled(entry: ListedState, labels: Mapping[str, Label]) -> ListedState:
     return replace(entry, label=labels.get(entry.id, NO_LABEL))
 
 

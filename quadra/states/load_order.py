@@ -20,23 +20,23 @@ from quadra.errors import (
 from quadra.storage.catalog import Catalog, SavedSummary, summarize
 from quadra.storage.files.durable import read_file
 from quadra.storage.folder import StateFolder
-from quadra.storage.layout import HISTORY, METRICS, POINTS, RUNS, SAVES, WEIGHTS, Places, metrics_files
+from quadra.storage.layout import HISTORY, METRICS, POINTS, RUNS, SAVES, WEIGHTS, StateLayout, metrics_files
 from quadra.storage.metrics_file import MetricsLog
-from quadra.storage.save_record import Record, verify
+from quadra.storage.save_record import SaveRecord, verify
 
 
 @dataclass(frozen=True)
 class LoadReport:
     """What a load did: which state it restored, what it had to give up, and what a person should know."""
 
-    record: Record
+    record: SaveRecord
     warnings: tuple[str, ...]
     gave_up: tuple[str, ...]  # why each state that was tried before could not be loaded
     newer: SavedSummary | None  # a newer save of another run, which was cut off
     asked: SavedSummary  # the state that should have been loaded
     fell_back: bool  # whether another one was, or an earlier save because the newest one could not even be listed
     reached: int  # iterations that the run is known to have reached
-    saved_first: Record | None  # of the run that was in memory, where it had unsaved iterations
+    saved_first: SaveRecord | None  # of the run that was in memory, where it had unsaved iterations
     went_on_from: str | None = None  # the state that the run now in memory was begun from, by this load
 
     def remarks(self) -> list[str]:
@@ -60,7 +60,7 @@ class LoadReport:
         return told
 
 
-def attempts(catalog: Catalog, first: SavedSummary | None, places: Places) -> Iterator[tuple[SavedSummary, bool]]:
+def attempts(catalog: Catalog, first: SavedSummary | None, places: StateLayout) -> Iterator[tuple[SavedSummary, bool]]:
     """What to try in turn; restore points after every save, and a state whose history is not whole only after those."""
     candidates = catalog.candidates(first) if first else ()
     yield from ((candidate, False) for candidate in candidates)
@@ -72,7 +72,7 @@ def attempts(catalog: Catalog, first: SavedSummary | None, places: Places) -> It
     yield from ((candidate, True) for candidate in candidates)
 
 
-def bytes_of_load(state: SavedSummary, places: Places, goes_back: bool) -> int:
+def bytes_of_load(state: SavedSummary, places: StateLayout, goes_back: bool) -> int:
     """Bytes that pass when a state is loaded; a file counts once for each time that all of it passes.
 
     It is read and checked, saved as the present one, which is read back, and the earlier saves are checked, unless the load

@@ -6,12 +6,12 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 
 from quadra.errors import RefusedError, UnknownSourceError
-from quadra.states.listing import Entry
+from quadra.states.listing import ListedState
 
 _MOST_TOLD = 8  # candidates in a message
 
 
-def find_state(entries: Iterable[Entry], text: str) -> Entry:
+def find_state(entries: Iterable[ListedState], text: str) -> ListedState:
     """One of the states that are not deleted. Raises UnknownSourceError where there is none, RefusedError where several fit.
 
     An id fits from its beginning; of a restore point the run's part alone, since iteration 1 is not the beginning of
@@ -28,7 +28,7 @@ def find_state(entries: Iterable[Entry], text: str) -> Entry:
     )
 
 
-def find_deleted(entries: Iterable[Entry], text: str) -> Entry:
+def find_deleted(entries: Iterable[ListedState], text: str) -> ListedState:
     """The same for a state that was deleted and can be taken back; RefusedError also for one that is not deleted."""
     known = list(entries)
     found = _only([entry for entry in known if entry.label.deleted_at is not None], text)
@@ -41,7 +41,7 @@ def find_deleted(entries: Iterable[Entry], text: str) -> Entry:
     )
 
 
-def _only(entries: Sequence[Entry], text: str) -> Entry | None:
+def _only(entries: Sequence[ListedState], text: str) -> ListedState | None:
     """The one that fits, None where none does; raises RefusedError where several do."""
     found = _fitting(entries, text)
     if len(found) > 1:
@@ -49,7 +49,7 @@ def _only(entries: Sequence[Entry], text: str) -> Entry | None:
     return found[0] if found else None
 
 
-def _fitting(entries: Sequence[Entry], text: str) -> list[Entry]:
+def _fitting(entries: Sequence[ListedState], text: str) -> list[ListedState]:
     """The one with this id; where there is none, all whose name it is, or whose id it begins."""
     exact = [entry for entry in entries if entry.id == text]
     if exact:
@@ -64,7 +64,7 @@ def _begins(state: str, text: str) -> bool:
     return beginning != "" and run.startswith(beginning) and (at, iteration) == (asked_at, asked_iteration)
 
 
-def _ambiguous(found: Sequence[Entry], text: str) -> str:
+def _ambiguous(found: Sequence[ListedState], text: str) -> str:
     told = [f"{entry.id} ({entry.label.name})" if entry.label.name else entry.id for entry in found[:_MOST_TOLD]]
     more = f" and {len(found) - _MOST_TOLD} more" if len(found) > _MOST_TOLD else ""
     return f"{text!r} may be {', '.join(told)}{more}. Give more of the id."

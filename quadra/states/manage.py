@@ -1,4 +1,4 @@
-"""Shelf: what people do with saved states besides training: save by name, name, note, pin, delete and take back.
+"""StateManager: what people do with saved states besides training: save by name, name, note, pin, delete and take back.
 
 What is deleted waits for an hour, under its label, before its files go.
 """
@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from quadra.errors import BadFileError, FolderError, NameTakenError, RefusedError, SaveError, UnknownSourceError
 from quadra.states.alert_rules import Rulebook, read_rules
-from quadra.states.listing import BEST_STATE, CURRENT, POINT, RUN, SAVE, SLOT, SLOT_PREFIX, Entry, Library
-from quadra.states.own_texts import OwnText, described, id_of, is_whole_there, note_file, text_file
+from quadra.states.listing import BEST_STATE, CURRENT, POINT, RUN, SAVE, SLOT, SLOT_PREFIX, ListedState, StateListing
+from quadra.states.own_texts import UploadedText, described, id_of, is_whole_there, note_file, text_file
 from quadra.storage.catalog import iso, summarize
 from quadra.storage.files.durable import Piece, link_or_copy, read_file, remove, replace_file, sync_folder
 from quadra.storage.folder import StateFolder
 from quadra.storage.labels import LONGEST_NAME, NO_LABEL, Label, checked_name, checked_note, read_labels, write_labels
 from quadra.storage.layout import BEST, FILES, LABELS, LABELS_COPY, POINTS, WEIGHTS
-from quadra.storage.restore_points import Points
+from quadra.storage.restore_points import RestorePoints
 from quadra.storage.save_record import peek
 
 if TYPE_CHECKING:
@@ -53,12 +53,12 @@ def _with_our_error(act: Callable[Parameters, Result]) -> Callable[Parameters, R
     return acting
 
 
-class Shelf:
+class StateManager:
     """The saved states of a held folder, as people change them. Everything raises SaveError where the disk fails."""
 
-    def __init__(self, folder: StateFolder, points: Points) -> None:
+    def __init__(self, folder: StateFolder, points: RestorePoints) -> None:
         self._folder, self._points = folder, points
-        self.library = Library(folder)
+        self.library = StateListing(folder)
         self.rulebook = Rulebook(folder)
 
     @_with_our_error
@@ -104,7 +104,7 @@ class Shelf:
         return state
 
     @_with_our_error
-    def keep_text(self, file: Path, text: OwnText) -> None:
+    def keep_text(self, file: Path, text: UploadedText) -> None:
         """A text that was written durably elsewhere becomes one that runs can train on.
 
         Durable on return; cut off, the text is there as a whole or not at all. One that was altered here meanwhile is set
@@ -143,7 +143,9 @@ class Shelf:
         replace_file(note_file(self._folder.path, text), [replace(described(target), name=corpus.name).note()])
 
     @_with_our_error
-    def label(self, state: str, name: str | None = None, note: str | None = None, pinned: bool | None = None) -> Entry:
+    def label(
+        self, state: str, name: str | None = None, note: str | None = None, pinned: bool | None = None
+    ) -> ListedState:
         """Change what is said of a state; None leaves it. Raises UnknownSourceError, ConfigurationError or NameTakenError."""
         entry, labels = self.library.find(state), self._labels()
         label = labels.get(state, NO_LABEL)
@@ -161,7 +163,7 @@ class Shelf:
         self._write({**labels, state: label})
         return replace(entry, label=label)
 
-    def _keep(self, entry: Entry) -> None:
+    def _keep(self, entry: ListedState) -> None:
         """What somebody has named, noted or pinned must not go when ten newer saves, or a better one, are there."""
         if not {SAVE, BEST_STATE} & set(entry.kinds) or {POINT, CURRENT, RUN} & set(entry.kinds):
             return
@@ -204,7 +206,7 @@ class Shelf:
             self._remove(entry)
         self._write({state: label for state, label in labels.items() if state not in due})
 
-    def _remove(self, entry: Entry) -> None:
+    def _remove(self, entry: ListedState) -> None:
         if RUN in entry.kinds:
             self._folder.drop_points(entry.run)
             self._folder.remove_run(entry.run)

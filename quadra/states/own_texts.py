@@ -29,7 +29,7 @@ _PIECE = 1 << 18  # bytes
 
 
 @dataclass(frozen=True)
-class OwnText:
+class UploadedText:
     """One text that somebody gave."""
 
     id: str  # SHA-256 of its bytes
@@ -110,12 +110,12 @@ def is_whole_there(folder: Path, text: str) -> bool:
     return is_there(folder, text) and is_intact(text_file(folder, text), text)
 
 
-def own_texts(folder: Path) -> tuple[OwnText, ...]:
+def own_texts(folder: Path) -> tuple[UploadedText, ...]:
     """All own texts of a state directory, by name."""
     if not is_plain_folder(folder / CORPORA):
         return ()
     ids = [file.stem for file in (folder / CORPORA).glob("*.txt") if TEXT_ID.fullmatch(file.stem)]
-    texts: list[OwnText] = []
+    texts: list[UploadedText] = []
     for text in ids:
         with suppress(OSError):  # somebody took it away just then
             texts += [described(text_file(folder, text))] if is_there(folder, text) else []
@@ -132,13 +132,13 @@ def tidy_name(name: str) -> str:
     return " ".join("".join(sign if sign.isprintable() else " " for sign in name).split())[:LONGEST_CALLED].strip()
 
 
-def received(pieces: Iterable[bytes], target: Path, name: str, limit: int = LARGEST_TEXT) -> OwnText:
+def received(pieces: Iterable[bytes], target: Path, name: str, limit: int = LARGEST_TEXT) -> UploadedText:
     """Write a text that somebody sends, durably; what it is. Raises CorpusError for what cannot be trained on, and OSError."""
     digest = hashlib.sha256()
     write_file(target, _taken(pieces, digest, limit))
     lines, cut = measured(target)
     text = digest.hexdigest()
-    return OwnText(text, tidy_name(name) or f"own text {text[:8]}", lines, target.stat().st_size, cut)
+    return UploadedText(text, tidy_name(name) or f"own text {text[:8]}", lines, target.stat().st_size, cut)
 
 
 def measured(file: Path) -> tuple[int, int]:
@@ -189,7 +189,7 @@ def _taken(pieces: Iterable[bytes], digest: Any, limit: int) -> Iterator[bytes]:
         yield piece
 
 
-def described(file: Path) -> OwnText:
+def described(file: Path) -> UploadedText:
     """What is known of a text whose file has its id as its name; counted anew where nothing beside it says it."""
     noted = _noted(file.with_suffix(".json"))
     lines, cut = (noted.get(name) for name in ("lines", "cut"))
@@ -198,7 +198,7 @@ def described(file: Path) -> OwnText:
             lines, cut = measured(file)
         except (CorpusError, OSError):  # told by whoever opens it
             lines, cut = 0, 0
-    return OwnText(file.stem, _name_in(noted, file.stem), lines, file.stat().st_size, cut)
+    return UploadedText(file.stem, _name_in(noted, file.stem), lines, file.stat().st_size, cut)
 
 
 def _name_in(noted: Mapping[str, Any], text: str) -> str:

@@ -8,18 +8,18 @@ from tempfile import TemporaryDirectory
 
 from quadra.config import TrainingConfig
 from quadra.errors import BadFileError
-from quadra.states.listing import Entry, Library
+from quadra.states.listing import ListedState, StateListing
 from quadra.states.own_texts import files_with
 from quadra.states.restore import read_any
 from quadra.storage.files.durable import Piece, read_file
-from quadra.storage.layout import FILES, WEIGHTS, Places
+from quadra.storage.layout import FILES, WEIGHTS, StateLayout
 from quadra.storage.save_record import verify
 from quadra.storage.saved_state import SavedState, files_of, read_save
 
 _LOOKS = 5  # at a state that a live server may be replacing, before it counts as bad
 
 
-def open_state(places: Places, state: str, defaults: TrainingConfig) -> tuple[Entry, SavedState]:
+def open_state(places: StateLayout, state: str, defaults: TrainingConfig) -> tuple[ListedState, SavedState]:
     """One state by its id. Raises UnknownSourceError, or a BadFileError."""
     for _ in range(_LOOKS - 1):
         with contextlib.suppress(BadFileError):
@@ -27,7 +27,7 @@ def open_state(places: Places, state: str, defaults: TrainingConfig) -> tuple[En
     return _opened(places, state, defaults)
 
 
-def open_files(places: Places, state: str, defaults: TrainingConfig) -> tuple[Entry, dict[str, list[Piece]]]:
+def open_files(places: StateLayout, state: str, defaults: TrainingConfig) -> tuple[ListedState, dict[str, list[Piece]]]:
     """The three complete files of a state; those of the earlier generation as they are. Raises what `open_state` raises."""
     for _ in range(_LOOKS - 1):
         with contextlib.suppress(BadFileError):
@@ -35,7 +35,7 @@ def open_files(places: Places, state: str, defaults: TrainingConfig) -> tuple[En
     return _files(places, state, defaults)[:2]
 
 
-def open_to_go(places: Places, state: str, defaults: TrainingConfig) -> tuple[Entry, dict[str, list[Piece]]]:
+def open_to_go(places: StateLayout, state: str, defaults: TrainingConfig) -> tuple[ListedState, dict[str, list[Piece]]]:
     """What a state needs to continue elsewhere: the three files, and its own text where it has one, by their paths in a
     state directory. Raises what `open_state` raises."""
     for _ in range(_LOOKS - 1):
@@ -44,14 +44,16 @@ def open_to_go(places: Places, state: str, defaults: TrainingConfig) -> tuple[En
     return _to_go(places, state, defaults)
 
 
-def _to_go(places: Places, state: str, defaults: TrainingConfig) -> tuple[Entry, dict[str, list[Piece]]]:
+def _to_go(places: StateLayout, state: str, defaults: TrainingConfig) -> tuple[ListedState, dict[str, list[Piece]]]:
     entry, files, corpus = _files(places, state, defaults)
     return entry, {**files, **files_with(places.path, corpus)}
 
 
-def _files(places: Places, state: str, defaults: TrainingConfig) -> tuple[Entry, dict[str, list[Piece]], str | None]:
+def _files(
+    places: StateLayout, state: str, defaults: TrainingConfig
+) -> tuple[ListedState, dict[str, list[Piece]], str | None]:
     """The entry, the three files, and the path of the corpus."""
-    entry = Library(places).find(state)
+    entry = StateListing(places).find(state)
     weights = read_file(entry.file)
     if verify(weights, entry.file) is None:
         read_any(entry.file, entry.folder, defaults)
@@ -63,6 +65,6 @@ def _files(places: Places, state: str, defaults: TrainingConfig) -> tuple[Entry,
         return entry, files_of(saved, weights), saved.engine["corpus"]["path"]
 
 
-def _opened(places: Places, state: str, defaults: TrainingConfig) -> tuple[Entry, SavedState]:
-    entry = Library(places).find(state)
+def _opened(places: StateLayout, state: str, defaults: TrainingConfig) -> tuple[ListedState, SavedState]:
+    entry = StateListing(places).find(state)
     return entry, read_any(entry.file, entry.folder, defaults)

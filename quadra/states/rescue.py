@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 
 from quadra.errors import BadFileError
-from quadra.states.listing import Library
+from quadra.states.listing import StateListing
 from quadra.training.view import Rescue
 
 log = logging.getLogger("quadra.worker")
 
 
-def last_good(library: Library, run: str | None, struck_at: int) -> Rescue | None:
+def last_good(library: StateListing, run: str | None, struck_at: int) -> Rescue | None:
     """The newest saved state of a run from before the iteration at which it was struck; None where there is none.
 
     A fault of the machine does not come again from there. One of the run itself does, at the same iteration, because a

@@ -15,7 +15,7 @@ from quadra.model.corpus import BUILT_IN_NAME, Corpus
 from quadra.model.engine import Engine
 from quadra.model.flat_tensors import require_device
 from quadra.states.own_texts import id_of, open_corpus
-from quadra.storage import legacy as earlier
+from quadra.storage import legacy
 from quadra.storage.layout import WEIGHTS
 from quadra.storage.saved_state import NotSealedError, SavedState, read_save, require_finite
 
@@ -39,7 +39,7 @@ def read_any(file: Path, folder: Path, defaults: TrainingConfig, salvage: bool =
     except NotSealedError as unsealed:
         config = complete(defaults)
         corpus, _ = text_for({"path": config.corpus, "fingerprint": None}, defaults.corpus)
-        state = earlier.convert(folder, unsealed.weights, config, corpus)
+        state = legacy.convert(folder, unsealed.weights, config, corpus)
         require_finite(state)
         # A run of its own: the original files are then set aside as a run, not overwritten.
         return replace(state, record=replace(state.record, run=secrets.token_hex(8)))

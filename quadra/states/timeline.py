@@ -11,7 +11,7 @@ from quadra.errors import BadFileError
 from quadra.states.listing import SLOT_PREFIX
 from quadra.storage.catalog import Catalog, SavedSummary, read_catalog, summarize
 from quadra.storage.labels import Label, read_labels
-from quadra.storage.layout import WEIGHTS, Places, iteration_of
+from quadra.storage.layout import WEIGHTS, StateLayout, iteration_of
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Stretch:
         return run == self.run and iteration <= self.until
 
 
-def marks_of(places: Places, run: str | None, parent: str | None, iteration_count: int) -> dict[str, Any]:
+def marks_of(places: StateLayout, run: str | None, parent: str | None, iteration_count: int) -> dict[str, Any]:
     """What stands along the curve of the run in memory, as pages and scripts are told; reads the ends of a few files.
 
     `saves`: iterations of restore points and earlier saves, ascending; `named`: states that somebody named; `branches`: where
@@ -46,7 +46,7 @@ def marks_of(places: Places, run: str | None, parent: str | None, iteration_coun
     }
 
 
-def _labels(places: Places) -> Mapping[str, Label]:
+def _labels(places: StateLayout) -> Mapping[str, Label]:
     """Nothing where the names cannot be read, which is told where the states are listed."""
     try:
         return read_labels(places.path)
@@ -68,7 +68,9 @@ def _stretches(catalog: Catalog, run: str, parent: str | None, until: int) -> It
         parent = known[run].parent if run in known else None
 
 
-def _saves(places: Places, catalog: Catalog, labels: Mapping[str, Label], stretches: list[Stretch]) -> Iterator[int]:
+def _saves(
+    places: StateLayout, catalog: Catalog, labels: Mapping[str, Label], stretches: list[Stretch]
+) -> Iterator[int]:
     for stretch in stretches:
         for file in places.points_of(stretch.run):
             iteration = iteration_of(file)
@@ -80,7 +82,7 @@ def _saves(places: Places, catalog: Catalog, labels: Mapping[str, Label], stretc
 
 
 def _named(
-    places: Places, catalog: Catalog, labels: Mapping[str, Label], stretches: list[Stretch], saves: Collection[int]
+    places: StateLayout, catalog: Catalog, labels: Mapping[str, Label], stretches: list[Stretch], saves: Collection[int]
 ) -> Iterator[dict[str, Any]]:
     for state, summary in (*_slots(places), *((copy.id, copy) for copy in catalog.states)):
         if _is_on(stretches, summary.id, summary.iteration_count) and not _is_deleted(labels, state):
@@ -92,7 +94,7 @@ def _named(
                 yield from _mark(state, iteration, labels)
 
 
-def _slots(places: Places) -> Iterator[tuple[str, SavedSummary]]:
+def _slots(places: StateLayout) -> Iterator[tuple[str, SavedSummary]]:
     for folder in places.slot_folders():
         with contextlib.suppress(BadFileError):  # `check` names it
             yield SLOT_PREFIX + folder.name, summarize(folder / WEIGHTS, folder)

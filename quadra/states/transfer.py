@@ -20,13 +20,12 @@ from quadra.config import TrainingConfig
 from quadra.errors import BadArchiveError, BadFileError, DamagedFileError, MismatchError, MissingFileError
 from quadra.model.corpus import Corpus
 from quadra.states.alert_rules import read_rules
-from quadra.states.own_texts import LARGEST_TEXT, OwnText, described, id_of, is_intact, measured
+from quadra.states.own_texts import LARGEST_TEXT, UploadedText, described, id_of, is_intact, measured
 from quadra.states.restore import fitted
-from quadra.storage import legacy as earlier
-from quadra.storage import metrics_file as metrics
-from quadra.storage.files import safe_pickle as pickles
+from quadra.storage import legacy, metrics_file
+from quadra.storage.files import safe_pickle
 from quadra.storage.files.durable import Piece, is_plain_file, read_file, remove, replace_file, sync_folder, write_file
-from quadra.storage.files.untrusted_zip import Entry, entries_of, parts_of, shown
+from quadra.storage.files.untrusted_zip import ArchiveEntry, entries_of, parts_of, shown
 from quadra.storage.layout import ALERTS, CORPORA, FILES, METRICS, SYSTEM, TEXT_FILE, WEIGHTS
 from quadra.storage.save_record import resealed
 from quadra.storage.saved_state import NotSealedError, SavedState, read_plain, read_save, require_finite
@@ -107,7 +106,7 @@ def unpack(stream: BinaryIO, target: Path, limit: int) -> tuple[str, ...]:
 
 def take_files(files: Mapping[str, BinaryIO], target: Path, limit: int) -> tuple[str, ...]:
     """The same for files that were uploaded one by one, by the names that the uploader gives them."""
-    return _take([Entry(name, parts_of(name), _reader(stream)) for name, stream in files.items()], target, limit)
+    return _take([ArchiveEntry(name, parts_of(name), _reader(stream)) for name, stream in files.items()], target, limit)
 
 
 def verified(folder: Path) -> Arrival:
@@ -120,7 +119,7 @@ def verified(folder: Path) -> Arrival:
     try:
         state, is_earlier = read_save(folder / WEIGHTS, folder), False
     except NotSealedError as unsealed:
-        state = earlier.convert(folder, unsealed.weights, TrainingConfig(seed=0), Corpus())
+        state = legacy.convert(folder, unsealed.weights, TrainingConfig(seed=0), Corpus())
         require_finite(state)
         is_earlier = True
     for error in state.damaged:
@@ -155,7 +154,7 @@ def mark_foreign(folder: Path, arrival: Arrival) -> None:
     if arrival.is_earlier:
         return
     system = read_plain(folder / SYSTEM, arrays=False)
-    replace_file(folder / SYSTEM, [pickles.dumps({**system, "chosen": 0})])
+    replace_file(folder / SYSTEM, [safe_pickle.dumps({**system, "chosen": 0})])
     record = replace(arrival.state.record, foreign=True, chosen=0)
     replace_file(folder / WEIGHTS, resealed(read_file(folder / WEIGHTS), record))
 
@@ -175,11 +174,11 @@ def settle_text(folder: Path, own: str | None) -> None:
     if not is_intact(text, own):
         raise DamagedFileError(text, "is the run's text, but has another content than its name says")
     lines, cut = measured(text)
-    note = OwnText(own, described(text).name, lines, text.stat().st_size, cut).note()
+    note = UploadedText(own, described(text).name, lines, text.stat().st_size, cut).note()
     replace_file(text.with_suffix(".json"), [note])
 
 
-def _take(entries: Sequence[Entry], target: Path, limit: int) -> tuple[str, ...]:
+def _take(entries: Sequence[ArchiveEntry], target: Path, limit: int) -> tuple[str, ...]:
     chosen = _chosen(entries)
     left = limit
     try:
@@ -197,12 +196,12 @@ def _take(entries: Sequence[Entry], target: Path, limit: int) -> tuple[str, ...]
     return tuple(entry.name for entry in entries if entry not in taken)
 
 
-def _chosen(entries: Sequence[Entry]) -> dict[str, Entry]:
+def _chosen(entries: Sequence[ArchiveEntry]) -> dict[str, ArchiveEntry]:
     """The three files by name, and the alert rules and own texts beside them.
 
     A folder within another one that has any of the three is an earlier run, and is skipped.
     """
-    places: dict[tuple[str, ...], dict[str, Entry]] = {}
+    places: dict[tuple[str, ...], dict[str, ArchiveEntry]] = {}
     for entry in entries:
         folder, name = entry.parts[:-1], "".join(entry.parts[-1:])
         if name in FILES:
@@ -233,7 +232,7 @@ def _chosen(entries: Sequence[Entry]) -> dict[str, Entry]:
     return {**found, **dict(rules), **{name: entry for name, entry in texts.items() if TEXT_FILE.fullmatch(name)}}
 
 
-def _bounded(entry: Entry, most: int) -> Iterator[bytes]:
+def _bounded(entry: ArchiveEntry, most: int) -> Iterator[bytes]:
     taken = 0
     for piece in entry.pieces():
         taken += len(piece)
@@ -260,7 +259,7 @@ def _require_modest(folder: Path) -> None:
     if not is_plain_file(path) or path.stat().st_size <= _LARGEST_PICKLE:
         return
     with path.open("rb") as stream:
-        if not metrics.is_log(stream.read(_PIECE)):
+        if not metrics_file.is_log(stream.read(_PIECE)):
             raise DamagedFileError(
                 path, f"has more than the {_LARGEST_PICKLE >> 20} MB that are taken of the earlier generation by upload. "
                 "Copy the folder to this machine and start with --state-dir and its place."

@@ -15,8 +15,8 @@ from quadra.errors import BadFileError, DamagedFileError, InaccessibleFileError
 from quadra.storage.files.durable import read_file
 from quadra.storage.files.safe_pickle import loads
 from quadra.storage.labels import read_labels
-from quadra.storage.layout import METRICS, SYSTEM, WEIGHTS, Places
-from quadra.storage.save_record import Record, peek
+from quadra.storage.layout import METRICS, SYSTEM, WEIGHTS, StateLayout
+from quadra.storage.save_record import SaveRecord, peek
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ class Catalog:
         return [first, *sorted(rest, key=lambda copy: copy.id != first.id)]
 
 
-def read_catalog(folder: Places, with_deleted: bool = False) -> Catalog:
+def read_catalog(folder: StateLayout, with_deleted: bool = False) -> Catalog:
     """List a folder, without the earlier runs that wait to be removed.
 
     A run's own folder goes before the present files at the same save: a new run's first save may have been cut off after
@@ -168,7 +168,7 @@ def summarize(file: Path, folder: Path) -> SavedSummary:
     return _earlier(file, folder) if record is None else summary_of(record, file, folder)
 
 
-def summary_of(record: Record, file: Path, folder: Path) -> SavedSummary:
+def summary_of(record: SaveRecord, file: Path, folder: Path) -> SavedSummary:
     """A record as it is listed."""
     return SavedSummary(
         id=record.run, iteration_count=record.iteration_count, saved_at=record.saved_at, ended=record.ended,

@@ -27,7 +27,7 @@ from quadra.storage.files.durable import (
 from quadra.storage.files.zip_writer import lay_out
 from quadra.storage.folder import require_lock
 from quadra.storage.layout import RING, SAVES, WEIGHTS
-from quadra.storage.save_record import Record, seal
+from quadra.storage.save_record import SaveRecord, seal
 from quadra.storage.weights_entries import Contents, members_of
 
 FEWEST_KEPT = 2
@@ -42,7 +42,7 @@ class Order(NamedTuple):
     lock: Identity  # of the lock file that stands in the folder as long as it is ours
     present: Identity | None  # of the weights file that stands there as long as nobody else has put another one
     keep_present: bool  # whether that one is an earlier save of the same run
-    record: Record
+    record: SaveRecord
     tensors: Piece  # the memory of the large ones
     contents: Contents
     points: tuple[str, ...] = ()  # further names that the file gets, as a restore point

@@ -1,4 +1,4 @@
-"""Places: the names in a state directory, and where they stand; for looking only, nothing is changed here."""
+"""StateLayout: the names in a state directory, and where they stand; for looking only, nothing is changed here."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ TEXT_FILE = re.compile(rf"{TEXT_ID.pattern}\.(txt|json)")  # an own text, and wh
 POINT = re.compile(r"[1-9]\d{0,15}\.pth")
 
 
-class Places:
+class StateLayout:
     """The places of a state directory, for looking only: neither held nor changed."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:

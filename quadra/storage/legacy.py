@@ -24,7 +24,7 @@ from quadra.model.spiking import parameter_shapes
 from quadra.storage.catalog import summarize
 from quadra.storage.layout import METRICS, SYSTEM, WEIGHTS
 from quadra.storage.metrics_file import HISTORY_KEYS
-from quadra.storage.save_record import Record
+from quadra.storage.save_record import SaveRecord
 from quadra.storage.saved_state import SavedState, as_series, read_plain, require_keys
 
 WARNING = (
@@ -110,9 +110,9 @@ def _q_table(table: object) -> dict[str, dict[str, float]]:
     return converted
 
 
-def _record(folder: Path, config: TrainingConfig, rows: NDArray[np.float32]) -> Record:
+def _record(folder: Path, config: TrainingConfig, rows: NDArray[np.float32]) -> SaveRecord:
     listed = summarize(folder / WEIGHTS, folder)
-    return Record(
+    return SaveRecord(
         run=listed.id, sequence=0, iteration_count=len(rows), saved_at=listed.saved_at,
         ended="stopped", chosen=0, field_size=config.field_size, seed=config.seed or 0, history_sha256=checksum_of(rows),
         metrics_rows=len(rows),

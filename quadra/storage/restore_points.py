@@ -1,4 +1,4 @@
-"""Points: the restore points of a state directory, and which of them a save adds and makes superfluous.
+"""RestorePoints: the restore points of a state directory, and which of them a save adds and makes superfluous.
 
 A restore point is a second name of a save's weights file, `points/<run>/<iteration>.pth`; its older history stands with
 the run. One save in a hundred iterations becomes one. The state with the best smoothed reward has the name `best.pth`.
@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from quadra.errors import BadFileError
 from quadra.model.history import SERIES
 from quadra.storage.labels import read_labels
-from quadra.storage.layout import BEST, POINTS, Places, iteration_of
-from quadra.storage.retention import Point, expired
-from quadra.storage.save_record import Record, peek
+from quadra.storage.layout import BEST, POINTS, StateLayout, iteration_of
+from quadra.storage.retention import RestorePoint, expired
+from quadra.storage.save_record import SaveRecord, peek
 
 EVERY = 100  # iterations between two restore points
 BUDGET = 500_000_000  # bytes that they may take together
@@ -50,27 +50,27 @@ class Plan:
     points: tuple[Path, ...]
     expired: tuple[Path, ...]
     best: Best | None  # the state that is then the best one; None: it stays as it was
-    added: Point | None
-    gone: frozenset[Point]
+    added: RestorePoint | None
+    gone: frozenset[RestorePoint]
 
 
 NOTHING = Plan((), (), None, None, frozenset())
 
 
-class Points:
+class RestorePoints:
     """What is known of the restore points in a folder that nobody else changes."""
 
-    def __init__(self, places: Places, retention: Retention) -> None:
+    def __init__(self, places: StateLayout, retention: Retention) -> None:
         self._places, self._retention = places, retention
         self.forget()
 
     def forget(self) -> None:
         """Look anew before the next plan: somebody has changed what stands there."""
-        self._points: dict[str, list[Point]] | None = None
+        self._points: dict[str, list[RestorePoint]] | None = None
         self._kept: frozenset[str] | None = None  # states that a person wants kept; None: not known, so nothing goes
         self._best: dict[str, Best | None] = {}
 
-    def plan(self, record: Record, rows: NDArray[np.float32], size: int) -> Plan:
+    def plan(self, record: SaveRecord, rows: NDArray[np.float32], size: int) -> Plan:
         """What the save of `record`, about `size` bytes long, shall do; `rows`: the history, shape (iterations, 4)."""
         run, iteration = record.run, record.iteration_count
         points = self._known()
@@ -79,7 +79,7 @@ class Points:
         is_best = value is not None and (before is None or value > before.reward)
         best = Best(iteration, value) if value is not None and is_best else None
         newest = of_run[-1].iteration if of_run else 0
-        added = Point(run, iteration, size) if newest // EVERY < iteration // EVERY else None
+        added = RestorePoint(run, iteration, size) if newest // EVERY < iteration // EVERY else None
         if added is None and best is None:
             return NOTHING
         gone = self._expired({**points, run: [*of_run, added]}, run) if added else []
@@ -106,7 +106,7 @@ class Points:
         self.forget()
         return [self._places.point(point.run, point.iteration) for point in gone]
 
-    def _expired(self, points: Mapping[str, list[Point]], run: str) -> list[Point]:
+    def _expired(self, points: Mapping[str, list[RestorePoint]], run: str) -> list[RestorePoint]:
         kept = self._kept
         if kept is None:
             return []
@@ -115,12 +115,14 @@ class Points:
         }
         return expired(points, self._retention.budget, protected, run)
 
-    def _known(self) -> dict[str, list[Point]]:
+    def _known(self) -> dict[str, list[RestorePoint]]:
         if self._points is None:
             self._kept = _wanted(self._places)
             runs = [folder.name for folder in self._places.point_folders()]
             self._points = {
-                run: [Point(run, iteration_of(file), file.stat().st_size) for file in self._places.points_of(run)]
+                run: [
+                    RestorePoint(run, iteration_of(file), file.stat().st_size) for file in self._places.points_of(run)
+                ]
                 for run in runs
             }
         return self._points
@@ -138,7 +140,7 @@ class Points:
         return self._best[run]
 
 
-def _wanted(places: Places) -> frozenset[str] | None:
+def _wanted(places: StateLayout) -> frozenset[str] | None:
     """What somebody has named, noted or pinned."""
     try:
         labels = read_labels(places.path)

@@ -15,7 +15,7 @@ _YOUNGEST = 100  # iterations of age below which a point counts as that old: the
 
 
 @dataclass(frozen=True)
-class Point:
+class RestorePoint:
     """One restore point."""
 
     run: str
@@ -24,8 +24,8 @@ class Point:
 
 
 def expired(
-    points: Mapping[str, Sequence[Point]], budget: int, protected: Collection[Point], present: str | None
-) -> list[Point]:
+    points: Mapping[str, Sequence[RestorePoint]], budget: int, protected: Collection[RestorePoint], present: str | None
+) -> list[RestorePoint]:
     """What must go, the least worth first; `points`: of each run, the oldest iteration first.
 
     The newest of the `present` run stays, and what is protected. Where these alone are above the budget, everything else
@@ -33,7 +33,7 @@ def expired(
     """
     left = {run: list(of_run) for run, of_run in points.items() if of_run}
     total = sum(point.size for of_run in left.values() for point in of_run)
-    gone: list[Point] = []
+    gone: list[RestorePoint] = []
     while total > budget:
         newest = left.get(present, [])[-1:] if present is not None else []
         kept = {*protected, *newest}
@@ -47,7 +47,7 @@ def expired(
     return gone
 
 
-def _least(points: Sequence[Point], protected: Collection[Point]) -> tuple[float, int]:
+def _least(points: Sequence[RestorePoint], protected: Collection[RestorePoint]) -> tuple[float, int]:
     """The smallest worth of a point that may go, and its place; infinity where none may."""
     at = np.array([0, *(point.iteration for point in points)], np.float64)
     at = np.append(at, 2 * at[-1] - at[-2])  # behind the newest the next one would come

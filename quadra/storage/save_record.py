@@ -1,4 +1,4 @@
-"""Record: what a save says of itself, sealed into the weights file; reading one needs no torch.
+"""SaveRecord: what a save says of itself, sealed into the weights file; reading one needs no torch.
 
 The weights file is the commit record of a saved state: it is a zip archive, and the archive's comment carries the
 record and, over all other bytes of the file and the record, a SHA-256. Stock tools open such a file like any other.
@@ -37,17 +37,17 @@ _LONGEST_COMMENT = 0xFFFF
 _SEAL_SIZE = 64  # hexadecimal digits of a SHA-256, at the very end of the file
 
 
-class Happened(NamedTuple):
+class RunEvents(NamedTuple):
     """What came over a run besides training, as iterations: the newest MOST_EVENTS of a kind, the oldest first."""
 
     loaded_at: tuple[int, ...] = ()  # how many iterations the run had
     struck_at: tuple[int, ...] = ()  # what should have become this iteration was void
 
-    def and_loaded(self, iteration: int) -> Happened:
+    def and_loaded(self, iteration: int) -> RunEvents:
         """The run has been loaded; at one iteration, several times are one event."""
         return self._replace(loaded_at=_with(self.loaded_at, iteration))
 
-    def and_struck(self, iteration: int) -> Happened:
+    def and_struck(self, iteration: int) -> RunEvents:
         """An iteration was void; several times in a row are one event."""
         return self._replace(struck_at=_with(self.struck_at, iteration))
 
@@ -57,7 +57,7 @@ def _with(events: tuple[int, ...], iteration: int) -> tuple[int, ...]:
 
 
 @dataclass(frozen=True)
-class Record:
+class SaveRecord:
     """The identity of one saved state."""
 
     run: str  # id of the run, 16 hexadecimal digits
@@ -76,7 +76,7 @@ class Record:
     reward: float | None = None
     parent: str | None = None  # the state that this run went on from, `<run>@<iteration>`; None: from nothing
     program: str | None = None  # version of the program that saved it; None: it did not say so yet
-    loaded_at: tuple[int, ...] = ()  # as in Happened
+    loaded_at: tuple[int, ...] = ()  # as in RunEvents
     struck_at: tuple[int, ...] = ()
 
     @property
@@ -85,12 +85,12 @@ class Record:
         return f"{self.run}@{self.iteration_count}"
 
     @property
-    def happened(self) -> Happened:
+    def happened(self) -> RunEvents:
         """What came over the run up to here."""
-        return Happened(self.loaded_at, self.struck_at)
+        return RunEvents(self.loaded_at, self.struck_at)
 
 
-def seal(archive: Sequence[Piece], record: Record) -> list[Piece]:
+def seal(archive: Sequence[Piece], record: SaveRecord) -> list[Piece]:
     """The pieces of the archive with the record and its checksum as the comment; it must have no comment yet."""
     text = dump(record)
     pieces = [*archive[:-1], bytes(archive[-1])[:-2] + struct.pack("<H", len(text) + _SEAL_SIZE) + text]
@@ -100,13 +100,13 @@ def seal(archive: Sequence[Piece], record: Record) -> list[Piece]:
     return [*pieces, digest.hexdigest().encode("ascii")]
 
 
-def resealed(content: bytes, record: Record) -> list[Piece]:
+def resealed(content: bytes, record: SaveRecord) -> list[Piece]:
     """The pieces of a weights file that was sealed already, with another record."""
     start = content.rfind(_END_OF_ARCHIVE)
     return seal([memoryview(content)[:start], content[start : start + _END_SIZE]], record)
 
 
-def verify(content: bytes, file: str | Path) -> Record | None:
+def verify(content: bytes, file: str | Path) -> SaveRecord | None:
     """The record of a whole weights file, after its checksum; None where it was never sealed (an earlier generation)."""
     text = _comment(content[-_LONGEST_COMMENT - _END_SIZE :], file)
     if text and digest_of(memoryview(content)[:-_SEAL_SIZE]).hexdigest().encode() != content[-_SEAL_SIZE:]:
@@ -114,7 +114,7 @@ def verify(content: bytes, file: str | Path) -> Record | None:
     return parse(text, file) if text else None
 
 
-def peek(path: Path) -> Record | None:
+def peek(path: Path) -> SaveRecord | None:
     """The record of a weights file without reading or verifying the rest; None where it was never sealed."""
     try:
         require_plain(path)
@@ -134,7 +134,7 @@ def newer_format(version: int) -> str:
     return f"has format {version}, this program reads up to {FORMAT_VERSION}. Update the program to load it."
 
 
-def dump(record: Record) -> bytes:
+def dump(record: SaveRecord) -> bytes:
     """The record as JSON."""
     return json.dumps(vars(record), sort_keys=True).encode("ascii")
 
@@ -153,7 +153,7 @@ def _comment(end: bytes, file: str | Path) -> bytes:
     return comment[:-_SEAL_SIZE]
 
 
-def parse(text: bytes, file: str | Path) -> Record:
+def parse(text: bytes, file: str | Path) -> SaveRecord:
     """The record that this JSON holds. Raises DamagedFileError or NewerFormatError, which name the file."""
     try:
         values: dict[str, Any] = json.loads(text)
@@ -163,7 +163,7 @@ def parse(text: bytes, file: str | Path) -> Record:
         values = {**dict.fromkeys(_LATER), **values}
         values |= {name: _tuple(values.get(name, [])) for name in _EVENTS}
         values.setdefault("foreign", False)  # what was saved before states could be uploaded is the folder's own
-        record = Record(**{field.name: values[field.name] for field in fields(Record)})
+        record = SaveRecord(**{field.name: values[field.name] for field in fields(SaveRecord)})
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DamagedFileError(file, "its record of the save cannot be read") from error
     if not _is_possible(record):
@@ -171,7 +171,7 @@ def parse(text: bytes, file: str | Path) -> Record:
     return record
 
 
-def _is_possible(record: Record) -> bool:
+def _is_possible(record: SaveRecord) -> bool:
     counts = {"field_size": 1, "format_version": 1}
     counts |= dict.fromkeys(("sequence", "iteration_count", "chosen", "seed", "metrics_rows"), 0)
     texts = {"run": _RUN_ID, "saved_at": _MOMENT, "history_sha256": _CHECKSUM}

@@ -1,4 +1,4 @@
-"""Store: the present run's files in a held folder, saved as one commit. `docs/reliability.md` tells the protocol.
+"""SaveStore: the present run's files in a held folder, saved as one commit. `docs/reliability.md` tells the protocol.
 
 The weights file is the commit. A save writes it beside the present one, gives the present one a second name among the
 earlier saves, and renames the new one over it. A full save first extends the metrics file and its copy, and afterwards
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from quadra.config import TrainingConfig
 from quadra.errors import BadFileError, FolderUnusableError, SaveError
 from quadra.model.run_buffers import Snapshot
-from quadra.storage import metrics_file as metrics
+from quadra.storage import metrics_file
 from quadra.storage.catalog import Catalog, SavedSummary, read_catalog
 from quadra.storage.commit import Committed, Order, carry_out, require_own_save
 from quadra.storage.files.durable import (
@@ -39,11 +39,11 @@ from quadra.storage.files.durable import (
 from quadra.storage.folder import StateFolder
 from quadra.storage.layout import FILES, HISTORY, METRICS, POINTS, SAVES, SYSTEM, WEIGHTS
 from quadra.storage.metrics_file import MetricsLog
-from quadra.storage.restore_points import NOTHING, Points, Retention
-from quadra.storage.save_record import Record, peek, verify
+from quadra.storage.restore_points import NOTHING, RestorePoints, Retention
+from quadra.storage.save_record import SaveRecord, peek, verify
 from quadra.storage.saved_state import NotSealedError, SavedState, are_whole, files_of, read_save, system_file
 from quadra.storage.weights_file import WeightsEncoder, bytes_of
-from quadra.storage.writer_process import Reply, Scribe
+from quadra.storage.writer_process import PendingCommit, WriterProcess
 
 log = logging.getLogger("quadra")
 
@@ -56,7 +56,7 @@ _VERIFY_EVERY = 32  # saves; one of them is read back
 class Save:
     """What one save writes: all of it copied, or never changed again, so that training may go on meanwhile."""
 
-    record: Record  # its `metrics_rows` is set by the store, where it is not `Store.counted_on` already
+    record: SaveRecord  # its `metrics_rows` is set by the store, where it is not `SaveStore.counted_on` already
     config: TrainingConfig
     snapshot: Snapshot
     rows: NDArray[np.float32]  # the whole history, shape (iteration_count, 4)
@@ -67,7 +67,7 @@ class Save:
 class Receipt:
     """What a save that is durable has cost and proved."""
 
-    record: Record
+    record: SaveRecord
     size: int  # bytes of the weights file
     written: int  # bytes in all
     full: bool  # whether all three files agree
@@ -79,9 +79,9 @@ class Receipt:
 class Sent:
     """A save that the scribe is writing; like a future of its receipt, for one thread."""
 
-    store: Store
-    record: Record
-    reply: Reply
+    store: SaveStore
+    record: SaveRecord
+    reply: PendingCommit
 
     def done(self) -> bool:
         """Whether it has ended; does not wait."""
@@ -97,11 +97,13 @@ class Sent:
         return self.store.receive(self.record, self.reply)
 
 
-class Store:
+class SaveStore:
     """Writes the saves of one held folder, one at a time: never use it from two threads at once."""
 
-    def __init__(self, folder: StateFolder, scribe: Scribe | None = None, retention: Retention | None = None) -> None:
-        self.points = Points(folder, retention or Retention())
+    def __init__(
+        self, folder: StateFolder, scribe: WriterProcess | None = None, retention: Retention | None = None
+    ) -> None:
+        self.points = RestorePoints(folder, retention or Retention())
         self._plan = NOTHING  # for the restore points, of the save that is under way
         self._folder = folder
         self._scribe = scribe
@@ -180,7 +182,7 @@ class Store:
         reply = self._scribe.send(order)
         return None if reply is None else Sent(self, order.record, reply)
 
-    def receive(self, record: Record, reply: Reply) -> Receipt:
+    def receive(self, record: SaveRecord, reply: PendingCommit) -> Receipt:
         """Take the outcome of a save that was sent. Raises what `commit` raises."""
         committed = self._taken(record, reply.result)
         return Receipt(record, committed.size, committed.size, full=False, remark=committed.remark)
@@ -188,7 +190,7 @@ class Store:
     def _carry_out(self, order: Order) -> Committed:
         return self._taken(order.record, lambda: carry_out(order))
 
-    def _taken(self, record: Record, outcome: Callable[[], Committed]) -> Committed:
+    def _taken(self, record: SaveRecord, outcome: Callable[[], Committed]) -> Committed:
         try:
             committed = outcome()
         except BaseException:
@@ -201,7 +203,7 @@ class Store:
             self.points.done(record.run, self._plan, committed.size)
         return committed
 
-    def _recognize(self, record: Record) -> None:
+    def _recognize(self, record: SaveRecord) -> None:
         """A commit that failed may have failed behind its rename: then what stands there is not somebody else's."""
         path = self._files[WEIGHTS]
         with contextlib.suppress(BadFileError):
@@ -239,13 +241,13 @@ class Store:
         """
         foreign, log = self._keep_foreign(path), self._logs.pop(path, None)
         if foreign or log is None or log.is_fragmented or _length_of(path) != log.size:
-            pieces, log = metrics.encode(save.record.run, save.rows)
+            pieces, log = metrics_file.encode(save.record.run, save.rows)
             replace_file(path, pieces)
             written = _size(pieces)
         elif log.rows < len(save.rows):
-            content, longer = metrics.append(log, save.rows[log.rows :])
+            content, longer = metrics_file.append(log, save.rows[log.rows :])
             write_at(path, log.size, content)
-            overwrite_byte(path, log.ending_at, metrics.SKIPPED)
+            overwrite_byte(path, log.ending_at, metrics_file.SKIPPED)
             log, written = longer, len(content) + 1
         else:
             written = 0
@@ -281,7 +283,7 @@ class Store:
             expired=tuple(map(str, self._plan.expired)),
         )
 
-    def _told(self, record: Record) -> Record:
+    def _told(self, record: SaveRecord) -> SaveRecord:
         """The record with the rows that the metrics file is counted on for."""
         rows = self.counted_on
         return record if record.metrics_rows == rows else replace(record, metrics_rows=rows)

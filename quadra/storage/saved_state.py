@@ -29,12 +29,12 @@ from quadra.errors import (
 )
 from quadra.model.history import SERIES, checksum_of, rows_of
 from quadra.model.spiking import parameter_shapes
-from quadra.storage import metrics_file as metrics
-from quadra.storage.files import safe_pickle as pickles
+from quadra.storage import metrics_file
+from quadra.storage.files import safe_pickle
 from quadra.storage.files.durable import Piece, read_file
 from quadra.storage.layout import METRICS, SYSTEM, WEIGHTS, metrics_files
 from quadra.storage.metrics_file import HISTORY_KEYS, MetricsLog
-from quadra.storage.save_record import FORMAT_VERSION, Record, newer_format, verify
+from quadra.storage.save_record import FORMAT_VERSION, SaveRecord, newer_format, verify
 from quadra.storage.weights_file import TAIL, decode
 
 _LONGEST_PATH = 1000  # characters of a corpus path in the system state
@@ -47,7 +47,7 @@ _EMPTY = np.empty((0, len(SERIES)), np.float32)
 class SavedState:
     """One complete saved state in memory."""
 
-    record: Record
+    record: SaveRecord
     config: TrainingConfig
     engine: Mapping[str, Any]  # Engine.state_dict()
     rows: NDArray[np.float32]  # history, shape (iteration_count, 4)
@@ -86,7 +86,7 @@ def read_save(file: Path, folder: Path, salvage: bool = False) -> SavedState:
 
 
 def _content(
-    weights: dict[str, Any], file: Path, record: Record, size: int
+    weights: dict[str, Any], file: Path, record: SaveRecord, size: int
 ) -> tuple[TrainingConfig, NDArray[np.float32]]:
     """The configuration and the history's newest rows; the other entries are left as the engine takes them.
 
@@ -141,7 +141,7 @@ def are_whole(rows: NDArray[np.float32]) -> bool:
 
 def read_plain(path: Path, arrays: bool) -> dict[str, Any]:
     """A pickle of plain data; raises a BadFileError."""
-    return pickles.loads(read_file(path), path, arrays)
+    return safe_pickle.loads(read_file(path), path, arrays)
 
 
 def as_series(values: object, file: str | Path) -> NDArray[np.float32]:
@@ -153,11 +153,11 @@ def as_series(values: object, file: str | Path) -> NDArray[np.float32]:
     raise DamagedFileError(file, "a history in it is not a list of numbers")
 
 
-def system_file(record: Record, config: TrainingConfig, engine: Mapping[str, Any]) -> list[Piece]:
+def system_file(record: SaveRecord, config: TrainingConfig, engine: Mapping[str, Any]) -> list[Piece]:
     """The system state; `engine`: its `neuroplasticity` and `corpus` are used."""
     manager = dict(engine["neuroplasticity"])
     return [
-        pickles.dumps(
+        safe_pickle.dumps(
             {
                 "format_version": FORMAT_VERSION,
                 "run": record.run,
@@ -182,7 +182,7 @@ def system_file(record: Record, config: TrainingConfig, engine: Mapping[str, Any
 
 def files_of(state: SavedState, weights: bytes) -> dict[str, list[Piece]]:
     """The three complete files of a state, by name; `weights`: its sealed weights file, which stays as it is."""
-    pieces, _ = metrics.encode(state.record.run, state.rows)
+    pieces, _ = metrics_file.encode(state.record.run, state.rows)
     system = system_file(state.record, state.config, state.engine)
     return {METRICS: [*pieces], SYSTEM: system, WEIGHTS: [weights]}
 
@@ -200,7 +200,7 @@ def _config(values: Mapping[str, Any], file: Path) -> TrainingConfig:
         raise MismatchError(file, f"its configuration cannot be run here: {error}") from error
 
 
-def _tail(weights: dict[str, Any], file: Path, record: Record) -> NDArray[np.float32]:
+def _tail(weights: dict[str, Any], file: Path, record: SaveRecord) -> NDArray[np.float32]:
     """The rows behind the first `record.metrics_rows`, which the weights file carries itself."""
     tail = weights.pop(TAIL, None)
     rows = _EMPTY if tail is None else tail.numpy()
@@ -217,7 +217,7 @@ class _History:
     logs: Mapping[str, MetricsLog]
 
 
-def _read_history(folder: Path, record: Record, tail: NDArray[np.float32], salvage: bool) -> _History:
+def _read_history(folder: Path, record: SaveRecord, tail: NDArray[np.float32], salvage: bool) -> _History:
     """The rows that the record names, from the first metrics file that fits; all that do are told by their path.
 
     A file that was not written for this run is no damage where a new run's first save was cut off: its turn comes last.
@@ -262,12 +262,12 @@ class _Metrics:
 def _read_metrics(path: Path, run: str) -> _Metrics:
     """A metrics file of this format or an earlier one; raises a BadFileError."""
     content = read_file(path)
-    if metrics.is_log(content):
-        parsed = metrics.parse(content, path)
+    if metrics_file.is_log(content):
+        parsed = metrics_file.parse(content, path)
         if parsed.log.run != run:
             raise MismatchError(path, "belongs to another run than the weights")
         return _Metrics(parsed.rows, parsed.intact, parsed.log)
-    values = pickles.loads(content, path, arrays=True)
+    values = safe_pickle.loads(content, path, arrays=True)
     require_keys(values, path, tuple(HISTORY_KEYS))
     if values.get("run", run) != run:
         raise MismatchError(path, "belongs to another run than the weights")
@@ -277,7 +277,7 @@ def _read_metrics(path: Path, run: str) -> _Metrics:
     return _Metrics(rows_of(columns), intact=True, log=None)
 
 
-def _misfit(path: Path, found: _Metrics, record: Record) -> BadFileError:
+def _misfit(path: Path, found: _Metrics, record: SaveRecord) -> BadFileError:
     if found.intact and len(found.rows) < record.metrics_rows:
         return MismatchError(
             path, f"holds {len(found.rows)} iterations, fewer than the {record.metrics_rows} that the weights count on"
@@ -291,7 +291,7 @@ def _most_telling(failures: Sequence[BadFileError]) -> BadFileError:
 
 
 def _put_together(
-    parts: Sequence[NDArray[np.float32]], tail: NDArray[np.float32], record: Record
+    parts: Sequence[NDArray[np.float32]], tail: NDArray[np.float32], record: SaveRecord
 ) -> NDArray[np.float32]:
     """All rows that any of the files has; those that none has are not-a-number in all series."""
     if record.metrics_rows > _MOST_MISSING + max(map(len, parts), default=0):
@@ -304,7 +304,7 @@ def _put_together(
     return rows
 
 
-def _salvaged(rows: NDArray[np.float32], record: Record, failures: Sequence[BadFileError]) -> _History:
+def _salvaged(rows: NDArray[np.float32], record: SaveRecord, failures: Sequence[BadFileError]) -> _History:
     """What is left of a history none of whose files is whole."""
     if not np.isnan(rows).any():  # a row is wrong, and nothing says which
         rows[: record.metrics_rows] = np.nan
@@ -313,7 +313,7 @@ def _salvaged(rows: NDArray[np.float32], record: Record, failures: Sequence[BadF
     return _History(rows, (told,), tuple(failures), {})
 
 
-def _system_findings(folder: Path, record: Record, config: TrainingConfig) -> tuple[BadFileError, ...]:
+def _system_findings(folder: Path, record: SaveRecord, config: TrainingConfig) -> tuple[BadFileError, ...]:
     """What is wrong with the system state; nothing in it is needed, since the weights file carries it too."""
     path = folder / SYSTEM
     try:

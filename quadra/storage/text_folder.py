@@ -6,10 +6,10 @@ from pathlib import Path
 
 from quadra.errors import FolderUnusableError
 from quadra.storage.files.durable import is_plain_folder, remove, sync_folder
-from quadra.storage.layout import CORPORA, TEXT_FILE, UPLOAD_ID, UPLOADED_TEXT, UPLOADS, Places, own_folders
+from quadra.storage.layout import CORPORA, TEXT_FILE, UPLOAD_ID, UPLOADED_TEXT, UPLOADS, StateLayout, own_folders
 
 
-class TextFolder(Places):
+class TextFolder(StateLayout):
     """A state directory as far as its own texts go."""
 
     def corpora_folder(self) -> Path:

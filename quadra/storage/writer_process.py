@@ -1,4 +1,4 @@
-"""Scribe: a process of its own that carries out the commits of small saves.
+"""WriterProcess: a process of its own that carries out the commits of small saves.
 
 A thread that writes a save hands the interpreter to and fro with training some forty times, and each time training may
 have to wait to be woken: at 100 saves a second that costs a tenth of the rate. A process costs what its message costs.
@@ -24,7 +24,7 @@ from typing import NoReturn
 from quadra.errors import SaveError
 from quadra.paths import ROOT
 from quadra.storage.commit import Committed, Order, carry_out
-from quadra.storage.save_record import Record
+from quadra.storage.save_record import SaveRecord
 from quadra.storage.weights_entries import Contents
 
 CAPACITY = 4 << 20  # bytes of an order; a step on a larger field takes so long that a thread does not disturb it
@@ -33,7 +33,7 @@ _LONGEST_REPLY = 4096  # bytes that a pipe takes as one
 _LENGTHS = struct.Struct("<II")  # of the tensors, and of the rest of the order behind them
 
 
-class Reply:
+class PendingCommit:
     """The outcome of an order, once it is there."""
 
     def __init__(self, pipe: int, poll: select.poll) -> None:
@@ -65,7 +65,7 @@ class Reply:
         return self._outcome is not None
 
 
-class Scribe:
+class WriterProcess:
     """The process, from the side of training; one order at a time.
 
     `lock`: descriptor of the folder's lock. Where the server is killed, the folder is then not free before the scribe,
@@ -89,7 +89,7 @@ class Scribe:
         self._shared = mmap.mmap(memory, CAPACITY)
         for descriptor in handed:
             os.close(descriptor)
-        self._newest: Reply | None = None
+        self._newest: PendingCommit | None = None
         self._poll = select.poll()
         self._poll.register(self._replies, select.POLLIN)
 
@@ -98,7 +98,7 @@ class Scribe:
         """Whether it can take orders."""
         return self._process.poll() is None
 
-    def send(self, order: Order) -> Reply | None:
+    def send(self, order: Order) -> PendingCommit | None:
         """Have an order carried out; None where it does not fit, an earlier one is under way, or the process has ended."""
         if self._newest is not None and not self._newest.done():
             return None
@@ -113,7 +113,7 @@ class Scribe:
             os.write(self._orders, _LENGTHS.pack(size, len(message)))
         except BrokenPipeError:
             return None
-        self._newest = Reply(self._replies, self._poll)
+        self._newest = PendingCommit(self._replies, self._poll)
         return self._newest
 
     def wait(self) -> int:
@@ -142,7 +142,7 @@ def serve() -> NoReturn:
 
 def _order(shared: memoryview, size: int, length: int) -> Order:
     folder, lock, present, keep, record, contents, points, expired = marshal.loads(shared[size : size + length])
-    return Order(folder, lock, present, keep, Record(**record), shared[:size], Contents(*contents), points, expired)
+    return Order(folder, lock, present, keep, SaveRecord(**record), shared[:size], Contents(*contents), points, expired)
 
 
 def _reply_to(order: Order) -> bytes:

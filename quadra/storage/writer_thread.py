@@ -1,4 +1,4 @@
-"""Saver: the thread on which saves are written, one at a time, beside training."""
+"""WriterThread: the thread on which saves are written, one at a time, beside training."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Writing(Protocol):
         """Wait; what it proved. Raises what went wrong."""
 
 
-class Saver:
+class WriterThread:
     """At most one save is under way; used by one thread, which begins saves and takes their outcomes."""
 
     def __init__(self) -> None:

@@ -14,14 +14,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from quadra.errors import SaveError, SaveTimeoutError
-from quadra.storage import writer_thread as saver
+from quadra.storage import writer_thread
 from quadra.storage.catalog import Catalog, summary_of
 from quadra.storage.folder import StateFolder
 from quadra.storage.layout import WEIGHTS
 from quadra.training.view import SaveHealth, SaveOutcome, SaveTrouble
 
 if TYPE_CHECKING:
-    from quadra.storage.save_record import Ended, Happened, Record
+    from quadra.storage.save_record import Ended, RunEvents, SaveRecord
     from quadra.storage.save_store import Receipt
     from quadra.training.state import TrainingState
 
@@ -68,7 +68,7 @@ class AutoSave:
         self._health = SaveHealth()
         self._unshown: Receipt | None = None  # of the newest auto-save, where it came too soon after another
         self._shown_at = 0.0
-        self._happened: Happened | None = None  # to the run, as it was last shown
+        self._happened: RunEvents | None = None  # to the run, as it was last shown
         self._listed_run: str | None = None  # the run whose place in the folder the catalog knows
 
     def after_step(self, count: int) -> None:
@@ -102,7 +102,7 @@ class AutoSave:
         if self._due_at is None and not state.is_held_up:
             return None
         waited = time.perf_counter() - self._began_at
-        if waited >= saver.TIMEOUT:
+        if waited >= writer_thread.TIMEOUT:
             self._due_at = None
             self._fail(state, SaveTimeoutError(f"The disk has not answered for {waited:.0f} seconds."))
             return RETRY if state.is_held_up else None
@@ -155,7 +155,7 @@ class AutoSave:
         """Whether saving stopped because the folder is not ours any more."""
         return self._trouble is not None and self._trouble.code == "folder_changed"
 
-    def tell_saved_first(self, record: Record | None) -> None:
+    def tell_saved_first(self, record: SaveRecord | None) -> None:
         """The run that was in memory has been saved before another took its place."""
         if record is not None:
             self._tell("saved", iteration_count=record.iteration_count, saved_at=record.saved_at, duration_ms=0.0)
@@ -232,7 +232,7 @@ class AutoSave:
         self._publish(trouble=self._trouble, saves=self._health)
         self._tell("save_failed", iteration_count=state.iteration_count, message=str(error))
 
-    def _listed(self, state: TrainingState, record: Record) -> dict[str, Any]:
+    def _listed(self, state: TrainingState, record: SaveRecord) -> dict[str, Any]:
         """The catalog after a save; it is only shown, so a failure here is no failure of the save."""
         if self._listed_run == record.run and self._catalog is not None:
             path = self._folder.path

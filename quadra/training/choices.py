@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from quadra.states.own_texts import OwnText, own_texts
+from quadra.states.own_texts import UploadedText, own_texts
 from quadra.training.command_queue import Answer
 from quadra.training.worker import Worker
 
@@ -30,7 +30,7 @@ class Choices:
 
         return self._worker.do(change)
 
-    def keep_text(self, file: Path, text: OwnText) -> Answer:
+    def keep_text(self, file: Path, text: UploadedText) -> Answer:
         """A text that was uploaded becomes one that new runs can train on."""
 
         def keep(state: TrainingState) -> dict[str, Any]:

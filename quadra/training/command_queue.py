@@ -1,4 +1,4 @@
-"""Inbox: what other threads ask of the worker, one request at a time, each with a reply."""
+"""CommandQueue: what other threads ask of the worker, one request at a time, each with a reply."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Request(NamedTuple):
             self.reply.set_exception(error)
 
 
-class Inbox:
+class CommandQueue:
     """Requests in the order in which they came; callable from any thread."""
 
     def __init__(self) -> None:

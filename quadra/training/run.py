@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from quadra.config import TrainingConfig
 from quadra.errors import RefusedError
-from quadra.model.activity import Recorder
+from quadra.model.activity import ActivityRecorder
 from quadra.model.corpus import BUILT_IN_NAME
 from quadra.model.engine import Engine, StepResult
 from quadra.model.history import SERIES, History
 from quadra.states.alerts import Rule
 from quadra.states.own_texts import id_of
-from quadra.storage.save_record import Happened
+from quadra.storage.save_record import RunEvents
 
 _NO_RUN = "There is no run in memory. Initialize a new one or load a saved state first."
 
@@ -30,17 +30,17 @@ class RunInMemory:
 
     def _empty(self) -> None:
         self._engine: Engine | None = None
-        self._record: Recorder | None = None
+        self._record: ActivityRecorder | None = None
         self.history = History()
         self.run: str | None = None
         self.parent: str | None = None  # the state that the run went on from, `<run>@<iteration>`
         self.last_result: StepResult | None = None
         self.rules: tuple[Rule, ...] = ()  # alerts that a person has asked for
-        self.happened = Happened()
+        self.happened = RunEvents()
 
     def _hold(self, engine: Engine) -> None:
         """This run is in memory now; what is inside it is recorded from here on."""
-        self._engine, self._record = engine, Recorder(engine.moment())
+        self._engine, self._record = engine, ActivityRecorder(engine.moment())
 
     @property
     def is_initialized(self) -> bool:
@@ -55,7 +55,7 @@ class RunInMemory:
         return self._engine
 
     @property
-    def record(self) -> Recorder:
+    def record(self) -> ActivityRecorder:
         """What was inside the run since it is in memory; raises RefusedError as `engine` does."""
         if self._record is None:
             raise RefusedError(_NO_RUN)

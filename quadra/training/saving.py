@@ -11,10 +11,10 @@ from quadra.errors import FolderChangedError, RefusedError, SaveError
 from quadra.storage.catalog import Catalog, iso, read_catalog
 from quadra.storage.folder import StateFolder
 from quadra.storage.restore_points import Best, Retention
-from quadra.storage.save_record import Ended, Record
-from quadra.storage.save_store import Receipt, Save, Store
-from quadra.storage.writer_process import Scribe
-from quadra.storage.writer_thread import Saver, Writing
+from quadra.storage.save_record import Ended, SaveRecord
+from quadra.storage.save_store import Receipt, Save, SaveStore
+from quadra.storage.writer_process import WriterProcess
+from quadra.storage.writer_thread import WriterThread, Writing
 from quadra.training.run import RunInMemory
 from quadra.version import __version__
 
@@ -25,12 +25,12 @@ class SavedRun(RunInMemory):
     """What is saved of a run, and what is not yet."""
 
     def __init__(
-        self, folder: StateFolder, defaults: TrainingConfig, scribe: Scribe | None, retention: Retention | None
+        self, folder: StateFolder, defaults: TrainingConfig, scribe: WriterProcess | None, retention: Retention | None
     ) -> None:
         super().__init__(defaults)
         self.folder = folder
-        self._store = Store(folder, scribe, retention)
-        self._saver = Saver()
+        self._store = SaveStore(folder, scribe, retention)
+        self._saver = WriterThread()
         self._forget()
 
     def _forget(self) -> None:
@@ -158,7 +158,7 @@ class SavedRun(RunInMemory):
 
     def _snapshot(self, ended: Ended, chosen: int, full: bool) -> Save:
         engine = self.engine
-        record = Record(
+        record = SaveRecord(
             run=self.run or "", sequence=self._sequence, iteration_count=self.iteration_count,
             saved_at=iso(datetime.now(UTC)), ended=ended, chosen=chosen, field_size=engine.config.field_size,
             seed=engine.config.seed or 0, history_sha256=self.history.checksum(), metrics_rows=self._store.counted_on,

@@ -32,7 +32,7 @@ from quadra.states.load_order import (
     reached,
     reason_of,
 )
-from quadra.states.manage import Shelf
+from quadra.states.manage import StateManager
 from quadra.states.own_texts import chosen_path, open_corpus
 from quadra.states.restore import complete, read_any, revive
 from quadra.storage.catalog import SavedSummary, summarize
@@ -41,10 +41,10 @@ from quadra.storage.folder import StateFolder
 from quadra.storage.labels import checked_name
 from quadra.storage.layout import ID, RUNS, WEIGHTS
 from quadra.storage.restore_points import Retention
-from quadra.storage.save_record import Record
+from quadra.storage.save_record import SaveRecord
 from quadra.storage.save_store import Receipt
 from quadra.storage.saved_state import SavedState, files_of, read
-from quadra.storage.writer_process import Scribe
+from quadra.storage.writer_process import WriterProcess
 from quadra.training.saving import SavedRun
 
 log = logging.getLogger("quadra")
@@ -60,12 +60,12 @@ class TrainingState(SavedRun):
         self,
         folder: str | os.PathLike[str] | StateFolder,
         config: TrainingConfig | None = None,
-        scribe: Scribe | None = None,
+        scribe: WriterProcess | None = None,
         retention: Retention | None = None,
     ) -> None:
         own = folder if isinstance(folder, StateFolder) else StateFolder(folder)
         super().__init__(own, config or TrainingConfig(), scribe, retention)
-        self.shelf = Shelf(self.folder, self._store.points)
+        self.shelf = StateManager(self.folder, self._store.points)
 
     def close(self) -> None:
         """Save what is unsaved, then release the folder."""
@@ -90,7 +90,7 @@ class TrainingState(SavedRun):
 
     def initialize(
         self, field_size: int | None = None, seed: int | None = None, corpus: str | None = None
-    ) -> Record | None:
+    ) -> SaveRecord | None:
         """Begin a new run in memory; what is unsaved of the present one is saved first, saved states stay.
 
         `corpus`: as `quadra.corpora.chosen_path` takes it.
@@ -257,7 +257,7 @@ class TrainingState(SavedRun):
         self._forget()
         self.folder.reset()
 
-    def _save_what_is_unsaved(self) -> Record | None:
+    def _save_what_is_unsaved(self) -> SaveRecord | None:
         return self.save().record if self.is_unsaved else None
 
     def _revived(

@@ -12,11 +12,11 @@ from quadra.config import TrainingConfig
 from quadra.model.corpus import BUILT_IN_NAME
 from quadra.model.history import History
 from quadra.states.alerts import Rule
-from quadra.states.own_texts import OwnText, own_texts
+from quadra.states.own_texts import UploadedText, own_texts
 from quadra.storage.catalog import Catalog, read_catalog
 from quadra.storage.folder import StateFolder
 from quadra.storage.restore_points import Best, Retention
-from quadra.storage.save_record import Happened
+from quadra.storage.save_record import RunEvents
 from quadra.training.lifecycle import SystemState
 
 if TYPE_CHECKING:
@@ -136,11 +136,11 @@ class Status:
     retention: Retention = field(default=Retention())  # of restore points
     best: Best | None = None  # of the run, as of the save that is shown
     parent: str | None = None  # the state that the run went on from, `<run>@<iteration>`
-    happened: Happened = field(default=Happened())  # to the run besides training
+    happened: RunEvents = field(default=RunEvents())  # to the run besides training
     backup: BackupHealth | None = None  # None: no place for backups was given
     alerts: tuple[Rule, ...] = ()  # rules of the run
     own_text: str | None = None  # id of the own text that the run trains on; None: another corpus
-    texts: tuple[OwnText, ...] = ()  # own texts that new runs can train on
+    texts: tuple[UploadedText, ...] = ()  # own texts that new runs can train on
     new_run: TrainingConfig = field(default=TrainingConfig())  # what a new run gets where nothing else is asked for
     rescue: Rescue | None = None  # what is offered since training has ended by integrity strikes
 

@@ -28,9 +28,9 @@ from quadra.model.history import History
 from quadra.states.own_texts import own_texts
 from quadra.states.rescue import last_good
 from quadra.storage.folder import StateFolder
-from quadra.storage.layout import ID, Places
+from quadra.storage.layout import ID, StateLayout
 from quadra.training.autosave import LOOK, AutoSave
-from quadra.training.command_queue import Answer, Inbox, Request
+from quadra.training.command_queue import Answer, CommandQueue, Request
 from quadra.training.lifecycle import Command, SystemState, next_state
 from quadra.training.progress_events import progress
 from quadra.training.view import (
@@ -67,13 +67,13 @@ class Worker:
         open_state: Callable[[], TrainingState],
     ) -> None:
         self.defaults = config  # of new runs
-        self.places = Places(folder.path)  # for a look beside the worker
+        self.places = StateLayout(folder.path)  # for a look beside the worker
         self.uploads_folder = folder.uploads_folder  # callable from any thread
         self._folder = folder
         self._open_state = open_state
         self._settings = settings
         self._listeners: list[Callable[[Event], None]] = []
-        self._inbox = Inbox()
+        self._inbox = CommandQueue()
         self._thread = threading.Thread(target=self._run, name="training", daemon=True)
         self._training: TrainingState | None = None
         self._rate = Rate()

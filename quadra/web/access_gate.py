@@ -1,6 +1,6 @@
 """The door: every request and every socket passes it before anything else of the web application.
 
-`Gate` stands around the whole application, Socket.IO included. A handler that is registered later is behind it too: an
+`AccessGate` stands around the whole application, Socket.IO included. A handler that is registered later is behind it too: an
 unsafe method and an event are refused to watchers unless the event is named as one that they may send.
 """
 
@@ -56,7 +56,7 @@ def add_access(app: Flask, access: Access, asset: Callable[[str], str]) -> None:
     To be called when nothing else will wrap the application any more.
     """
     _add_login(app, access, asset)
-    app.wsgi_app = Gate(app.wsgi_app, access)  # type: ignore[method-assign]
+    app.wsgi_app = AccessGate(app.wsgi_app, access)  # type: ignore[method-assign]
     if access.rules.behind_proxy:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=1, x_proto=1, x_host=1, x_prefix=1)  # type: ignore[method-assign]
 
@@ -67,7 +67,7 @@ def role() -> Role | None:
     return found
 
 
-class Gate:
+class AccessGate:
     """WSGI middleware that lets through what may come in, and answers everything else."""
 
     def __init__(self, app: WSGIApplication, access: Access) -> None:

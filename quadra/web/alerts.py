@@ -8,15 +8,15 @@ from typing import Any
 from flask import Flask
 
 from quadra.errors import ConfigurationError
-from quadra.live.alert_watch import Watchman, set_rules
-from quadra.live.log_lines import Journal
+from quadra.live.alert_watch import AlertMonitor, set_rules
+from quadra.live.log_lines import TerminalLines
 from quadra.states.alerts import Rule, as_list, rules_from
 from quadra.training.worker import Worker
 from quadra.web.payloads import text
 from quadra.web.routes_states import Command
 
 
-def add_alerts(app: Flask, worker: Worker, watchman: Watchman, journal: Journal) -> None:
+def add_alerts(app: Flask, worker: Worker, watchman: AlertMonitor, journal: TerminalLines) -> None:
     """Register the routes of the alerts and the log."""
 
     @app.get("/api/alerts")

@@ -17,10 +17,10 @@ from quadra.backup.remote_commands import backup_events
 from quadra.backup.service import Backup
 from quadra.config import LARGEST_FIELD, LARGEST_SEED, SMALLEST_FIELD
 from quadra.errors import QuadraError
-from quadra.live.alert_watch import Watchman
+from quadra.live.alert_watch import AlertMonitor
 from quadra.live.feed import MOST_POINTS, Feed, describe
 from quadra.live.inside_feed import InsideFeed
-from quadra.live.log_lines import Journal
+from quadra.live.log_lines import TerminalLines
 from quadra.model.history import SERIES
 from quadra.paths import ROOT, STATIC, TEMPLATES
 from quadra.reports.history_export import csv_pieces, file_name, json_pieces
@@ -34,7 +34,7 @@ from quadra.web.alerts import add_alerts, alert_events
 from quadra.web.corpora import add_corpora, choice_events
 from quadra.web.error_answers import LARGEST_ANSWER, LARGEST_ITERATION, error_answer, status_of, whole_argument
 from quadra.web.http_limits import HttpLimits, add_limits
-from quadra.web.message_gate import Gate
+from quadra.web.message_gate import MessageGate
 from quadra.web.openapi import add_openapi
 from quadra.web.pages import JOINED, add_pages
 from quadra.web.payloads import fields, pace, switch, text, whole, whole_or_infinity
@@ -59,7 +59,7 @@ def create_app(
     worker: Worker,
     secret_key: bytes,
     backup: Backup | None = None,
-    journal: Journal | None = None,
+    journal: TerminalLines | None = None,
     rules: Rules = ON_THIS_MACHINE,
     http_limits: HttpLimits | None = None,
 ) -> tuple[Flask, SocketIO, Feed]:
@@ -72,8 +72,8 @@ def create_app(
     app.json.sort_keys = False  # type: ignore[attr-defined]  # of the default provider, which this is
     access = Access(rules, secret_key)
     socketio = _socketio(app, access)
-    sender, journal = SocketSender(socketio), journal or Journal()
-    watchman, pictures = Watchman(worker.view, worker.tell), PictureSender(sender)
+    sender, journal = SocketSender(socketio), journal or TerminalLines()
+    watchman, pictures = AlertMonitor(worker.view, worker.tell), PictureSender(sender)
     feed, inside = Feed(worker.view, sender, watchman.round), InsideFeed(worker, pictures.send)
     for listener in (watchman.take, feed.take, inside.take):  # in this order: the feed wakes the watchman
         worker.listen(listener)
@@ -222,7 +222,7 @@ def _add_events(
 
     socketio.on_event("connect", lambda *_: feed.join(_client()))
     socketio.on_event("disconnect", leave)
-    Gate(socketio, acknowledge, lambda client, error: _refused(socketio, client, error.code, error.message))
+    MessageGate(socketio, acknowledge, lambda client, error: _refused(socketio, client, error.code, error.message))
     commands: dict[str, Command] = {
         "initialize_system": lambda given: worker.initialize(
             whole(given, "field_size", SMALLEST_FIELD, LARGEST_FIELD),

@@ -14,7 +14,7 @@ from typing import Any
 from flask import Flask, Response, jsonify, request
 
 from quadra.errors import ConfigurationError, CorpusError, FolderUnusableError
-from quadra.states.own_texts import LARGEST_TEXT, LONGEST_CALLED, OwnText, received
+from quadra.states.own_texts import LARGEST_TEXT, LONGEST_CALLED, UploadedText, received
 from quadra.storage.layout import UPLOADED_TEXT
 from quadra.training.choices import MOST_BETWEEN_SAVES, Choices
 from quadra.web.error_answers import error_answer
@@ -25,7 +25,7 @@ _LONGEST_NAME = 10 * LONGEST_CALLED  # characters that are looked at
 
 
 def add_corpora(
-    app: Flask, keep: Callable[[Path, OwnText], Future[dict[str, Any]]], uploads: Callable[[], Path]
+    app: Flask, keep: Callable[[Path, UploadedText], Future[dict[str, Any]]], uploads: Callable[[], Path]
 ) -> None:
     """Add `POST /api/corpus?name=`: the body is a text, which `keep` makes one that new runs can train on.
 
@@ -55,7 +55,7 @@ def _iterations(given: Mapping[str, Any]) -> int:
     return value
 
 
-def _received(target: Path) -> OwnText:
+def _received(target: Path) -> UploadedText:
     name = request.args.get("name", "")[:_LONGEST_NAME]
     try:
         return received(iter(partial(request.stream.read, _PIECE), b""), target, name)

@@ -25,7 +25,7 @@ _RESERVED = ("connect", "disconnect")  # whose handlers are the server's own
 _NOT_JSON = ConfigurationError("payload", "must be an object of fields in JSON, not binary data")
 
 
-class Gate:
+class MessageGate:
     """Looks at every message before Socket.IO does, on the thread of the connection that it came by.
 
     What is no message of the protocol ends the connection, and so does a flood. Binary data is refused by an answer, because

@@ -13,7 +13,7 @@ from quadra.reports.history_export import csv_pieces, file_name, json_pieces
 from quadra.web.error_answers import error_answer, status_of
 
 if TYPE_CHECKING:
-    from quadra.storage.save_record import Record
+    from quadra.storage.save_record import SaveRecord
     from quadra.storage.saved_state import SavedState
 
 
@@ -62,6 +62,6 @@ def add_report(
     app.register_blueprint(pages)
 
 
-def _file(pieces: Iterable[str], kind: str, record: Record, ending: str) -> Response:
+def _file(pieces: Iterable[str], kind: str, record: SaveRecord, ending: str) -> Response:
     name = file_name(record.run, record.iteration_count, ending)
     return Response(pieces, mimetype=kind, headers={"Content-Disposition": f'attachment; filename="{name}"'})

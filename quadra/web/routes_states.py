@@ -13,9 +13,9 @@ from quadra.live.feed import MOST_POINTS
 from quadra.model.history import History
 from quadra.reports.proof_queue import Proofs
 from quadra.states.alert_rules import travelling
-from quadra.states.listing import Library
+from quadra.states.listing import StateListing
 from quadra.states.timeline import marks_of
-from quadra.storage.layout import Places
+from quadra.storage.layout import StateLayout
 from quadra.training.commands import StateCommands
 from quadra.web.compare import add_compare
 from quadra.web.error_answers import LARGEST_ANSWER, LARGEST_ITERATION, whole_argument
@@ -35,7 +35,7 @@ _LONGEST_PROOF = 1_000_000  # iterations
 
 def add_states(app: Flask, worker: Worker, states: StateCommands, asset: Callable[[str], str]) -> None:
     """Register the routes of the saved states."""
-    places, library, defaults = worker.places, Library(worker.places), worker.defaults
+    places, library, defaults = worker.places, StateListing(worker.places), worker.defaults
 
     @app.get("/api/states")
     def api_states() -> dict[str, Any]:
@@ -64,10 +64,12 @@ def add_states(app: Flask, worker: Worker, states: StateCommands, asset: Callabl
     add_report(app, lambda state: _opened(places, state, defaults), lambda state: library.label(state).note)
 
     def open_files(state: str) -> tuple[str, Mapping[str, Iterable[Piece]]]:
-        from quadra.states import read_only as opening
-        from quadra.states import transfer  # here, since they take torch along: a server must not wait for that
+        from quadra.states import (
+            read_only,
+            transfer,  # here, since they take torch along: a server must not wait for that
+        )
 
-        entry, files = opening.open_to_go(places, state, defaults)
+        entry, files = read_only.open_to_go(places, state, defaults)
         rules = travelling(places.path, entry.run, entry.id, entry.run)
         return transfer.archive_name(library.label(state).name, entry.run, entry.iteration_count), {**files, **rules}
 
@@ -96,8 +98,8 @@ def _pinned(given: Mapping[str, Any]) -> bool | None:
     return None if given.get("pinned") is None else switch(given, "pinned")
 
 
-def _opened(places: Places, state: str, defaults: TrainingConfig) -> tuple[str, SavedState]:
+def _opened(places: StateLayout, state: str, defaults: TrainingConfig) -> tuple[str, SavedState]:
     from quadra.states.read_only import open_state  # here, since it takes torch along: a server must not wait for that
 
     entry, saved = open_state(places, state, defaults)
-    return Library(places).title(entry), saved
+    return StateListing(places).title(entry), saved

@@ -32,7 +32,7 @@ from quadra.errors import (
 )
 from quadra.storage.folder import StateFolder
 from quadra.storage.layout import ALERTS, WEIGHTS
-from quadra.storage.save_record import Record
+from quadra.storage.save_record import SaveRecord
 from quadra.storage.saved_state import SavedState, read
 from quadra.training.lifecycle import SystemState
 from quadra.training.state import TrainingState
@@ -119,7 +119,7 @@ class Desk:
         )
         self.backup.start()
 
-    def _read(self, run: str, folder: Path) -> Record:
+    def _read(self, run: str, folder: Path) -> SaveRecord:
         trouble, self.trouble = self.trouble, None
         if trouble is not None:
             raise trouble

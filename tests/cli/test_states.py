@@ -16,14 +16,13 @@ import pytest
 
 from quadra import __main__, read_saved
 from quadra.cli import output as terminal
-from quadra.cli import show as looking
-from quadra.cli import states as command_line
+from quadra.cli import show, states
 from quadra.config import TrainingConfig
-from quadra.states.listing import Library
+from quadra.states.listing import StateListing
 from quadra.states.read_only import open_state
 from quadra.storage.catalog import read_catalog
 from quadra.storage.labels import Label, read_labels, write_labels
-from quadra.storage.layout import LABELS, LABELS_COPY, SET_ASIDE, WEIGHTS, Places
+from quadra.storage.layout import LABELS, LABELS_COPY, SET_ASIDE, WEIGHTS, StateLayout
 from tests.helpers.fault_loops import FIRST, fingerprint, opened
 from tests.helpers.state_helpers import REPOSITORY, assert_same_state, files_of, new_run, run_python, train
 
@@ -42,7 +41,7 @@ class Made:
         """The exit code of a command on this folder."""
         self._capsys.readouterr()
         try:
-            code = command_line.main(["--state-dir", str(self.path), *arguments])
+            code = states.main(["--state-dir", str(self.path), *arguments])
         except SystemExit as ended:
             code = int(str(ended.code))
         self.says, self.complains = self._capsys.readouterr()
@@ -57,16 +56,16 @@ class Made:
     def refused(self, *arguments: str) -> str:
         """The one line that a refused command ends with; nothing was changed."""
         before = files_of(self.path)
-        assert self.ask(*arguments) == command_line.NOT_DONE
+        assert self.ask(*arguments) == states.NOT_DONE
         assert files_of(self.path) == before
         assert self.complains.count("\n") == 1
         return self.complains
 
     def ids(self) -> list[str]:
-        return [entry.id for entry in Library(Places(self.path)).entries() if entry.label.deleted_at is None]
+        return [entry.id for entry in StateListing(StateLayout(self.path)).entries() if entry.label.deleted_at is None]
 
     def label(self, state: str) -> Label:
-        return Library(Places(self.path)).label(state)
+        return StateListing(StateLayout(self.path)).label(state)
 
 
 def _refuse_constant(name: str) -> NoReturn:
@@ -94,7 +93,7 @@ def made(pattern: tuple[Path, str, str, str], tmp_path: Path, capsys: pytest.Cap
 
 
 def bits(folder: Path, state: str) -> str:
-    _, saved = open_state(Places(folder), state, TrainingConfig())
+    _, saved = open_state(StateLayout(folder), state, TrainingConfig())
     return fingerprint(saved.engine, saved.rows)
 
 
@@ -122,7 +121,7 @@ def test_on_a_terminal_no_line_is_longer_than_it_is_wide(
     made: Made, columns: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert made.ask("note", made.slot, "a long story " * 20) == 0
-    monkeypatch.setattr(looking, "room", lambda: columns)
+    monkeypatch.setattr(show, "room", lambda: columns)
     assert made.ask("list") == 0
     lines = made.says.split("\n\n")[0].splitlines()
     assert all(len(line) <= max(columns, len(made.slot)) for line in lines)
@@ -132,19 +131,19 @@ def test_on_a_terminal_no_line_is_longer_than_it_is_wide(
 def test_the_list_for_programs_has_what_the_page_is_told_and_the_default(made: Made) -> None:
     told = made.data("list")
     assert told["default"] == made.run
-    assert told["states"] == [entry.as_dict() for entry in Library(Places(made.path)).entries()]
+    assert told["states"] == [entry.as_dict() for entry in StateListing(StateLayout(made.path)).entries()]
 
 
 def test_an_empty_folder_has_an_empty_list_and_one_that_is_not_there_is_refused_and_not_made(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "empty").mkdir()
-    assert command_line.main(["list", "--json", "--state-dir", str(tmp_path / "empty")]) == 0
+    assert states.main(["list", "--json", "--state-dir", str(tmp_path / "empty")]) == 0
     assert json.loads(capsys.readouterr().out) == {"states": [], "default": None}
     for command in (["list"], ["show", "a"], ["save", "a"], ["load", "a"], ["rollback", "1"], ["pin", "a"]):
         for name in ("nowhere", "empty"):
             if (command, name) != (["list"], "empty"):
-                assert command_line.main([*command, "--state-dir", str(tmp_path / name)]) == command_line.NOT_DONE
+                assert states.main([*command, "--state-dir", str(tmp_path / name)]) == states.NOT_DONE
                 assert name in capsys.readouterr().err
     assert [path.name for path in tmp_path.rglob("*")] == ["empty"]
 
@@ -177,12 +176,12 @@ def test_all_of_one_state_is_shown_and_verified(made: Made) -> None:
 
 def test_a_damaged_state_is_shown_as_not_whole_and_every_use_of_it_ends_with_code_1(made: Made) -> None:
     damage(made.path / "runs" / made.earlier / WEIGHTS)
-    assert made.ask("show", made.earlier) == command_line.NOT_WHOLE
+    assert made.ask("show", made.earlier) == states.NOT_WHOLE
     assert f"NOT WHOLE: {WEIGHTS}" in made.says
-    assert made.ask("show", made.earlier, "--json") == command_line.NOT_WHOLE
+    assert made.ask("show", made.earlier, "--json") == states.NOT_WHOLE
     assert json.loads(made.says)["verification"]["code"] == "damaged_file"
     for command in (["compare", made.run, made.earlier], ["history", made.earlier, "--csv"], ["report", made.earlier]):
-        assert made.ask(*command) == command_line.NOT_WHOLE
+        assert made.ask(*command) == states.NOT_WHOLE
         assert made.says == ""
         assert WEIGHTS in made.complains
         assert made.complains.count("\n") == 1
@@ -293,7 +292,7 @@ def test_another_run_becomes_the_default_and_nothing_of_the_present_one_is_lost(
     before = {state: bits(made.path, state) for state in made.ids()}
     assert made.ask("load", made.earlier) == 0
     assert f"run {made.earlier} at iteration 20" in made.says
-    default = read_catalog(Places(made.path)).default
+    default = read_catalog(StateLayout(made.path)).default
     assert default is not None
     assert default.id == made.earlier
     assert {state: bits(made.path, state) for state in before} == before
@@ -315,7 +314,7 @@ def test_a_state_that_was_loaded_trains_on_to_the_same_bits(made: Made, state: s
 
 def test_a_load_that_had_to_fall_back_says_so_and_ends_with_code_1(made: Made) -> None:
     damage(made.path / "runs" / made.earlier / WEIGHTS)
-    assert made.ask("load", made.earlier) == command_line.NOT_WHOLE
+    assert made.ask("load", made.earlier) == states.NOT_WHOLE
     assert WEIGHTS in made.complains
     assert f"run {made.run} at iteration 120" in made.says
 
@@ -329,7 +328,7 @@ def test_a_roll_back_takes_the_nearest_state_before_and_says_which(
     assert made.ask("rollback", str(asked)) == 0
     assert f"Going back to {state} (" in made.says
     assert f"{where} iteration {asked}." in made.says
-    default = read_catalog(Places(made.path)).default
+    default = read_catalog(StateLayout(made.path)).default
     assert default is not None
     assert default.parent == state
     assert bits(made.path, default.id) == before
@@ -344,7 +343,7 @@ def test_a_roll_back_is_of_the_run_that_is_named_and_deleted_states_do_not_count
     assert made.ask("delete", f"{made.run}@110", "--yes") == 0
     assert made.ask("rollback", "119", "--run", made.run) == 0
     assert f"Going back to {made.run}@100 (" in made.says
-    assert made.ask("rollback", "-3") == made.ask("rollback", "x") == command_line.NOT_DONE
+    assert made.ask("rollback", "-3") == made.ask("rollback", "x") == states.NOT_DONE
 
 
 def test_names_notes_and_pins_are_given_and_taken_away(made: Made) -> None:
@@ -385,7 +384,7 @@ def test_a_deletion_is_asked_about_on_a_terminal(
     assert "--yes" in made.refused("delete", made.slot)
     assert stdin.tell() == 0
     monkeypatch.setattr(stdin, "isatty", lambda: True)
-    assert made.ask("delete", made.slot) == (0 if is_meant else command_line.NOT_DONE)
+    assert made.ask("delete", made.slot) == (0 if is_meant else states.NOT_DONE)
     assert f"Delete {made.slot} (slot, iteration 120)? [y/N]" in made.complains
     assert (made.slot in made.ids()) is not is_meant
 
@@ -412,7 +411,7 @@ def test_what_looks_works_beside_a_live_holder_and_what_changes_is_refused_with_
 def test_names_that_cannot_be_read_are_told_and_set_aside_by_the_first_change(made: Made) -> None:
     for name in (LABELS, LABELS_COPY):
         (made.path / name).write_bytes(b"{")
-    assert made.ask("list") == command_line.NOT_WHOLE
+    assert made.ask("list") == states.NOT_WHOLE
     assert LABELS in made.complains
     assert made.ask("load", made.earlier) == 0
     assert any((made.path / SET_ASIDE).iterdir())

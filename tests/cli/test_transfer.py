@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from quadra import read_saved
-from quadra.cli import states as command_line
+from quadra.cli import states
 from quadra.reports.check import check
-from quadra.states.listing import Entry, Library
-from quadra.storage.layout import METRICS, SYSTEM, WEIGHTS, Places
+from quadra.states.listing import ListedState, StateListing
+from quadra.storage.layout import METRICS, SYSTEM, WEIGHTS, StateLayout
 from tests.helpers.fault_loops import FIRST, fingerprint, opened
 from tests.helpers.state_helpers import files_of, new_run, train, write_earlier
 
@@ -28,11 +28,11 @@ def saved(tmp_path: Path) -> tuple[Path, str]:
 
 
 def ask(folder: Path, *arguments: object) -> int:
-    return command_line.main([*map(str, arguments), "--state-dir", str(folder)])
+    return states.main([*map(str, arguments), "--state-dir", str(folder)])
 
 
-def only(folder: Path) -> Entry:
-    (entry,) = Library(Places(folder)).entries()
+def only(folder: Path) -> ListedState:
+    (entry,) = StateListing(StateLayout(folder)).entries()
     return entry
 
 
@@ -71,7 +71,7 @@ def test_an_archive_is_called_after_the_state_and_stands_where_one_is(
     assert archive.name == f"quadramatrix-{run[:8]}-103.zip"
     with zipfile.ZipFile(archive) as members:
         assert {Path(name).name for name in members.namelist()} == {WEIGHTS, METRICS, SYSTEM}
-    assert ask(folder, "export", run, "--output", folder / "out.zip") == command_line.NOT_DONE
+    assert ask(folder, "export", run, "--output", folder / "out.zip") == states.NOT_DONE
     assert files_of(folder) == before
 
 
@@ -81,7 +81,7 @@ def test_a_folder_comes_in_under_its_own_name_and_a_second_time_under_another(
     folder, _ = saved
     for _ in range(2):
         assert ask(tmp_path / "elsewhere", "import", folder) == 0
-    entries = Library(Places(tmp_path / "elsewhere")).entries()
+    entries = StateListing(StateLayout(tmp_path / "elsewhere")).entries()
     assert sorted(entry.label.name for entry in entries) == ["state", "state (2)"]
     assert {entry.iteration_count for entry in entries} == {103}
 
@@ -97,10 +97,10 @@ def test_a_folder_of_the_earlier_generation_comes_in_too(tmp_path: Path, capsys:
 @pytest.mark.parametrize(
     ("spoil", "code"),
     [
-        (lambda folder: (folder / METRICS).unlink(), command_line.NOT_DONE),
-        (lambda folder: (folder / METRICS).write_bytes(b"x" * 100), command_line.NOT_WHOLE),
-        (lambda folder: (folder / WEIGHTS).write_bytes((folder / WEIGHTS).read_bytes()[:-9]), command_line.NOT_WHOLE),
-        (shutil.rmtree, command_line.NOT_DONE),
+        (lambda folder: (folder / METRICS).unlink(), states.NOT_DONE),
+        (lambda folder: (folder / METRICS).write_bytes(b"x" * 100), states.NOT_WHOLE),
+        (lambda folder: (folder / WEIGHTS).write_bytes((folder / WEIGHTS).read_bytes()[:-9]), states.NOT_WHOLE),
+        (shutil.rmtree, states.NOT_DONE),
     ],
     ids=["missing", "damaged", "cut short", "nothing"],
 )
@@ -120,7 +120,7 @@ def test_what_is_no_whole_state_does_not_come_in_and_the_folder_is_not_touched(
 
 def test_a_file_that_is_no_archive_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "x.zip").write_bytes(b"nothing")
-    assert ask(tmp_path / "elsewhere", "import", tmp_path / "x.zip") == command_line.NOT_DONE
+    assert ask(tmp_path / "elsewhere", "import", tmp_path / "x.zip") == states.NOT_DONE
     assert capsys.readouterr().err.count("\n") == 1
     assert not (tmp_path / "elsewhere").exists()
 
@@ -132,6 +132,6 @@ def test_beside_a_live_holder_states_go_out_but_none_comes_in(
     with opened(folder, FIRST):
         assert ask(folder, "export", run, "--output", tmp_path / "out.zip") == 0
         before = files_of(folder)
-        assert ask(folder, "import", tmp_path / "out.zip") == command_line.NOT_DONE
+        assert ask(folder, "import", tmp_path / "out.zip") == states.NOT_DONE
         assert files_of(folder) == before
     assert "in use by process" in capsys.readouterr().err

@@ -19,9 +19,9 @@ from quadra.errors import FolderError, LoadError, SaveError
 from quadra.reports.check import check
 from quadra.storage.catalog import read_catalog
 from quadra.storage.files.lock import LOCK
-from quadra.storage.layout import HISTORY, METRICS, RESET_MARKER, RUNS, SAVES, SET_ASIDE, SYSTEM, WEIGHTS, Places
+from quadra.storage.layout import HISTORY, METRICS, RESET_MARKER, RUNS, SAVES, SET_ASIDE, SYSTEM, WEIGHTS, StateLayout
 from quadra.storage.metrics_file import parse
-from quadra.storage.save_record import Record, peek, seal, verify
+from quadra.storage.save_record import SaveRecord, peek, seal, verify
 from quadra.storage.weights_file import decode
 from tests.helpers.fault_loops import FIRST, SECOND, assert_true_to_its_run, opened
 from tests.helpers.faults import image_of
@@ -39,16 +39,16 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "state"
 
 
-def sealed(archive: bytes, record: Record) -> bytes:
+def sealed(archive: bytes, record: SaveRecord) -> bytes:
     """An archive without a comment as a weights file with a true seal: anybody can make one."""
     return b"".join(bytes(piece) for piece in seal([archive], record))
 
 
-def record_of(path: Path, **changes: Any) -> Record:
+def record_of(path: Path, **changes: Any) -> SaveRecord:
     """The record of a weights file, with differences."""
     record = peek(path)
     assert record is not None
-    return Record(**{**vars(record), **changes})
+    return SaveRecord(**{**vars(record), **changes})
 
 
 def archive_of(values: object) -> bytes:
@@ -240,7 +240,7 @@ def test_a_link_in_any_place_leads_nowhere(folder: Path, tmp_path: Path, name: s
 
 def _do_everything(folder: Path) -> None:
     """Look, load, train, save, begin another run, load the other one, reset; what cannot be done is said."""
-    list(read_catalog(Places(folder)).states)
+    list(read_catalog(StateLayout(folder)).states)
     check(folder)
     try:
         state = opened(folder)
@@ -271,7 +271,7 @@ def test_a_linked_state_is_not_loaded_though_it_is_whole(folder: Path, tmp_path:
     for name in (WEIGHTS, SAVES):
         (folder / name).rename(tmp_path / name)
         (folder / name).symlink_to(tmp_path / name)
-    assert all(copy.seed == SECOND for copy in read_catalog(Places(folder)).copies)
+    assert all(copy.seed == SECOND for copy in read_catalog(StateLayout(folder)).copies)
     with opened(folder) as state:
         state.load()
         assert state.config.seed == SECOND

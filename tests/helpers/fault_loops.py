@@ -26,10 +26,9 @@ from quadra.errors import BadFileError, QuadraError
 from quadra.model.corpus import Corpus
 from quadra.model.engine import Engine
 from quadra.reports.check import check
-from quadra.storage import saved_state as persistence
-from quadra.storage import weights_file as weights
+from quadra.storage import saved_state, weights_file
 from quadra.storage.catalog import Catalog, SavedSummary, read_catalog
-from quadra.storage.layout import METRICS, SAVES, SYSTEM, WEIGHTS, Places
+from quadra.storage.layout import METRICS, SAVES, SYSTEM, WEIGHTS, StateLayout
 from quadra.storage.restore_points import BUDGET, Retention
 from quadra.storage.saved_state import read_save
 from tests.helpers.faults import FAULTS, Death, Disk, Image, PowerCuts, image_of, write_image
@@ -126,13 +125,13 @@ def decoding_remembered() -> Iterator[None]:
     def decode(content: bytes, file: str | Path) -> dict[str, Any]:
         archive = content[: content.rfind(b"PK\x05\x06")]
         if archive not in known:
-            known[archive] = weights.decode(content, file)
+            known[archive] = weights_file.decode(content, file)
         copied = _copied(known[archive])
         assert isinstance(copied, dict)
         return copied
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(persistence, "decode", decode)
+        patch.setattr(saved_state, "decode", decode)
         yield
 
 
@@ -388,7 +387,7 @@ def verify(stage: Stage, confirmed: Saved, thorough: bool = False, cleared: bool
     assert_stock_tools_read(stage.folder, thorough)
     state = opened(stage.folder)
     try:
-        catalog = read_catalog(Places(stage.folder))
+        catalog = read_catalog(StateLayout(stage.folder))
         if cleared:
             assert not catalog.copies, "a reset that was confirmed left something to load"
         if not catalog.copies:
@@ -417,7 +416,7 @@ def verify(stage: Stage, confirmed: Saved, thorough: bool = False, cleared: bool
 
 def assert_slots_whole(folder: Path) -> None:
     """Whatever named state is listed can be loaded, and is true to its run."""
-    for place in Places(folder).slot_folders():
+    for place in StateLayout(folder).slot_folders():
         saved = read_save(place / WEIGHTS, place)
         assert not saved.damaged
         found = fingerprint(saved.engine, saved.rows)
@@ -426,7 +425,7 @@ def assert_slots_whole(folder: Path) -> None:
 
 def assert_some_point_whole(folder: Path) -> None:
     """No restore point goes before the one that supersedes it is there to stay."""
-    places = Places(folder)
+    places = StateLayout(folder)
     points = [point for run in places.point_folders() for point in places.points_of(run.name)]
     assert points
     for point in points:

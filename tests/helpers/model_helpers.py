@@ -13,15 +13,15 @@ from snntorch import surrogate
 from torch import Tensor
 
 from quadra.config import TrainingConfig
-from quadra.model.compiled_backend import CompiledTrainer
+from quadra.model.compiled_backend import CompiledBackend
 from quadra.model.corpus import Corpus
 from quadra.model.engine import Engine
 from quadra.model.spiking import LAYERS
-from quadra.model.torch_backend import TorchTrainer
+from quadra.model.torch_backend import TorchBackend
 
 torch.set_num_threads(1)
 
-TRAINERS = (CompiledTrainer, TorchTrainer)  # two ways of computing the same
+TRAINERS = (CompiledBackend, TorchBackend)  # two ways of computing the same
 
 
 def text_file(folder: Path, content: bytes | str, name: str = "text.txt") -> Path:

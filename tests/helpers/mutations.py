@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from random import Random
 
 from quadra.storage.layout import HISTORY, METRICS, RUNS, SAVES, SYSTEM, WEIGHTS
-from quadra.storage.save_record import Record, seal, verify
+from quadra.storage.save_record import SaveRecord, seal, verify
 from tests.helpers.faults import Image
 
 Files = dict[str, bytes]  # by their path in the folder
@@ -68,7 +68,7 @@ def of_another_version(content: bytes, chance: Random) -> bytes:
         assert record is not None
         start = content.rfind(b"PK\x05\x06")
         archive = [content[:start], content[start : start + 20] + b"\0\0"]
-        return b"".join(bytes(piece) for piece in seal(archive, Record(**{**vars(record), "format_version": 9})))
+        return b"".join(bytes(piece) for piece in seal(archive, SaveRecord(**{**vars(record), "format_version": 9})))
     newer = re.sub(rb"(format_version\x94K)\x02", lambda found: found.group(1) + b"\x09", content)
     return newer if newer != content else flipped(content, chance)
 

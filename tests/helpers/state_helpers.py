@@ -25,12 +25,12 @@ from quadra.model.engine import Engine
 from quadra.model.history import History
 from quadra.model.run_buffers import Snapshot
 from quadra.storage import metrics_file as metrics
-from quadra.storage import weights_entries as members
+from quadra.storage import weights_entries
 from quadra.storage.files.lock import LOCK
 from quadra.storage.folder import StateFolder
 from quadra.storage.layout import METRICS, SYSTEM, WEIGHTS
-from quadra.storage.save_record import Ended, Record, seal
-from quadra.storage.save_store import Receipt, Save, Store
+from quadra.storage.save_record import Ended, SaveRecord, seal
+from quadra.storage.save_store import Receipt, Save, SaveStore
 from quadra.storage.saved_state import SavedState, read, system_file
 from quadra.storage.weights_entries import packed, unpacked
 from quadra.storage.weights_file import WeightsEncoder
@@ -92,9 +92,9 @@ def assert_same_state(left: SavedState, right: SavedState) -> None:
     assert differences(left.rows, right.rows) == []
 
 
-def record(run: str = RUN_A, **changes: Any) -> Record:
+def record(run: str = RUN_A, **changes: Any) -> SaveRecord:
     """A record of some save."""
-    plain = Record(
+    plain = SaveRecord(
         run=run, sequence=1, iteration_count=3, saved_at="2026-01-01T00:00:00.000Z", ended="stopped", chosen=1,
         field_size=8, seed=1, history_sha256="0" * 64, metrics_rows=3,
     )  # fmt: skip
@@ -153,7 +153,7 @@ def write_as_elsewhere(folder: Path, state: SavedState, rest: Mapping[str, Any],
     snapshot = Snapshot(flat, save.snapshot.table, packed(plain), None)
     write_state(folder, state)
     with pytest.MonkeyPatch.context() as patch:  # what no save of ours would pack
-        patch.setattr(members, "unpacked", lambda plain: {**unpacked(plain), **entries})
+        patch.setattr(weights_entries, "unpacked", lambda plain: {**unpacked(plain), **entries})
         pieces = WeightsEncoder(config, snapshot).encode(snapshot, state.rows[state.record.metrics_rows :])
     (folder / WEIGHTS).write_bytes(b"".join(seal(pieces, state.record)))
     system = system_file(state.record, config, {**state.engine, **rest})
@@ -182,10 +182,10 @@ def grown(run: str, *parts: NDArray[np.float32]) -> bytes:
 
 
 @contextmanager
-def continued(folder: Path) -> Iterator[Store]:
+def continued(folder: Path) -> Iterator[SaveStore]:
     """A store that goes on from what stands in a folder, which it holds meanwhile."""
     with StateFolder(folder) as held:
-        store = Store(held)
+        store = SaveStore(held)
         if (folder / WEIGHTS).exists():
             store.adopt(read(folder))
         yield store

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quadra.live.alert_watch import MOST_KEPT, Watchman
+from quadra.live.alert_watch import MOST_KEPT, AlertMonitor
 from quadra.model.engine import StepResult
 from quadra.model.history import History
 from quadra.states.alerts import Rule
@@ -33,7 +33,7 @@ class Desk:
         self.history, self.now, self.strikes = History(), 0.0, 0
         self.status = STATUS
         self.told: list[dict[str, Any]] = []
-        self.watchman = Watchman(self.view, self._tell, lambda: self.now)
+        self.watchman = AlertMonitor(self.view, self._tell, lambda: self.now)
         self.set(*rules)
 
     def view(self) -> View:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from quadra.live.log_lines import MOST_LINES, Journal
+from quadra.live.log_lines import MOST_LINES, TerminalLines
 
 
-def texts(journal: Journal) -> list[tuple[str, int]]:
+def texts(journal: TerminalLines) -> list[tuple[str, int]]:
     return [(line["text"], line["count"]) for line in journal.lines()]
 
 
 def test_lines_in_a_row_that_repeat_share_an_entry_that_shows_the_newest() -> None:
-    journal, heard = Journal(), list[dict[str, Any]]()
+    journal, heard = TerminalLines(), list[dict[str, Any]]()
     journal.listen(heard.append)
     for count in (10, 20, 30):
         journal.add(f"saved {count}", "success", "saved")
@@ -26,14 +26,14 @@ def test_lines_in_a_row_that_repeat_share_an_entry_that_shows_the_newest() -> No
 
 
 def test_the_same_text_of_another_kind_is_another_line() -> None:
-    journal = Journal()
+    journal = TerminalLines()
     journal.add("x", "info")
     journal.add("x", "error")
     assert [line["type"] for line in journal.lines()] == ["info", "error"]
 
 
 def test_only_the_newest_lines_stay_and_none_is_endless() -> None:
-    journal = Journal()
+    journal = TerminalLines()
     for number in range(MOST_LINES + 10):
         journal.add(f"{number} " + "x" * 10_000, "info")
     lines = journal.lines()
@@ -43,7 +43,7 @@ def test_only_the_newest_lines_stay_and_none_is_endless() -> None:
 
 
 def test_what_was_handed_out_is_not_changed_later() -> None:
-    journal = Journal()
+    journal = TerminalLines()
     journal.add("a", "info")
     before = journal.lines()
     journal.add("a", "info")

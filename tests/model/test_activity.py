@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quadra.model.activity import MOST_COLUMNS, MOST_ROWS, Columns, Moment, Recorder, rows_of
+from quadra.model.activity import MOST_COLUMNS, MOST_ROWS, ActivityRecorder, Columns, Moment, rows_of
 
 
 def moment(iteration: int, size: int = 3) -> Moment:
@@ -19,9 +19,9 @@ def moment(iteration: int, size: int = 3) -> Moment:
     return Moment(iteration, field, 1.0 + iteration / 1000, chosen, patterns)
 
 
-def recorded(beginning: int, count: int, rates_at: frozenset[int] = frozenset()) -> Recorder:
+def recorded(beginning: int, count: int, rates_at: frozenset[int] = frozenset()) -> ActivityRecorder:
     """A record of so many iterations, with firing rates sampled after some of them."""
-    recorder = Recorder(moment(beginning))
+    recorder = ActivityRecorder(moment(beginning))
     for iteration in range(beginning + 1, beginning + count + 1):
         if iteration >= recorder.due:
             recorder.take(moment(iteration))

@@ -14,11 +14,11 @@ from torch import Tensor
 
 from quadra.config import ACTIONS, NETWORKS, TrainingConfig
 from quadra.model.adam import AdamRule
-from quadra.model.compiled_backend import CompiledTrainer
+from quadra.model.compiled_backend import CompiledBackend
 from quadra.model.engine import TrainerClass, processor_modes
 from quadra.model.kernels.forward import BLOCK
 from quadra.model.run_buffers import RunTensors
-from quadra.model.torch_backend import TorchTrainer
+from quadra.model.torch_backend import TorchBackend
 from tests.helpers.model_helpers import TRAINERS
 
 CHOICES = ([0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1, 2], [1, 1, 0, 0, 2, 2, 2, 0, 1, 0, 2, 1], [0] * 6 + [2] * 6, [1] * 12)
@@ -212,7 +212,7 @@ def test_so_it_is_on_a_field_of_ten_thousand_cells(trainer: TrainerClass, seed: 
 
 @cuda
 def test_an_adam_step_on_a_gpu_is_that_of_snntorch_in_double_precision() -> None:
-    check_against_double_precision(TorchTrainer, 100, SEEDS_100[0], ON_100, device="cuda")
+    check_against_double_precision(TorchBackend, 100, SEEDS_100[0], ON_100, device="cuda")
 
 
 def trained_alike(field_size: int, steps: int) -> tuple[RunTensors, RunTensors]:
@@ -245,10 +245,10 @@ def test_both_trainers_move_field_memories_and_patterns_alike(field_size: int) -
     assert ours.field.abs().max() == 1.0
 
 
-def trainer_with(poisoned: str) -> CompiledTrainer:
+def trainer_with(poisoned: str) -> CompiledBackend:
     config = TrainingConfig(field_size=BLOCK + 5, seed=1, threads=1)
     run = run_of(config, 1)
-    trainer = CompiledTrainer(config, run)
+    trainer = CompiledBackend(config, run)
     trainer.vectors.copy_(vectors_of(config.field_size, 1))
     trainer.show()
     trainer.evaluate()

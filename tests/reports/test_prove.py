@@ -9,8 +9,8 @@ import pytest
 
 from quadra import read_saved
 from quadra.reports import prove
-from quadra.states.listing import Library
-from quadra.storage.layout import METRICS, WEIGHTS, Places
+from quadra.states.listing import StateListing
+from quadra.storage.layout import METRICS, WEIGHTS, StateLayout
 from tests.helpers.fault_loops import FIRST, opened
 from tests.helpers.state_helpers import files_of, train, write_earlier
 
@@ -93,7 +93,7 @@ def test_a_state_of_the_earlier_generation_must_be_loaded_before_it_is_proved(
 ) -> None:
     folder = write_earlier(tmp_path / "state")
     before = files_of(folder)
-    (entry,) = Library(Places(folder)).entries()
+    (entry,) = StateListing(StateLayout(folder)).entries()
     for arguments in ([], ["--state", entry.id]):
         assert prove.main([str(folder), *arguments]) == prove.CANNOT_PROVE
         assert "Load it once, then prove it." in capsys.readouterr().err

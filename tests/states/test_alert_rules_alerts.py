@@ -19,9 +19,9 @@ from quadra.states.alerts import (
     RUN_FINISHED,
     SAVES_FAILING,
     STRIKES,
+    AlertEvaluator,
     Fired,
     Rule,
-    Watch,
     as_list,
     rules_from,
 )
@@ -53,7 +53,7 @@ def crossings(kind: str, threshold: float, values: list[float]) -> list[int]:
 def test_every_crossing_is_fired_exactly_once_however_the_rows_come(
     kind: str, threshold: float, values: list[float], data: st.DataObject
 ) -> None:
-    watch, fired, done = Watch([Rule(kind, threshold)]), [], 0
+    watch, fired, done = AlertEvaluator([Rule(kind, threshold)]), [], 0
     while done < len(values):
         size = data.draw(st.integers(1, len(values) - done))
         fired += watch.rows(done + 1, rows(kind, values)[done : done + size])
@@ -65,18 +65,18 @@ def test_every_crossing_is_fired_exactly_once_however_the_rows_come(
 def test_a_million_rows_are_looked_at_each() -> None:
     values = np.zeros((1_000_000, len(SERIES)), np.float32)
     values[777_777, SERIES.index("loss")] = 9.0
-    fired = Watch([Rule("loss_above", 5.0)]).rows(1, values)
+    fired = AlertEvaluator([Rule("loss_above", 5.0)]).rows(1, values)
     assert fired == [Fired(Rule("loss_above", 5.0), (777_778,), 9.0)]
 
 
 def test_a_threshold_that_the_history_cannot_hold_exactly_is_not_crossed_by_itself() -> None:
-    watch = Watch([Rule("loss_above", 0.1), Rule("loss_above", 0.0)])
+    watch = AlertEvaluator([Rule("loss_above", 0.1), Rule("loss_above", 0.0)])
     assert [one.rule.threshold for one in watch.rows(1, rows("loss_above", [0.1]))] == [0.0]
 
 
 def test_a_rule_that_stays_is_not_begun_anew_and_a_new_one_is() -> None:
     old, new = Rule("loss_above", 1.0), Rule("loss_above", 2.0)
-    watch = Watch([old])
+    watch = AlertEvaluator([old])
     assert len(watch.rows(1, rows("loss_above", [3.0]))) == 1
     watch.change([new, old])
     assert [one.rule for one in watch.rows(1, rows("loss_above", [3.0]))] == [new]
@@ -87,7 +87,7 @@ def test_a_rule_that_stays_is_not_begun_anew_and_a_new_one_is() -> None:
 
 def test_strikes_saves_and_the_end_fire_once_each_time_they_begin() -> None:
     strikes, saves, finished = Rule(STRIKES, 2.0), Rule(SAVES_FAILING), Rule(RUN_FINISHED)
-    watch = Watch([strikes, saves, finished])
+    watch = AlertEvaluator([strikes, saves, finished])
     assert [watch.strikes(number, count) for number, count in enumerate([0, 1, 2, 2, 5])] == [
         [], [], [Fired(strikes, (2,), 2)], [], [],
     ]  # fmt: skip

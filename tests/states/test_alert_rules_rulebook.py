@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 
 from quadra import TrainingState
-from quadra.cli import states as command_line
+from quadra.cli import states
 from quadra.errors import BadFileError, DamagedFileError, MissingFileError, RefusedError, SaveError
 from quadra.reports.check import check
 from quadra.states.alert_rules import dump, parse, read_rules, travelling
 from quadra.states.alerts import MOST_RULES, Rule
 from quadra.states.read_only import open_files
 from quadra.states.transfer import mark_foreign, unpack, verified, write_archive
-from quadra.storage.layout import ALERTS, SET_ASIDE, Places
+from quadra.storage.layout import ALERTS, SET_ASIDE, StateLayout
 from tests.helpers.state_helpers import Crash, fault, files_of, new_run, small_config, train
 
 LOSS, REWARD, FINISHED = Rule("loss_above", 0.5), Rule("reward_below", -1.25), Rule("run_finished")
@@ -89,7 +89,7 @@ def test_going_back_takes_the_rules_along_and_leaves_those_of_the_run_that_was_l
 def test_rules_travel_with_an_exported_state(tmp_path: Path) -> None:
     with opened(tmp_path / "here") as state:
         run = with_rules(state, LOSS, REWARD)
-        entry, files = open_files(Places(tmp_path / "here"), run, small_config())
+        entry, files = open_files(StateLayout(tmp_path / "here"), run, small_config())
     archive = io.BytesIO()
     write_archive(archive, {**files, **travelling(tmp_path / "here", run, entry.id)}, "a")
     arrived = tmp_path / "arrived"
@@ -108,7 +108,7 @@ def test_rules_travel_with_an_exported_state(tmp_path: Path) -> None:
 @pytest.mark.parametrize("how", ["archive", "folder"])
 def test_rules_travel_on_the_command_line(tmp_path: Path, how: str) -> None:
     def ask(place: str, *arguments: object) -> int:
-        return command_line.main([*map(str, arguments), "--state-dir", str(tmp_path / place)])
+        return states.main([*map(str, arguments), "--state-dir", str(tmp_path / place)])
 
     with opened(tmp_path / "here") as state:
         run = with_rules(state, LOSS)
@@ -143,7 +143,7 @@ def test_a_state_directory_that_is_imported_as_a_whole_brings_the_rules_of_its_r
 def test_damaged_rules_in_an_upload_are_told_and_the_state_is_taken(tmp_path: Path, content: bytes) -> None:
     with opened(tmp_path / "here") as state:
         run = with_rules(state, LOSS)
-        _, files = open_files(Places(tmp_path / "here"), run, small_config())
+        _, files = open_files(StateLayout(tmp_path / "here"), run, small_config())
     archive, arrived = io.BytesIO(), tmp_path / "arrived"
     arrived.mkdir()
     write_archive(archive, {**files, ALERTS: [content]}, "a")

@@ -9,7 +9,7 @@ from typing import Any
 from quadra.errors import DamagedFileError
 from quadra.states.load_order import LoadReport, attempts, reached, reason_of
 from quadra.storage.catalog import Catalog, SavedSummary, summary_of
-from quadra.storage.layout import RUNS, SAVES, WEIGHTS, Places
+from quadra.storage.layout import RUNS, SAVES, WEIGHTS, StateLayout
 from quadra.storage.metrics_file import MetricsLog
 from tests.helpers.state_helpers import RUN_A, RUN_B, record
 
@@ -31,17 +31,17 @@ CATALOG = Catalog((OTHER, PRESENT, *EARLIER), ())
 
 
 def test_all_that_is_intact_is_tried_before_anything_is_salvaged() -> None:
-    tried = list(attempts(CATALOG, PRESENT, Places(FOLDER)))
+    tried = list(attempts(CATALOG, PRESENT, StateLayout(FOLDER)))
     assert [state for state, _ in tried[:4]] == [state for state, _ in tried[4:]] == [PRESENT, *EARLIER, OTHER]
     assert [salvage for _, salvage in tried] == [False] * 4 + [True] * 4
 
 
 def test_the_asked_for_run_is_tried_first() -> None:
-    assert [state for state, _ in attempts(CATALOG, OTHER, Places(FOLDER))][:4] == [OTHER, PRESENT, *EARLIER]
+    assert [state for state, _ in attempts(CATALOG, OTHER, StateLayout(FOLDER))][:4] == [OTHER, PRESENT, *EARLIER]
 
 
 def test_of_nothing_there_is_nothing_to_try() -> None:
-    assert list(attempts(Catalog((), ()), None, Places(FOLDER))) == []
+    assert list(attempts(Catalog((), ()), None, StateLayout(FOLDER))) == []
 
 
 def report(loaded: SavedSummary, **changes: Any) -> LoadReport:

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from quadra import TrainingState
 from quadra.errors import BadFileError, ConfigurationError, NameTakenError, RefusedError, UnknownSourceError
 from quadra.reports.check import check
-from quadra.states.listing import BEST_STATE, CURRENT, RUN, SAVE, SLOT, Entry, Library
+from quadra.states.listing import BEST_STATE, CURRENT, RUN, SAVE, SLOT, ListedState, StateListing
 from quadra.states.manage import UNDO
 from quadra.storage.labels import LONGEST_NAME, Label, checked_name, read_labels, write_labels
-from quadra.storage.layout import LABELS, LABELS_COPY, POINTS, SET_ASIDE, SLOTS, Places
+from quadra.storage.layout import LABELS, LABELS_COPY, POINTS, SET_ASIDE, SLOTS, StateLayout
 from quadra.storage.saved_state import read
 from tests.helpers.fault_loops import fingerprint
 from tests.helpers.state_helpers import new_run, small_config, train
@@ -30,7 +30,7 @@ def opened(folder: Path) -> TrainingState:
     return TrainingState(folder, small_config(time_steps=2, epochs=1))
 
 
-def entries(state: TrainingState) -> dict[str, Entry]:
+def entries(state: TrainingState) -> dict[str, ListedState]:
     return {entry.id: entry for entry in state.shelf.library.entries()}
 
 
@@ -338,7 +338,7 @@ def test_a_reset_clears_slots_points_and_labels_and_nothing_else(tmp_path: Path)
         (tmp_path / SLOTS / slot / "notes.txt").write_text("mine")
         (tmp_path / POINTS / "mine.pth").write_text("mine")
         state.reset()
-        assert Library(state.folder).entries() == []
+        assert StateListing(state.folder).entries() == []
     left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
     assert left - {".lock"} == {f"{SLOTS}/{slot}/notes.txt", f"{POINTS}/mine.pth"}
 
@@ -347,7 +347,7 @@ def test_a_listing_beside_the_owner_needs_no_lock_and_opens_every_state(tmp_path
     with opened(tmp_path) as state:
         three_saves(state)
         state.save_slot("x")
-        found: list[Any] = Library(Places(tmp_path)).entries()
+        found: list[Any] = StateListing(StateLayout(tmp_path)).entries()
         for entry in found:
             assert np.isfinite(entry.loss)
             assert entry.as_dict()["kept"]

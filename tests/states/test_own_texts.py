@@ -16,10 +16,10 @@ from quadra.errors import ConfigurationError, CorpusError, DamagedFileError, Fol
 from quadra.reports.check import check
 from quadra.reports.prove import prove
 from quadra.states import own_texts as corpora
-from quadra.states.manage import Shelf
+from quadra.states.manage import StateManager
 from quadra.states.own_texts import (
     LARGEST_TEXT,
-    OwnText,
+    UploadedText,
     described,
     id_of,
     open_corpus,
@@ -31,7 +31,7 @@ from quadra.states.read_only import open_to_go
 from quadra.states.transfer import mark_foreign, unpack, verified, write_archive
 from quadra.storage.folder import StateFolder
 from quadra.storage.layout import CORPORA, UPLOADED_TEXT
-from quadra.storage.restore_points import Points, Retention
+from quadra.storage.restore_points import RestorePoints, Retention
 from tests.helpers.state_helpers import (
     Crash,
     assert_same,
@@ -49,7 +49,7 @@ TEXT = "\n".join(LINES).encode()
 OPERATIONS = ("open", "write", "fsync", "replace", "link", "mkdir", "rename")
 
 
-def uploaded(place: Path, text: bytes = TEXT, name: str = "mine.txt") -> tuple[Path, OwnText]:
+def uploaded(place: Path, text: bytes = TEXT, name: str = "mine.txt") -> tuple[Path, UploadedText]:
     """A text as it stands once it was sent."""
     place.mkdir(parents=True, exist_ok=True)
     return place / UPLOADED_TEXT, received([text], place / UPLOADED_TEXT, name)
@@ -63,8 +63,8 @@ def given(state: TrainingState, place: Path, text: bytes = TEXT) -> str:
     return own.id
 
 
-def shelf_of(folder: StateFolder) -> Shelf:
-    return Shelf(folder, Points(folder, Retention()))
+def shelf_of(folder: StateFolder) -> StateManager:
+    return StateManager(folder, RestorePoints(folder, Retention()))
 
 
 def test_a_text_is_measured_as_it_is_written(tmp_path: Path) -> None:

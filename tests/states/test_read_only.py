@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from quadra.states import read_only as opening
+from quadra.states import read_only
 from quadra.storage.files.durable import read_file
-from quadra.storage.layout import Places
+from quadra.storage.layout import StateLayout
 from quadra.storage.saved_state import read
 from tests.helpers.state_helpers import new_run, opened, small_config, train
 
@@ -25,8 +25,8 @@ def test_the_three_files_belong_together_though_saves_come_while_they_are_read(
                 state.save("stopped")
             return read_file(path)
 
-        monkeypatch.setattr(opening, "read_file", after_saves)
-        _, files = opening.open_files(Places(tmp_path / "state"), run, small_config())
+        monkeypatch.setattr(read_only, "read_file", after_saves)
+        _, files = read_only.open_files(StateLayout(tmp_path / "state"), run, small_config())
     copy = tmp_path / "copy"
     copy.mkdir()
     for name, pieces in files.items():

@@ -11,8 +11,8 @@ import pytest
 from quadra.errors import DamagedFileError, IntegrityError
 from quadra.states.timeline import marks_of
 from quadra.storage.labels import Label, write_labels
-from quadra.storage.layout import LABELS, LABELS_COPY, Places
-from quadra.storage.save_record import MOST_EVENTS, Happened, dump, parse
+from quadra.storage.layout import LABELS, LABELS_COPY, StateLayout
+from quadra.storage.save_record import MOST_EVENTS, RunEvents, dump, parse
 from tests.helpers.state_helpers import new_run, opened, record, train
 from tests.model.test_engine import poison_features
 from tests.web.test_app import Site
@@ -75,7 +75,7 @@ def test_names_that_cannot_be_read_take_no_other_mark_away(tmp_path: Path) -> No
     with opened(tmp_path / "state") as state:
         run = new_run(state, 10, "stopped")
         write_labels(tmp_path / "state", {run: Label(name="mine")})
-        places = Places(tmp_path / "state")
+        places = StateLayout(tmp_path / "state")
         assert [mark["name"] for mark in marks_of(places, run, None, 10)["named"]] == ["mine"]
         for name in (LABELS, LABELS_COPY):
             (tmp_path / "state" / name).write_bytes(b"{")
@@ -86,7 +86,7 @@ def test_names_that_cannot_be_read_take_no_other_mark_away(tmp_path: Path) -> No
 def test_a_parent_that_is_gone_is_still_told(tmp_path: Path) -> None:
     with opened(tmp_path / "state") as state:
         run = new_run(state, 3, "stopped")
-        found = marks_of(Places(tmp_path / "state"), run, f"{'f' * 16}@2", 3)
+        found = marks_of(StateLayout(tmp_path / "state"), run, f"{'f' * 16}@2", 3)
     assert found["branches"] == [{"iteration": 2, "run": "f" * 16, "went_on": True}]
 
 
@@ -111,17 +111,17 @@ def test_loads_and_strikes_are_known_after_a_restart_and_on_a_restore_point(tmp_
         state.save()
     with opened(tmp_path / "state") as state:
         state.load()
-        assert state.happened == Happened(loaded_at=(4, 5), struck_at=(3,))
+        assert state.happened == RunEvents(loaded_at=(4, 5), struck_at=(3,))
         train(state, 1)
         slot = state.save_slot("here")
     with opened(tmp_path / "state") as state:
         state.load(slot)
         assert state.run == run  # at its newest save: the run itself
-        assert state.happened == Happened(loaded_at=(4, 5, 6), struck_at=(3,))
+        assert state.happened == RunEvents(loaded_at=(4, 5, 6), struck_at=(3,))
 
 
 def test_several_events_at_one_iteration_are_one_and_only_the_newest_are_kept() -> None:
-    happened = Happened()
+    happened = RunEvents()
     for at in (5, 5, *range(10, 10 + MOST_EVENTS)):
         happened = happened.and_struck(at).and_loaded(at)
     assert happened.struck_at == happened.loaded_at == tuple(range(10, 10 + MOST_EVENTS))
@@ -131,7 +131,7 @@ def test_a_record_tells_its_events_and_an_older_one_has_none() -> None:
     known = record(loaded_at=(1, 2), struck_at=(3,))
     assert parse(dump(known), "file") == known
     older = dump(known).replace(b'"loaded_at": [1, 2], ', b"").replace(b', "struck_at": [3]', b"")
-    assert parse(older, "file").happened == Happened()
+    assert parse(older, "file").happened == RunEvents()
 
 
 @pytest.mark.parametrize("bad", ['"text"', "[-1]", "[1.5]", "[true]", "{}", "null", str([1] * (MOST_EVENTS + 1))])

@@ -13,11 +13,11 @@ from quadra.errors import DamagedFileError, MissingFileError, NewerFormatError
 from quadra.storage.catalog import Catalog, read_catalog, summary_of
 from quadra.storage.folder import StateFolder
 from quadra.storage.layout import METRICS, RING, RUNS, SAVES, SET_ASIDE, SYSTEM, WEIGHTS
-from quadra.storage.save_record import FORMAT_VERSION, Record, seal
+from quadra.storage.save_record import FORMAT_VERSION, SaveRecord, seal
 from tests.helpers.state_helpers import RUN_A, RUN_B, RUN_C, record, run_python, write_earlier
 
 
-def put(file: Path, kept: Record) -> None:
+def put(file: Path, kept: SaveRecord) -> None:
     """A weights file that carries a record; a catalogue reads no more of it."""
     buffer = io.BytesIO()
     zipfile.ZipFile(buffer, "w").close()
@@ -25,7 +25,7 @@ def put(file: Path, kept: Record) -> None:
     file.write_bytes(b"".join(seal([buffer.getvalue()], kept)))
 
 
-def at(minute: int, run: str, sequence: int = 1, chosen: int = 0) -> Record:
+def at(minute: int, run: str, sequence: int = 1, chosen: int = 0) -> SaveRecord:
     """A save at a minute; `chosen` says that it was stopped or loaded."""
     return record(
         run, sequence=sequence, chosen=chosen, saved_at=f"2026-01-01T00:{minute:02}:00.000Z",
@@ -33,7 +33,7 @@ def at(minute: int, run: str, sequence: int = 1, chosen: int = 0) -> Record:
     )  # fmt: skip
 
 
-def catalog_of(path: Path, present: Record | None, *kept: Record) -> Catalog:
+def catalog_of(path: Path, present: SaveRecord | None, *kept: SaveRecord) -> Catalog:
     """The catalogue of a folder with a present state and runs that were kept."""
     if present is not None:
         put(path / WEIGHTS, present)
@@ -124,7 +124,7 @@ def test_a_newer_save_that_was_cut_off_is_pointed_out(tmp_path: Path) -> None:
     ],
     ids=["older", "same run", "stopped too"],
 )
-def test_nothing_else_is_pointed_out_as_newer(tmp_path: Path, present: Record, kept: Record) -> None:
+def test_nothing_else_is_pointed_out_as_newer(tmp_path: Path, present: SaveRecord, kept: SaveRecord) -> None:
     catalog = catalog_of(tmp_path, present, kept)
     assert catalog.newer_than(catalog.default) is None
 
@@ -163,7 +163,7 @@ def test_what_cannot_be_read_is_told_and_hides_nothing_else(tmp_path: Path) -> N
     assert all(error.path == file for file, error in catalog.unreadable)
 
 
-def with_ring(path: Path, *kept: Record) -> list[Path]:
+def with_ring(path: Path, *kept: SaveRecord) -> list[Path]:
     """Earlier saves of the present run; returns their files."""
     files = [path / SAVES / name for name in RING[: len(kept)]]
     for file, earlier in zip(files, kept, strict=True):

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from quadra.errors import DamagedFileError
-from quadra.storage import metrics_file as metrics
+from quadra.storage import metrics_file
 from quadra.storage.metrics_file import HISTORY_KEYS, MetricsLog, append, encode, is_log, parse
 from tests.helpers.model_helpers import differences
 from tests.helpers.state_helpers import RUN_A, grown
@@ -81,8 +81,8 @@ def test_an_append_of_one_row_is_these_bytes_and_one_byte_that_is_changed() -> N
     assert longer.size == len(GOLDEN_ONE) + len(GOLDEN_APPENDED)
     file = bytearray(GOLDEN_ONE + GOLDEN_APPENDED)
     assert same(opened(bytes(file)), GOLDEN_ROWS[:1])
-    assert (file[log.ending_at], metrics.SKIPPED) == (ord("K"), b"C")
-    file[log.ending_at : log.ending_at + 1] = metrics.SKIPPED
+    assert (file[log.ending_at], metrics_file.SKIPPED) == (ord("K"), b"C")
+    file[log.ending_at : log.ending_at + 1] = metrics_file.SKIPPED
     assert same(opened(bytes(file)), GOLDEN_ROWS)
 
 
@@ -107,7 +107,7 @@ def test_a_file_that_was_read_grows_on_as_the_one_that_was_written(sizes: list[i
     content = grown(RUN_A, *blocks[:-1])
     added, log = append(parse(content, FILE).log, blocks[-1])
     at = parse(content, FILE).log.ending_at
-    file = content[:at] + metrics.SKIPPED + content[at + 1 :] + added
+    file = content[:at] + metrics_file.SKIPPED + content[at + 1 :] + added
     assert file == grown(RUN_A, *blocks)
     assert parse(file, FILE).log == log
 
@@ -136,7 +136,7 @@ def test_every_prefix_of_an_append_opens_as_the_old_rows_and_the_changed_byte_ma
         assert parsed.intact
         assert parsed.log == log
         assert same(parsed.rows, whole[: log.rows])
-    done = before[: log.ending_at] + metrics.SKIPPED + before[log.ending_at + 1 :] + added
+    done = before[: log.ending_at] + metrics_file.SKIPPED + before[log.ending_at + 1 :] + added
     assert same(opened(done), whole)
     assert parse(done, FILE).log == longer
 
@@ -224,7 +224,7 @@ def test_every_changed_byte_is_noticed_and_no_wrong_row_comes_out() -> None:
     run = range(content.index(RUN_A.encode()), content.index(RUN_A.encode()) + len(RUN_A))
     joints = {parse(grown(RUN_A, *blocks[:count]), FILE).log.ending_at for count in range(1, len(blocks))}
     for place in range(len(content)):
-        for change in (0x01, metrics.SKIPPED[0] ^ GOLDEN_ONE[GOLDEN_ONE.rindex(b"K%")], 0x80, 0xFF):
+        for change in (0x01, metrics_file.SKIPPED[0] ^ GOLDEN_ONE[GOLDEN_ONE.rindex(b"K%")], 0x80, 0xFF):
             damaged = bytearray(content)
             damaged[place] ^= change
             try:
@@ -310,7 +310,7 @@ def test_anything_at_all_behind_a_header_gives_rows_or_nothing_and_never_another
 def test_code_behind_a_header_is_not_run(tmp_path: Path) -> None:
     code = f"0cos\nmkdir\n(V{tmp_path / 'ran'}\ntR.".encode()
     _, log = encode(RUN_A, GOLDEN_ROWS[:1])
-    hostile = GOLDEN_ONE[: log.ending_at] + metrics.SKIPPED + GOLDEN_ONE[log.ending_at + 1 :] + code
+    hostile = GOLDEN_ONE[: log.ending_at] + metrics_file.SKIPPED + GOLDEN_ONE[log.ending_at + 1 :] + code
     assert not parse(hostile, FILE).intact
     assert not (tmp_path / "ran").exists()
     pickle.loads(hostile)

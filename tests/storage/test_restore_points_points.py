@@ -11,18 +11,18 @@ import numpy as np
 import pytest
 
 from quadra import TrainingState
-from quadra.states.listing import BEST_STATE, POINT, SAVE, Library
-from quadra.storage.layout import BEST, LABELS, LABELS_COPY, POINTS, WEIGHTS, Places
-from quadra.storage.restore_points import NOTHING, Plan, Points, Retention, smoothed_reward
-from quadra.storage.save_record import Record, peek
+from quadra.states.listing import BEST_STATE, POINT, SAVE, StateListing
+from quadra.storage.layout import BEST, LABELS, LABELS_COPY, POINTS, WEIGHTS, StateLayout
+from quadra.storage.restore_points import NOTHING, Plan, RestorePoints, Retention, smoothed_reward
+from quadra.storage.save_record import SaveRecord, peek
 from quadra.storage.saved_state import read_save
 from tests.helpers.state_helpers import new_run, small_config, train
 
 RUN = "a" * 16
 
 
-def record(iteration: int, run: str = RUN) -> Record:
-    return Record(run, iteration, iteration, "2026-01-01T00:00:00.000Z", "cut off", 0, 8, 1, "0" * 64, 0)
+def record(iteration: int, run: str = RUN) -> SaveRecord:
+    return SaveRecord(run, iteration, iteration, "2026-01-01T00:00:00.000Z", "cut off", 0, 8, 1, "0" * 64, 0)
 
 
 def rows(rewards: list[float]) -> np.ndarray:
@@ -44,7 +44,7 @@ def train_and_save(state: TrainingState, until: int, every: int = 10) -> None:
 
 
 def names(folder: Path, run: str) -> list[str]:
-    return [file.name for file in Places(folder).points_of(run)]
+    return [file.name for file in StateLayout(folder).points_of(run)]
 
 
 def test_one_save_in_a_hundred_iterations_becomes_a_restore_point(tmp_path: Path) -> None:
@@ -57,7 +57,7 @@ def test_one_save_in_a_hundred_iterations_becomes_a_restore_point(tmp_path: Path
 def test_a_restore_point_is_a_second_name_of_the_save_and_writes_nothing(tmp_path: Path) -> None:
     with opened(tmp_path) as state:
         run = new_run(state, 100, "stopped")
-        point = Places(tmp_path).point(run, 100)
+        point = StateLayout(tmp_path).point(run, 100)
         assert point.samefile(tmp_path / WEIGHTS)
 
 
@@ -66,7 +66,7 @@ def test_every_restore_point_is_a_whole_state_of_its_iteration(tmp_path: Path) -
         run = new_run(state, 0)
         train_and_save(state, 350)
         for iteration in (100, 200, 300):
-            found = read_save(Places(tmp_path).point(run, iteration), tmp_path)
+            found = read_save(StateLayout(tmp_path).point(run, iteration), tmp_path)
             assert found.record.iteration_count == iteration
             assert np.array_equal(found.rows, state.history.rows()[:iteration])
 
@@ -88,7 +88,7 @@ def test_the_budget_holds_and_older_points_thin_out(tmp_path: Path) -> None:
         run = new_run(state, 0)
         for until in range(100, 1001, 100):
             train_and_save(state, until)
-            kept = Places(tmp_path).points_of(run)
+            kept = StateLayout(tmp_path).points_of(run)
             sizes = [file.stat().st_size for file in kept]
             assert sum(sizes) <= budget + max(sizes)
         assert 2 <= len(kept) <= 7
@@ -133,7 +133,7 @@ def test_no_link_is_followed_out_of_the_folder(tmp_path: Path) -> None:
     with opened(folder) as state:
         new_run(state, 100)
         assert state.save().remark
-        assert Places(folder).point_folders() == []
+        assert StateLayout(folder).point_folders() == []
     assert list(outside.iterdir()) == []
 
 
@@ -149,7 +149,7 @@ def test_the_smoothed_reward_is_the_mean_of_the_window() -> None:
 
 @pytest.fixture
 def plan(tmp_path: Path) -> Callable[[list[float]], Plan]:
-    points = Points(Places(tmp_path), Retention(best_window=2))
+    points = RestorePoints(StateLayout(tmp_path), Retention(best_window=2))
 
     def planned(rewards: list[float]) -> Plan:
         found = points.plan(record(len(rewards)), rows(rewards), 10)
@@ -167,7 +167,7 @@ def test_a_save_is_the_best_where_its_smoothed_reward_is_above_all_before(plan: 
 
 
 def test_a_best_that_did_not_become_durable_is_planned_again(tmp_path: Path) -> None:
-    points = Points(Places(tmp_path), Retention(best_window=2))
+    points = RestorePoints(StateLayout(tmp_path), Retention(best_window=2))
     first = points.plan(record(2), rows([5, 6]), 10)
     assert points.plan(record(2), rows([5, 6]), 10) == first
 
@@ -202,12 +202,12 @@ def test_the_last_saves_of_a_run_that_gives_way_become_restore_points(tmp_path: 
     with opened(tmp_path) as state:
         run = new_run(state, 0)
         train_and_save(state, 50)
-        saves = {entry.iteration_count for entry in Library(state.folder).entries() if entry.kinds == (SAVE,)}
+        saves = {entry.iteration_count for entry in StateListing(state.folder).entries() if entry.kinds == (SAVE,)}
         assert saves == {10, 20, 30, 40}
         new_run(state, 5, "stopped")
-        kept = {e.iteration_count for e in Library(state.folder).entries() if e.run == run and POINT in e.kinds}
+        kept = {e.iteration_count for e in StateListing(state.folder).entries() if e.run == run and POINT in e.kinds}
         assert kept == saves | {50}
-        for file in Places(tmp_path).points_of(run):
+        for file in StateLayout(tmp_path).points_of(run):
             read_save(file, tmp_path / "runs" / run)
 
 
@@ -217,7 +217,7 @@ def test_a_point_that_is_the_best_as_well_is_listed_once(tmp_path: Path) -> None
         state.save()
         train(state, 1)
         state.save()
-        kinds = [entry.kinds for entry in Library(state.folder).entries() if entry.id == f"{run}@100"]
+        kinds = [entry.kinds for entry in StateListing(state.folder).entries() if entry.id == f"{run}@100"]
         assert len(kinds) == 1
         assert {POINT, BEST_STATE, SAVE} >= set(kinds[0]) >= {POINT}
 

@@ -7,20 +7,20 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quadra.storage.retention import Point, expired
+from quadra.storage.retention import RestorePoint, expired
 
 RUN, OTHER = "a" * 16, "b" * 16
 
 
-def points_at(iterations: list[int], run: str = RUN, size: int = 10) -> list[Point]:
-    return [Point(run, iteration, size) for iteration in iterations]
+def points_at(iterations: list[int], run: str = RUN, size: int = 10) -> list[RestorePoint]:
+    return [RestorePoint(run, iteration, size) for iteration in iterations]
 
 
 def after(count: int, budget: int, every: int = 100) -> list[int]:
     """The iterations left when one point after the other has come."""
-    kept: list[Point] = []
+    kept: list[RestorePoint] = []
     for number in range(1, count + 1):
-        kept.append(Point(RUN, number * every, 1))
+        kept.append(RestorePoint(RUN, number * every, 1))
         gone = expired({RUN: kept}, budget, (), RUN)
         kept = [point for point in kept if point not in gone]
     return [point.iteration for point in kept]
@@ -58,7 +58,7 @@ def test_what_is_protected_never_goes_and_the_budget_holds_but_for_that(
     first: list[int], second: list[int], sizes: list[int], budget: int, data: st.DataObject
 ) -> None:
     points = {
-        run: [Point(run, iteration, size) for iteration, size in zip(iterations, given_sizes, strict=False)]
+        run: [RestorePoint(run, iteration, size) for iteration, size in zip(iterations, given_sizes, strict=False)]
         for run, iterations, given_sizes in ((RUN, first, sizes[:30]), (OTHER, second, sizes[30:]))
     }
     everything = [point for of_run in points.values() for point in of_run]

@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quadra.errors import BadFileError, DamagedFileError, InaccessibleFileError, MissingFileError, NewerFormatError
-from quadra.storage.save_record import FORMAT_VERSION, Record, peek, resealed, seal, verify
+from quadra.storage.save_record import FORMAT_VERSION, SaveRecord, peek, resealed, seal, verify
 from tests.helpers.state_helpers import record
 
 FILE = "oscillator_weights.pth"
@@ -33,7 +33,7 @@ def archive() -> bytes:
 
 
 @cache
-def sealed(kept: Record | None = None) -> bytes:
+def sealed(kept: SaveRecord | None = None) -> bytes:
     return b"".join(seal([archive()], kept or record()))
 
 
@@ -45,7 +45,7 @@ def written(folder: Path, content: bytes) -> Path:
 
 whole_numbers = st.integers(0, 2**53)
 records = st.builds(
-    Record,
+    SaveRecord,
     run=st.text("0123456789abcdef", min_size=16, max_size=16),
     sequence=st.integers(1, 2**53),
     iteration_count=whole_numbers,
@@ -60,7 +60,7 @@ records = st.builds(
 
 
 @given(records)
-def test_a_sealed_record_is_verified_as_it_was(kept: Record) -> None:
+def test_a_sealed_record_is_verified_as_it_was(kept: SaveRecord) -> None:
     assert verify(sealed(kept), FILE) == kept
 
 
@@ -209,7 +209,7 @@ def test_a_record_of_before_states_could_be_uploaded_is_the_folders_own() -> Non
 
 
 @given(records)
-def test_a_file_that_is_sealed_anew_has_the_other_record_and_the_same_content(other: Record) -> None:
+def test_a_file_that_is_sealed_anew_has_the_other_record_and_the_same_content(other: SaveRecord) -> None:
     again = b"".join(resealed(sealed(), other))
     assert verify(again, FILE) == other
     assert again == sealed(other)
@@ -235,7 +235,7 @@ def test_a_peek_at_a_damaged_file_gives_a_record_or_one_of_our_errors(tmp_path: 
     for place in range(len(content) - 600, len(content)):
         content[place] ^= 0x10
         try:
-            assert isinstance(peek(written(tmp_path, bytes(content))), Record | None)
+            assert isinstance(peek(written(tmp_path, bytes(content))), SaveRecord | None)
         except BadFileError as error:
             assert error.file == FILE
         content[place] ^= 0x10

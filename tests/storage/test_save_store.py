@@ -1,4 +1,4 @@
-"""Store: three files, one commit; at every instant the folder holds the previous save or the new one, complete."""
+"""SaveStore: three files, one commit; at every instant the folder holds the previous save or the new one, complete."""
 
 from __future__ import annotations
 
@@ -22,9 +22,21 @@ from quadra.errors import BadFileError, FolderChangedError, SaveError
 from quadra.model.history import checksum_of
 from quadra.storage.catalog import read_catalog
 from quadra.storage.folder import StateFolder
-from quadra.storage.layout import FILES, HISTORY, METRICS, POINTS, RING, RUNS, SAVES, SET_ASIDE, SYSTEM, WEIGHTS, Places
+from quadra.storage.layout import (
+    FILES,
+    HISTORY,
+    METRICS,
+    POINTS,
+    RING,
+    RUNS,
+    SAVES,
+    SET_ASIDE,
+    SYSTEM,
+    WEIGHTS,
+    StateLayout,
+)
 from quadra.storage.save_record import FORMAT_VERSION, peek
-from quadra.storage.save_store import MOST_TAIL, Receipt, Save, Store
+from quadra.storage.save_store import MOST_TAIL, Receipt, Save, SaveStore
 from quadra.storage.saved_state import SavedState, read, read_save
 from quadra.storage.weights_entries import packed
 from tests.helpers.state_helpers import (
@@ -108,7 +120,7 @@ def test_an_auto_save_changes_the_weights_alone_and_is_complete(tmp_path: Path, 
 
 def test_metrics_grow_in_place_and_only_by_their_new_rows(tmp_path: Path, saves: list[SavedState]) -> None:
     with StateFolder(tmp_path) as held:
-        store = Store(held)
+        store = SaveStore(held)
         store.commit(stretched(saves[0], 1, 1000))
         paths = [tmp_path / METRICS, tmp_path / SAVES / HISTORY]
         numbers = [path.stat().st_ino for path in paths]
@@ -126,7 +138,7 @@ def test_the_metrics_are_extended_every_few_hundred_rows_though_no_full_save_is_
     tmp_path: Path, saves: list[SavedState]
 ) -> None:
     with StateFolder(tmp_path) as held:
-        store = Store(held)
+        store = SaveStore(held)
         for sequence, count in enumerate(range(10, 2000, 50), start=1):
             record = store.commit(stretched(saves[0], sequence, count)).record
             known = pickle.loads((tmp_path / METRICS).read_bytes())["iteration_count"]
@@ -142,7 +154,7 @@ def test_weights_are_completed_by_metrics_of_before_their_last_extension_too(
     folder, copied = tmp_path / "state", tmp_path / "copied"
     copied.mkdir()
     with StateFolder(folder) as held:
-        store = Store(held)
+        store = SaveStore(held)
         store.commit(stretched(saves[0], 1, 5))
         for sequence, count in enumerate(range(100, 2000, 100), start=2):
             (copied / METRICS).write_bytes((folder / METRICS).read_bytes())
@@ -156,7 +168,7 @@ def test_a_receipt_says_what_was_written(tmp_path: Path, saves: list[SavedState]
         return {name: len(content) for name, content in files_of(tmp_path).items()}
 
     with StateFolder(tmp_path) as held:
-        first = Store(held).commit(stretched(saves[0], 1, 1000))
+        first = SaveStore(held).commit(stretched(saves[0], 1, 1000))
     assert first.size == sizes()[WEIGHTS]
     assert first.written == sum(size for name, size in sizes().items() if not name.startswith(POINTS))  # second names
     before = sizes()
@@ -173,7 +185,7 @@ def test_a_thousand_iterations_saved_a_few_at_a_time_take_seventeen_kilobytes(
     tmp_path: Path, saves: list[SavedState]
 ) -> None:
     with StateFolder(tmp_path) as held:
-        store = Store(held)
+        store = SaveStore(held)
         for count in range(10, 1001, 10):
             store.commit(stretched(saves[0], count // 10, count, full=True))
     assert (tmp_path / METRICS).stat().st_size <= 17_000
@@ -185,7 +197,7 @@ def test_a_thousand_iterations_saved_a_few_at_a_time_take_seventeen_kilobytes(
 def test_the_last_ten_saves_are_kept_besides_the_newest(tmp_path: Path, saves: list[SavedState]) -> None:
     plain, newest = save_of(saves[0], full=False), 40
     with StateFolder(tmp_path) as held:
-        store = Store(held)
+        store = SaveStore(held)
         for sequence in range(1, newest + 1):
             store.commit(replace(plain, record=replace(plain.record, sequence=sequence)))
         kept = {file.name: record.sequence for file in held.kept_saves() if (record := peek(file)) is not None}
@@ -196,7 +208,7 @@ def test_the_last_ten_saves_are_kept_besides_the_newest(tmp_path: Path, saves: l
 
 def test_every_earlier_save_is_a_whole_state(tmp_path: Path, saves: list[SavedState]) -> None:
     with StateFolder(tmp_path) as held:
-        store = Store(held)
+        store = SaveStore(held)
         for number, state in enumerate(saves):
             store.commit(save_of(state, full=number % 2 == 0))
         kept = {peek(file): file for file in held.kept_saves()}
@@ -213,7 +225,7 @@ def test_only_saves_that_a_later_one_has_followed_are_earlier_saves(tmp_path: Pa
         with continued(folder) as store, contextlib.suppress(Crash), fault(number, Crash()) as cut:
             store.commit(save_of(saves[1], full=False))
         present = read(folder).record.sequence
-        kept = [record.sequence for file in Places(folder).kept_saves() if (record := peek(file)) is not None]
+        kept = [record.sequence for file in StateLayout(folder).kept_saves() if (record := peek(file)) is not None]
         assert all(sequence <= present for sequence in kept)
         if not cut.happened:
             assert kept == [1]
@@ -229,14 +241,14 @@ def test_a_new_runs_first_save_keeps_the_other_run_as_three_complete_files(
 ) -> None:
     commit(tmp_path, *saves[:3], full=False)
     with StateFolder(tmp_path) as held:
-        Store(held).commit(save_of(other))
+        SaveStore(held).commit(save_of(other))
     assert_same_state(read(tmp_path), other)
     run = tmp_path / RUNS / RUN_A
     assert set(files_of(run)) == set(FILES)
     kept = read(run)
     assert_same_state(kept, saves[2])
     assert kept.damaged == ()
-    assert Places(tmp_path).kept_saves() == []
+    assert StateLayout(tmp_path).kept_saves() == []
     assert not (tmp_path / SET_ASIDE).exists()
 
 
@@ -255,7 +267,7 @@ def test_a_run_whose_newest_save_is_bad_is_kept_at_its_newest_intact_one_and_the
     }[spoil]
     (tmp_path / WEIGHTS).write_bytes(bad)
     with StateFolder(tmp_path) as held:
-        Store(held).commit(save_of(other))
+        SaveStore(held).commit(save_of(other))
     assert_same_state(read(tmp_path), other)
     assert_same_state(read(tmp_path / RUNS / RUN_A), saves[1])
     (aside,) = (tmp_path / SET_ASIDE).iterdir()
@@ -270,7 +282,7 @@ def test_a_run_of_which_several_saves_are_bad_is_kept_at_the_next_and_all_bad_fi
         content = file.read_bytes()
         file.write_bytes(content[:2000] + bytes([content[2000] ^ 1]) + content[2001:])
     with StateFolder(tmp_path) as held:
-        Store(held).commit(save_of(other))
+        SaveStore(held).commit(save_of(other))
     assert_same_state(read(tmp_path / RUNS / RUN_A), saves[2])
     (aside,) = (tmp_path / SET_ASIDE).iterdir()
     assert set(files_of(aside)) == {WEIGHTS, "3.pth"}
@@ -283,7 +295,7 @@ def test_a_run_with_one_other_bad_file_is_kept_whole_and_the_file_set_aside(
     commit(tmp_path, *saves[:3])
     (tmp_path / name).write_bytes(b"rubbish")
     with StateFolder(tmp_path) as held:
-        Store(held).commit(save_of(other))
+        SaveStore(held).commit(save_of(other))
     assert_same_state(read(tmp_path / RUNS / RUN_A), saves[2])
     (aside,) = (tmp_path / SET_ASIDE).iterdir()
     assert list(files_of(aside).values()) == [b"rubbish"]
@@ -295,7 +307,7 @@ def test_files_of_which_nothing_can_be_read_are_set_aside_and_never_overwritten(
     for name in FILES:
         (tmp_path / name).write_bytes(f"rubbish {name}".encode())
     with StateFolder(tmp_path) as held:
-        Store(held).commit(save_of(other))
+        SaveStore(held).commit(save_of(other))
     (aside,) = (tmp_path / SET_ASIDE).iterdir()
     assert files_of(aside) == {name: f"rubbish {name}".encode() for name in FILES}
     assert_same_state(read(tmp_path), other)
@@ -309,17 +321,17 @@ def test_a_first_look_at_a_folder_of_the_same_run_sets_bad_files_aside_and_nothi
     if name is not None:
         (tmp_path / name).write_bytes(b"rubbish")
     with StateFolder(tmp_path) as held:
-        Store(held).commit(save_of(saves[3]))
+        SaveStore(held).commit(save_of(saves[3]))
     assert_same_state(read(tmp_path), saves[3])
     aside = [files_of(place) for place in sorted((tmp_path / SET_ASIDE).glob("*"))]
     assert aside == ([] if name is None else [{Path(name).name: b"rubbish"}])
-    assert Places(tmp_path).run_folders() == []
+    assert StateLayout(tmp_path).run_folders() == []
 
 
 def test_a_folder_of_the_earlier_generation_is_kept_as_it_is(tmp_path: Path, other: SavedState) -> None:
     original = files_of(write_earlier(tmp_path))
     with StateFolder(tmp_path) as held:
-        Store(held).commit(save_of(other))
+        SaveStore(held).commit(save_of(other))
     (run,) = (tmp_path / RUNS).iterdir()
     assert files_of(run) == original
 
@@ -331,7 +343,7 @@ def test_a_run_that_is_kept_already_is_not_kept_again(
     run = write_state(tmp_path / RUNS / RUN_A, saves[1])
     before = files_of(run)
     with StateFolder(tmp_path) as held:
-        Store(held).commit(save_of(other))
+        SaveStore(held).commit(save_of(other))
     assert files_of(run) == before
     assert not (tmp_path / SET_ASIDE).exists()
 
@@ -443,11 +455,11 @@ def test_a_crash_anywhere_in_a_new_runs_first_save_leaves_the_other_run_whole(
         folder = tmp_path / str(number)
         commit(folder, saves[1], saves[2], full=False)
         with StateFolder(folder) as held, contextlib.suppress(Crash), fault(number, Crash()) as cut:
-            Store(held).commit(save_of(other))
+            SaveStore(held).commit(save_of(other))
         with StateFolder(folder):
             pass
         found: dict[tuple[str, int], SavedState] = {}
-        for saved in read_catalog(Places(folder)).copies:
+        for saved in read_catalog(StateLayout(folder)).copies:
             with contextlib.suppress(BadFileError):
                 state = read_save(saved.file, saved.folder)
                 found.setdefault((saved.id, saved.sequence), state)
@@ -535,7 +547,7 @@ def test_rows_that_are_marked_as_lost_are_saved(tmp_path: Path, saves: list[Save
     save = save_of(replace(saves[1], rows=saves[1].rows.copy()))
     save.rows[1] = np.nan
     with StateFolder(tmp_path) as held:
-        assert isinstance(Store(held).commit(save), Receipt)
+        assert isinstance(SaveStore(held).commit(save), Receipt)
 
 
 @pytest.mark.parametrize(
@@ -555,7 +567,7 @@ def test_what_somebody_else_has_changed_is_not_overwritten(
 ) -> None:
     folder, backup = tmp_path / "state", tmp_path / "backup"
     with StateFolder(folder) as held:
-        store = Store(held)
+        store = SaveStore(held)
         store.commit(save_of(saves[0]))
         shutil.copytree(folder, backup)
         store.commit(save_of(saves[1]))

@@ -16,10 +16,10 @@ from quadra.storage.files.durable import identity_of
 from quadra.storage.files.zip_writer import lay_out
 from quadra.storage.folder import StateFolder
 from quadra.storage.layout import WEIGHTS
-from quadra.storage.save_store import Store
+from quadra.storage.save_store import SaveStore
 from quadra.storage.weights_entries import Contents, members_of, packed, unpacked
 from quadra.storage.weights_file import WeightsEncoder
-from quadra.storage.writer_process import IS_POSSIBLE, Scribe
+from quadra.storage.writer_process import IS_POSSIBLE, WriterProcess
 from tests.helpers.state_helpers import save_of, saved_states, small_config, train
 
 PATIENCE = 30.0
@@ -30,8 +30,8 @@ EVERYTHING = {
 
 
 @pytest.fixture(scope="module")
-def writer() -> Iterator[Scribe]:
-    writer = Scribe()
+def writer() -> Iterator[WriterProcess]:
+    writer = WriterProcess()
     yield writer
     writer.close()
 
@@ -81,11 +81,13 @@ def test_the_description_is_one_pickled_dictionary() -> None:
 
 
 @pytest.mark.skipif(not IS_POSSIBLE, reason="descriptors cannot be handed to another process here")
-def test_the_scribe_and_this_process_write_the_same_bytes_for_the_same_state(tmp_path: Path, writer: Scribe) -> None:
+def test_the_scribe_and_this_process_write_the_same_bytes_for_the_same_state(
+    tmp_path: Path, writer: WriterProcess
+) -> None:
     first, second = saved_states(20, 30)
     save = save_of(second, full=False)
     with StateFolder(tmp_path) as folder:
-        store = Store(folder, writer)
+        store = SaveStore(folder, writer)
         store.commit(save_of(first))
         order = store._order(save, keep_present=True)
         carry_out(order)

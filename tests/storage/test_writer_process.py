@@ -15,14 +15,14 @@ import pytest
 
 from quadra import TrainingState
 from quadra.errors import FolderChangedError, FolderLockedError, SaveError
-from quadra.storage import writer_process as scribe
+from quadra.storage import writer_process
 from quadra.storage.commit import Order, carry_out
 from quadra.storage.files.durable import identity_of
 from quadra.storage.folder import StateFolder
 from quadra.storage.layout import WEIGHTS
 from quadra.storage.save_store import Sent
 from quadra.storage.weights_entries import Contents, packed
-from quadra.storage.writer_process import CAPACITY, IS_POSSIBLE, Scribe
+from quadra.storage.writer_process import CAPACITY, IS_POSSIBLE, WriterProcess
 from tests.helpers.state_helpers import REPOSITORY, assert_same, content, new_run, record, small_config, train
 
 PATIENCE = 30.0
@@ -31,8 +31,8 @@ pytestmark = pytest.mark.skipif(not IS_POSSIBLE, reason="descriptors cannot be h
 
 
 @pytest.fixture(scope="module")
-def writer() -> Iterator[Scribe]:
-    writer = Scribe()
+def writer() -> Iterator[WriterProcess]:
+    writer = WriterProcess()
     yield writer
     writer.close()
 
@@ -54,7 +54,7 @@ def order(folder: StateFolder, tensors: bytes = b"t" * 1000, tail: bytes = b"tai
     )  # fmt: skip
 
 
-def test_the_scribe_writes_what_this_process_would_write(writer: Scribe, folder: StateFolder) -> None:
+def test_the_scribe_writes_what_this_process_would_write(writer: WriterProcess, folder: StateFolder) -> None:
     committed = carry_out(order(folder))
     expected = (folder.path / WEIGHTS).read_bytes()
     (folder.path / WEIGHTS).unlink()
@@ -65,7 +65,7 @@ def test_the_scribe_writes_what_this_process_would_write(writer: Scribe, folder:
     assert reply.result(0.0).identity == identity_of(folder.path / WEIGHTS)
 
 
-def test_what_the_present_save_was_is_kept(writer: Scribe, folder: StateFolder) -> None:
+def test_what_the_present_save_was_is_kept(writer: WriterProcess, folder: StateFolder) -> None:
     for tensors in (b"first", b"second"):
         reply = writer.send(order(folder, tensors))
         assert reply is not None
@@ -75,7 +75,7 @@ def test_what_the_present_save_was_is_kept(writer: Scribe, folder: StateFolder) 
     assert b"second" in (folder.path / WEIGHTS).read_bytes()
 
 
-def test_an_exchanged_folder_is_told_and_left_as_it_is(writer: Scribe, folder: StateFolder) -> None:
+def test_an_exchanged_folder_is_told_and_left_as_it_is(writer: WriterProcess, folder: StateFolder) -> None:
     ours = order(folder)
     (folder.path / WEIGHTS).write_bytes(b"somebody else's")
     reply = writer.send(ours)
@@ -86,7 +86,9 @@ def test_an_exchanged_folder_is_told_and_left_as_it_is(writer: Scribe, folder: S
     assert sorted(path.name for path in folder.path.iterdir()) == [".lock", WEIGHTS, "saves"]
 
 
-def test_the_systems_reason_comes_back_and_the_next_order_is_carried_out(writer: Scribe, folder: StateFolder) -> None:
+def test_the_systems_reason_comes_back_and_the_next_order_is_carried_out(
+    writer: WriterProcess, folder: StateFolder
+) -> None:
     (folder.path / f".{WEIGHTS}.tmp").mkdir()
     reply = writer.send(order(folder))
     assert reply is not None
@@ -98,13 +100,13 @@ def test_the_systems_reason_comes_back_and_the_next_order_is_carried_out(writer:
     again.result(PATIENCE)
 
 
-def test_what_does_not_fit_is_not_taken(writer: Scribe, folder: StateFolder) -> None:
+def test_what_does_not_fit_is_not_taken(writer: WriterProcess, folder: StateFolder) -> None:
     assert writer.send(order(folder, tensors=bytes(CAPACITY + 1))) is None
     assert writer.send(order(folder, tail=bytes(CAPACITY))) is None
     assert not (folder.path / WEIGHTS).exists()
 
 
-def test_the_copy_is_taken_before_send_returns(writer: Scribe, folder: StateFolder) -> None:
+def test_the_copy_is_taken_before_send_returns(writer: WriterProcess, folder: StateFolder) -> None:
     tensors = bytearray(b"before" * 100_000)
     reply = writer.send(order(folder)._replace(tensors=tensors))
     tensors[:] = b"after!" * 100_000
@@ -113,7 +115,7 @@ def test_the_copy_is_taken_before_send_returns(writer: Scribe, folder: StateFold
     assert b"after!" not in (folder.path / WEIGHTS).read_bytes()
 
 
-def test_saves_by_the_scribe_and_by_this_process_make_one_run(writer: Scribe, tmp_path: Path) -> None:
+def test_saves_by_the_scribe_and_by_this_process_make_one_run(writer: WriterProcess, tmp_path: Path) -> None:
     with TrainingState(tmp_path / "state", small_config(), writer) as state:
         new_run(state, 3, "stopped")
         sent = 0
@@ -133,7 +135,7 @@ def test_saves_by_the_scribe_and_by_this_process_make_one_run(writer: Scribe, tm
         assert_same(content(state), expected)
 
 
-def test_a_failed_save_by_the_scribe_is_followed_by_one_that_works(writer: Scribe, tmp_path: Path) -> None:
+def test_a_failed_save_by_the_scribe_is_followed_by_one_that_works(writer: WriterProcess, tmp_path: Path) -> None:
     with TrainingState(tmp_path / "state", small_config(), writer) as state:
         new_run(state, 3, "stopped")
         train(state, 1)
@@ -150,7 +152,7 @@ def test_a_failed_save_by_the_scribe_is_followed_by_one_that_works(writer: Scrib
 
 
 def test_without_its_scribe_a_state_saves_by_itself(tmp_path: Path) -> None:
-    writer = Scribe()
+    writer = WriterProcess()
     with TrainingState(tmp_path / "state", small_config(), writer) as state:
         new_run(state, 3, "stopped")
         os.kill(writer._process.pid, signal.SIGKILL)
@@ -163,9 +165,8 @@ def test_without_its_scribe_a_state_saves_by_itself(tmp_path: Path) -> None:
 
 
 def test_a_scribe_ends_with_its_parent_however_that_ends() -> None:
-    program = (
-        "from quadra.storage.writer_process import Scribe; s = Scribe(); print(s._process.pid, flush=True); input()"
-    )
+    program = "from quadra.storage.writer_process import WriterProcess; s = WriterProcess(); "
+    program += "print(s._process.pid, flush=True); input()"
     parent = subprocess.Popen(
         [sys.executable, "-c", program], cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -182,8 +183,8 @@ def test_a_scribe_ends_with_its_parent_however_that_ends() -> None:
 
 def test_a_signal_that_reaches_the_scribe_is_passed_on() -> None:
     program = (
-        "import os, signal, threading; from quadra.storage.writer_process import Scribe; told = threading.Event();"
-        "signal.signal(signal.SIGTERM, lambda *_: told.set()); s = Scribe(); print(s._process.pid, flush=True);"
+        "import os, signal, threading; from quadra.storage.writer_process import WriterProcess; told = threading.Event();"
+        "signal.signal(signal.SIGTERM, lambda *_: told.set()); s = WriterProcess(); print(s._process.pid, flush=True);"
         "input(); os.kill(s._process.pid, signal.SIGTERM); raise SystemExit(0 if told.wait(20) and s.is_alive else 1)"
     )
     parent = subprocess.Popen(
@@ -218,7 +219,7 @@ def test_a_scribe_imports_neither_torch_nor_numpy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
-    assert scribe.IS_POSSIBLE
+    assert writer_process.IS_POSSIBLE
 
 
 def test_a_folder_is_not_free_before_what_a_killed_server_left_behind_has_ended(tmp_path: Path) -> None:
@@ -244,13 +245,15 @@ def test_a_folder_is_not_free_before_what_a_killed_server_left_behind_has_ended(
 
 def test_a_folder_that_is_released_is_free_though_the_scribe_lives(tmp_path: Path) -> None:
     with StateFolder(tmp_path / "state") as folder:
-        writer = Scribe(folder.lock_descriptor)
+        writer = WriterProcess(folder.lock_descriptor)
     with StateFolder(tmp_path / "state"):
         assert writer.is_alive
     writer.close()
 
 
-def test_a_save_whose_outcome_nobody_took_does_not_hinder_the_next_one(writer: Scribe, folder: StateFolder) -> None:
+def test_a_save_whose_outcome_nobody_took_does_not_hinder_the_next_one(
+    writer: WriterProcess, folder: StateFolder
+) -> None:
     with TrainingState(folder, small_config(), writer) as state:
         state.initialize()
         state.save()

@@ -1,4 +1,4 @@
-"""Saver: one save at a time beside training, each outcome taken once, and a disk that hangs holds up nobody for ever."""
+"""WriterThread: one save at a time beside training, each outcome taken once, and a disk that hangs holds up nobody for ever."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from quadra.errors import (
     SaveError,
     SaveTimeoutError,
 )
-from quadra.storage import writer_thread as room
+from quadra.storage import writer_thread
 from quadra.storage.save_store import Receipt
-from quadra.storage.writer_thread import Saver
+from quadra.storage.writer_thread import WriterThread
 from tests.helpers.state_helpers import Crash, record
 
 PATIENCE = 30.0
@@ -47,14 +47,14 @@ def disk() -> Disk:
 
 
 @pytest.fixture
-def saver(disk: Disk) -> Iterator[Saver]:
-    saver = Saver()
+def saver(disk: Disk) -> Iterator[WriterThread]:
+    saver = WriterThread()
     yield saver
     disk.go.set()
     saver.close(lambda: None)
 
 
-def test_a_save_is_written_on_another_thread_and_its_outcome_taken_once(saver: Saver) -> None:
+def test_a_save_is_written_on_another_thread_and_its_outcome_taken_once(saver: WriterThread) -> None:
     threads: list[threading.Thread] = []
 
     def commit() -> Receipt:
@@ -69,7 +69,7 @@ def test_a_save_is_written_on_another_thread_and_its_outcome_taken_once(saver: S
     assert (saver.is_busy, saver.has_ended) == (False, False)
 
 
-def test_while_a_save_is_written_the_caller_goes_on_and_no_other_begins(saver: Saver, disk: Disk) -> None:
+def test_while_a_save_is_written_the_caller_goes_on_and_no_other_begins(saver: WriterThread, disk: Disk) -> None:
     writing = saver.begin(disk.commit)
     assert disk.begun.wait(PATIENCE)
     assert (saver.is_busy, saver.has_ended) == (True, False)
@@ -84,7 +84,7 @@ def test_while_a_save_is_written_the_caller_goes_on_and_no_other_begins(saver: S
     assert ran == []
 
 
-def test_waiting_ends_with_the_save_whatever_came_of_it(saver: Saver) -> None:
+def test_waiting_ends_with_the_save_whatever_came_of_it(saver: WriterThread) -> None:
     saver.wait()
     saver.begin(receipt)
     saver.wait()
@@ -95,9 +95,9 @@ def test_waiting_ends_with_the_save_whatever_came_of_it(saver: Saver) -> None:
 
 
 def test_a_disk_that_hangs_is_told_and_its_save_still_counts_when_it_ends(
-    saver: Saver, disk: Disk, monkeypatch: pytest.MonkeyPatch
+    saver: WriterThread, disk: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(room, "TIMEOUT", 0.05)
+    monkeypatch.setattr(writer_thread, "TIMEOUT", 0.05)
     writing = saver.begin(disk.commit)
     with pytest.raises(SaveTimeoutError, match=r"not answered for 0\.05 seconds"):
         saver.wait()
@@ -115,7 +115,7 @@ def failing_with(error: BaseException) -> Callable[[], Receipt]:
     return commit
 
 
-def test_the_reason_of_a_failed_save_is_the_systems_and_names_the_file(saver: Saver) -> None:
+def test_the_reason_of_a_failed_save_is_the_systems_and_names_the_file(saver: WriterThread) -> None:
     saver.begin(failing_with(OSError(28, "No space left on device", "/state/metrics_history.pkl")))
     saver.wait()
     with pytest.raises(SaveError, match=r"No space left on device \(/state/metrics_history\.pkl\)"):
@@ -135,7 +135,7 @@ def test_the_reason_of_a_failed_save_is_the_systems_and_names_the_file(saver: Sa
     ids=lambda value: getattr(value, "__name__", type(value).__name__),
 )
 def test_whatever_fails_is_a_failed_save_with_its_reason(
-    saver: Saver, error: Exception, kind: type[QuadraError], caplog: pytest.LogCaptureFixture
+    saver: WriterThread, error: Exception, kind: type[QuadraError], caplog: pytest.LogCaptureFixture
 ) -> None:
     saver.begin(failing_with(error))
     saver.wait()
@@ -146,14 +146,14 @@ def test_whatever_fails_is_a_failed_save_with_its_reason(
     assert bool(unforeseen) == isinstance(error, MemoryError)
 
 
-def test_the_end_of_the_process_is_no_failed_save(saver: Saver) -> None:
+def test_the_end_of_the_process_is_no_failed_save(saver: WriterThread) -> None:
     saver.begin(failing_with(Crash()))
     saver.wait()
     with pytest.raises(Crash):
         saver.result()
 
 
-def test_after_a_failed_save_the_next_one_works(saver: Saver) -> None:
+def test_after_a_failed_save_the_next_one_works(saver: WriterThread) -> None:
     for _ in range(3):
         saver.begin(failing_with(OSError(5, "Input/output error")))
         saver.wait()
@@ -165,14 +165,14 @@ def test_after_a_failed_save_the_next_one_works(saver: Saver) -> None:
 
 
 def test_closing_an_idle_saver_is_done_at_once() -> None:
-    saver, done = Saver(), threading.Event()
+    saver, done = WriterThread(), threading.Event()
     saver.begin(receipt).result(PATIENCE)
     saver.close(done.set)
     assert done.is_set()
 
 
 def test_closing_while_a_save_is_written_is_done_when_it_ends(disk: Disk) -> None:
-    saver, done = Saver(), threading.Event()
+    saver, done = WriterThread(), threading.Event()
     writing = saver.begin(disk.commit)
     assert disk.begun.wait(PATIENCE)
     saver.close(done.set)

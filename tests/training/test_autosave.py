@@ -17,7 +17,7 @@ from quadra import TrainingState
 from quadra.errors import QuadraError, RefusedError, SaveError
 from quadra.storage.layout import METRICS, WEIGHTS
 from quadra.storage.save_record import peek
-from quadra.storage.save_store import Receipt, Save, Store
+from quadra.storage.save_store import Receipt, Save, SaveStore
 from quadra.training import autosave
 from quadra.training.autosave import AutoSave
 from quadra.training.lifecycle import SystemState
@@ -37,9 +37,9 @@ class Disk:
         self.asked = threading.Semaphore(0)  # released at every commit
         self.error: Exception | None = None
         self.held: list[Save] = []
-        commit = Store.commit
+        commit = SaveStore.commit
 
-        def watched(store: Store, save: Save) -> Receipt:
+        def watched(store: SaveStore, save: Save) -> Receipt:
             self.held.append(save)
             self.asked.release()
             assert self.free.wait(PATIENCE)
@@ -47,7 +47,7 @@ class Disk:
                 raise self.error
             return commit(store, save)
 
-        patch.setattr(Store, "commit", watched)
+        patch.setattr(SaveStore, "commit", watched)
 
     def hold(self) -> None:
         self.free.clear()

@@ -10,7 +10,7 @@ import pytest
 
 from quadra.storage.layout import WEIGHTS
 from quadra.storage.save_record import peek
-from quadra.storage.save_store import Receipt, Save, Store
+from quadra.storage.save_store import Receipt, Save, SaveStore
 from quadra.training.choices import Choices
 from quadra.training.lifecycle import SystemState
 from quadra.training.view import Settings
@@ -68,15 +68,15 @@ def test_without_auto_save_nothing_is_saved_any_more_until_stop(bench: Bench) ->
 def test_what_was_not_safe_is_saved_before_the_answer_also_while_training_rests(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    commit = Store.commit
+    commit = SaveStore.commit
     fails = [True]
 
-    def failing(store: Store, save: Save) -> Receipt:
+    def failing(store: SaveStore, save: Save) -> Receipt:
         if fails[0]:
             raise OSError(28, "No space left on device")
         return commit(store, save)
 
-    monkeypatch.setattr(Store, "commit", failing)
+    monkeypatch.setattr(SaveStore, "commit", failing)
     train_beyond(bench, 20)
     set_save_every(bench, 4)  # it cannot be saved: the change holds, and the failure is shown
     assert bench.worker.view().status.trouble is not None

@@ -13,16 +13,16 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, expect
 
-from quadra import byte_progress as measure
+from quadra import byte_progress
 from quadra.backup.manifest import manifest_of
 from quadra.backup.remote import Remote
 from quadra.byte_progress import carried, digest_of, measured, passed
 from quadra.byte_progress import expect as expect_bytes
 from quadra.model.history import History, checksum_of
-from quadra.storage.files import durable as disk
+from quadra.storage.files import durable
 from quadra.storage.files.durable import read_file, write_file
 from quadra.storage.layout import SAVES, WEIGHTS
-from quadra.training import progress_events as progress
+from quadra.training import progress_events
 from quadra.training.progress_events import PAUSE, SOON, Progress
 from quadra.training.state import TrainingState
 from tests.backup.test_service import Site
@@ -136,8 +136,8 @@ def test_work_on_another_thread_counts_where_it_is_carried_there() -> None:
 
 def test_what_is_read_and_written_in_pieces_is_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("_LARGEST_READ", "_LARGEST_WRITE"):
-        monkeypatch.setattr(disk, name, 1000)
-    monkeypatch.setattr(measure, "PIECE", 1000)
+        monkeypatch.setattr(durable, name, 1000)
+    monkeypatch.setattr(byte_progress, "PIECE", 1000)
     content = os.urandom(4321)
     told: Told = []
     with measured(lambda *how: told.append(how)):
@@ -151,7 +151,7 @@ def test_what_is_read_and_written_in_pieces_is_the_same(tmp_path: Path, monkeypa
 
 @pytest.mark.parametrize("count", [0, 1, 3000])
 def test_the_checksum_of_a_history_is_that_of_its_bytes(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measure, "PIECE", 1000)
+    monkeypatch.setattr(byte_progress, "PIECE", 1000)
     rows = np.random.default_rng(0).random((count, 4), dtype=np.float32)
     expected = hashlib.sha256(rows.tobytes()).hexdigest()
     assert checksum_of(rows) == expected
@@ -232,7 +232,7 @@ def test_how_far_a_check_of_what_comes_in_has_come_is_told_to_the_browsers(
         name = site.ask("backup_now")["name"]
         archive = site.http.get(f"/api/states/{site.worker.view().status.run}/archive").data
         for constant in ("SOON", "PAUSE"):
-            monkeypatch.setattr(progress, constant, 0.0)
+            monkeypatch.setattr(progress_events, constant, 0.0)
         events: list[dict[str, Any]] = []
         site.worker.listen(lambda event: events.append(dict(event.details)) if event.kind == "progress" else None)
         if way == "restore":

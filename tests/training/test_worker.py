@@ -17,7 +17,7 @@ import torch
 from quadra.config import TrainingConfig
 from quadra.errors import ConfigurationError, IntegrityError, QuadraError, RefusedError, SaveError, WorkerClosedError
 from quadra.storage.folder import StateFolder
-from quadra.storage.save_store import Save, Store
+from quadra.storage.save_store import Save, SaveStore
 from quadra.training.lifecycle import SystemState
 from quadra.training.state import TrainingState
 from quadra.training.view import Event, Rescue, Settings
@@ -144,14 +144,14 @@ def test_a_failed_save_is_told_and_stops_nothing(bench: Bench, monkeypatch: pyte
     bench.worker.initialize().result(PATIENCE)
     full = threading.Event()
     full.set()
-    real = Store.commit
+    real = SaveStore.commit
 
-    def commit(self: Store, save: Save) -> Any:
+    def commit(self: SaveStore, save: Save) -> Any:
         if full.is_set():
             raise SaveError("No space left on device")
         return real(self, save)
 
-    monkeypatch.setattr(Store, "commit", commit)
+    monkeypatch.setattr(SaveStore, "commit", commit)
     bench.worker.start_training().result(PATIENCE)
     bench.until(lambda: bench.kinds().count("save_failed") >= 2)
     trouble = bench.worker.view().status.trouble
@@ -170,7 +170,7 @@ def test_a_save_that_fails_in_an_unforeseen_way_stops_nothing(bench: Bench, monk
         raise MemoryError("too large")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Store, "commit", explode)
+        patch.setattr(SaveStore, "commit", explode)
         bench.worker.start_training().result(PATIENCE)
         bench.until(lambda: bench.kinds().count("save_failed") >= 2)
         assert bench.worker.view().status.state is SystemState.TRAINING

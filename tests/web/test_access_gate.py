@@ -18,7 +18,7 @@ from quadra.training.lifecycle import SystemState
 from quadra.training.state import TrainingState
 from quadra.training.view import Settings
 from quadra.training.worker import Worker
-from quadra.web import access_gate as web_access
+from quadra.web import access_gate
 from quadra.web.access_rules import COOKIE_AGE, MOST_ATTEMPTS, ON_THIS_MACHINE, Role, Rules
 from quadra.web.app import FOR_WATCHERS, create_app
 from tests.helpers.state_helpers import small_config
@@ -284,11 +284,11 @@ def test_sockets_that_have_not_said_who_they_are_hold_few_places(lab: FlaskClien
     headers: Any = lab.application.wsgi_app
     headers._inner._app = lasting
     lab.get(POLLING)
-    assert len(inside) == web_access.MOST_UNKNOWN
-    assert codes == [503, *[200] * (web_access.MOST_UNKNOWN - 1)]
+    assert len(inside) == access_gate.MOST_UNKNOWN
+    assert codes == [503, *[200] * (access_gate.MOST_UNKNOWN - 1)]
     codes.clear()
     lab.get(POLLING)
-    assert len(inside) == 2 * web_access.MOST_UNKNOWN, "every place was free again"
+    assert len(inside) == 2 * access_gate.MOST_UNKNOWN, "every place was free again"
 
 
 def socket_events(shared: Lab) -> list[str]:
@@ -343,7 +343,7 @@ def test_a_watcher_sees_what_the_operator_sees(shared: Lab, lab: FlaskClient) ->
 def test_a_watcher_can_use_no_unsafe_method_anywhere(shared: Lab, lab: FlaskClient) -> None:
     for path in paths(shared):
         for method in ("POST", "PUT", "PATCH", "DELETE"):
-            if path not in web_access.PUBLIC and not path.startswith(web_access.ASSETS):
+            if path not in access_gate.PUBLIC and not path.startswith(access_gate.ASSETS):
                 assert code(lab.open(path, method=method, headers=bearer(WATCH))) == (403, "watching_only"), path
 
 

@@ -15,7 +15,7 @@ from quadra.errors import (
     TooManyAttemptsError,
     UnknownHostError,
 )
-from quadra.web import access_rules as access
+from quadra.web import access_rules
 from quadra.web.access_rules import (
     COOKIE_AGE,
     MOST_ATTEMPTS,
@@ -136,7 +136,13 @@ def test_a_rebound_or_broken_host_is_refused(host: str | None) -> None:
 
 def test_elsewhere_addresses_the_machines_name_and_what_was_allowed_are_known() -> None:
     rules = rules_for("0.0.0.0", None, None, ["Lab.Example."], behind_proxy=False, host="box.lan")
-    for host in ("192.168.1.5:5000", "[2001:db8::1]:5000", "lab.example:5000", "box.lan", access.socket.gethostname()):
+    for host in (
+        "192.168.1.5:5000",
+        "[2001:db8::1]:5000",
+        "lab.example:5000",
+        "box.lan",
+        access_rules.socket.gethostname(),
+    ):
         door(rules).check_host(host)
     with pytest.raises(UnknownHostError):
         door(rules).check_host("evil.example")
@@ -209,7 +215,7 @@ class Recorder:
 
 def test_every_secret_is_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:
     recorder, at_the_door = Recorder(), door()
-    monkeypatch.setattr(access, "hmac", recorder)
+    monkeypatch.setattr(access_rules, "hmac", recorder)
     for token in (TOKEN, WATCH):
         at_the_door.role_of_token(token, "10.0.0.1")
     assert len(recorder.compared) == 4, "both tokens are compared, whichever it is"
@@ -304,7 +310,7 @@ def test_a_network_of_ipv6_is_one_address() -> None:
 
 
 def test_what_is_remembered_of_attempts_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(access, "_MOST_ADDRESSES", 3)
+    monkeypatch.setattr(access_rules, "_MOST_ADDRESSES", 3)
     at_the_door = door()
     for number in range(9):
         wrong(at_the_door, f"10.0.0.{number}")

@@ -15,9 +15,9 @@ from flask_socketio import SocketIO, SocketIOTestClient
 
 from quadra import __version__
 from quadra.config import TrainingConfig
-from quadra.live.log_lines import Journal
+from quadra.live.log_lines import TerminalLines
 from quadra.storage.folder import StateFolder
-from quadra.storage.save_store import Store
+from quadra.storage.save_store import SaveStore
 from quadra.training.lifecycle import SystemState
 from quadra.training.state import TrainingState
 from quadra.training.view import Settings
@@ -32,7 +32,7 @@ METRICS = {"loss", "reward", "variance", "mean", "integrity_strikes", "qtable_si
 class Site:
     """The web application on a real worker."""
 
-    def __init__(self, path: Path, journal: Journal | None = None) -> None:
+    def __init__(self, path: Path, journal: TerminalLines | None = None) -> None:
         folder = StateFolder(path)
         self.worker = Worker(folder, CONFIG, Settings(pace=None), lambda: TrainingState(folder, CONFIG))
         self.app: Flask
@@ -131,7 +131,7 @@ def train_on_a_full_disk(site: Site, until: int, patch: pytest.MonkeyPatch) -> N
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    patch.setattr(Store, "commit", full)
+    patch.setattr(SaveStore, "commit", full)
     site.worker.start_training(until).result(30)
     while site.worker.view().status.state is SystemState.TRAINING:
         site.worker.set_pace(None).result(30)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from quadra.errors import TooManyRequestsError
-from quadra.web import rate_limits as limits
+from quadra.web import rate_limits
 from quadra.web.rate_limits import Allowance, Buckets, CommandLimits
 
 
@@ -45,7 +45,7 @@ def test_who_must_wait_is_told_how_long_in_whole_seconds() -> None:
 
 
 def test_buckets_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "_MOST_BUCKETS", 3)
+    monkeypatch.setattr(rate_limits, "_MOST_BUCKETS", 3)
     buckets = Buckets(Allowance(1.0, 1.0), Clock())
     for name in "abcde":
         buckets.take(name)

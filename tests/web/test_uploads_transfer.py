@@ -18,7 +18,7 @@ from quadra.errors import QuadraError, UnknownSourceError
 from quadra.states.transfer import archive_name
 from quadra.storage.layout import FILES, METRICS, SYSTEM, WEIGHTS
 from quadra.storage.save_record import peek
-from quadra.web import uploads as web_transfer
+from quadra.web import uploads
 from tests.helpers.archives import zipped
 from tests.helpers.state_helpers import REPOSITORY, files_of, opened, saved_states, write_earlier, write_state
 
@@ -40,7 +40,7 @@ class Site:
         self.leaves_the_folder = False
         self.app.errorhandler(QuadraError)(lambda error: ({"error": {"code": error.code}}, 500))
         self.app.post("/other")(lambda: str(len(request.get_data())))
-        web_transfer.add_transfer(self.app, self.open_files, self.take, lambda: self.uploads, self.tell)
+        uploads.add_transfer(self.app, self.open_files, self.take, lambda: self.uploads, self.tell)
         self.http = self.app.test_client()
 
     def open_files(self, state: str) -> tuple[str, Mapping[str, Iterable[bytes]]]:
@@ -157,7 +157,7 @@ def test_a_name_of_any_text_makes_a_header_that_is_whole(
         archive_name(name, "f" * 16, 5), {file: [files[file]] for file in FILES},
     )  # fmt: skip
     app = Flask("test")
-    web_transfer.add_transfer(app, site.open_files, site.take, lambda: site.uploads, site.tell)
+    uploads.add_transfer(app, site.open_files, site.take, lambda: site.uploads, site.tell)
     answer = app.test_client().get("/api/states/x/archive")
     assert answer.headers["Content-Disposition"] == header
     assert "X-Y" not in answer.headers
@@ -235,11 +235,11 @@ def test_a_disk_that_is_full_is_told_as_such(
 
 
 def test_only_this_route_takes_much(site: Site, files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
-    assert web_transfer.LARGEST_UPLOAD == 2_000_000_000
+    assert uploads.LARGEST_UPLOAD == 2_000_000_000
     archive = zipped({**files, "more": bytes(300_000)})
     assert site.post({"archive": upload(archive)}).status_code == 200
     assert site.http.post("/other", data=bytes(LARGEST_OTHERWISE + 1)).status_code == 413
-    monkeypatch.setattr(web_transfer, "LARGEST_UPLOAD", len(archive))  # and there are the form's own bytes
+    monkeypatch.setattr(uploads, "LARGEST_UPLOAD", len(archive))  # and there are the form's own bytes
     assert site.post({"archive": upload(archive)}).status_code == 413
     site.assert_nothing_stays()
 
@@ -266,13 +266,13 @@ def test_a_large_upload_stands_on_the_disk_of_the_states_and_not_in_memory(
     site: Site, files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     places: list[Any] = []
-    spooled = web_transfer.SpooledTemporaryFile
+    spooled = uploads.SpooledTemporaryFile
 
     def noted(size: int, mode: str, **options: Any) -> Any:
         places.append((size, options["dir"]))
         return spooled(size, mode, **options)
 
-    monkeypatch.setattr(web_transfer, "SpooledTemporaryFile", noted)
+    monkeypatch.setattr(uploads, "SpooledTemporaryFile", noted)
     site.post({"archive": upload(zipped(files))})
     site.http.get("/api/states/1/archive").close()
     assert places == [(1 << 16, str(site.uploads))] * 2
@@ -300,13 +300,13 @@ def test_every_file_of_a_request_and_of_an_answer_is_closed(
     site: Site, files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[Any] = []
-    spooled = web_transfer.SpooledTemporaryFile
+    spooled = uploads.SpooledTemporaryFile
 
     def noted(*arguments: Any, **options: Any) -> Any:
         made.append(spooled(*arguments, **options))
         return made[-1]
 
-    monkeypatch.setattr(web_transfer, "SpooledTemporaryFile", noted)
+    monkeypatch.setattr(uploads, "SpooledTemporaryFile", noted)
     site.post({**one_by_one(files), "more": upload(b"", "")})
     site.post(one_by_one(dict.fromkeys(FILES, b"")))
     site.http.get("/api/states/1/archive").close()

@@ -12,10 +12,12 @@ from typing import Any
 import pytest
 import websocket
 
-from quadra.web import websocket_delivery as web_delivery
+from quadra.web import websocket_delivery
 from quadra.web.websocket_delivery import PlainWebSocket
 
-pytestmark = pytest.mark.skipif(web_delivery._NOT_WAITING is None, reason="this system cannot write without waiting")
+pytestmark = pytest.mark.skipif(
+    websocket_delivery._NOT_WAITING is None, reason="this system cannot write without waiting"
+)
 
 
 class Session:
@@ -45,19 +47,19 @@ class Pair:
         self.client.sock, self.client.connected = self.there, True
 
     def _send(self, message: str) -> None:
-        self.server.ws.sock.sendall(web_delivery._frame(message))
+        self.server.ws.sock.sendall(websocket_delivery._frame(message))
 
     def wake(self) -> None:
         self.woken += 1
 
     def write(self, text: str) -> bool:
-        return self.server.write(web_delivery._frame(text), self.wake)
+        return self.server.write(websocket_delivery._frame(text), self.wake)
 
 
 @pytest.mark.parametrize("size", [0, 1, 125, 126, 65_535, 65_536])
 def test_a_frame_is_what_a_client_of_another_library_reads(size: int) -> None:
     here, there = socket.socketpair()
-    here.sendall(web_delivery._frame("é" * (size // 2) + "x" * (size % 2)))
+    here.sendall(websocket_delivery._frame("é" * (size // 2) + "x" * (size % 2)))
     client = websocket.WebSocket()
     client.sock, client.connected = there, True
     assert len(client.recv().encode()) == size

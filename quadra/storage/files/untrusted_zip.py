@@ -33,7 +33,7 @@ _LONGEST_SHOWN = 80  # characters of a name in a message
 
 
 @dataclass(frozen=True)
-class Entry:
+class ArchiveEntry:
     """One file of an archive, or one uploaded by itself."""
 
     name: str
@@ -41,7 +41,7 @@ class Entry:
     pieces: Callable[[], Iterator[bytes]]  # its content; raises BadArchiveError
 
 
-def entries_of(stream: BinaryIO) -> list[Entry]:
+def entries_of(stream: BinaryIO) -> list[ArchiveEntry]:
     """The files of an archive, folders left out. Raises BadArchiveError for one that is damaged or made to do harm."""
     source = _Source(stream)
     with _damage_told("What was uploaded is not a zip archive, or a damaged one"):
@@ -56,7 +56,7 @@ def entries_of(stream: BinaryIO) -> list[Entry]:
     _require_apart(members, archive.start_dir)
     _require_once(members)
     return [
-        Entry(member.orig_filename, parts_of(member.orig_filename), _reader(archive, member))
+        ArchiveEntry(member.orig_filename, parts_of(member.orig_filename), _reader(archive, member))
         for member in members
         if not member.orig_filename.endswith("/")
     ]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from quadra.model.kernels import jit as compiling
+from quadra.model.kernels import jit
 
 
 def twice(number: float) -> float:
@@ -22,37 +22,37 @@ def test_a_folder_that_cannot_be_written_does_not_hinder(monkeypatch: pytest.Mon
         asked.append(cache)
         if cache:
             raise RuntimeError("cannot cache function: no locator available")
-        return compiling.njit(*arguments, **options)
+        return jit.njit(*arguments, **options)
 
-    monkeypatch.setattr(compiling, "_jit", without_a_folder)
-    assert compiling.compiled("f8(f8)")(twice)(4.0) == 8.0
+    monkeypatch.setattr(jit, "_jit", without_a_folder)
+    assert jit.compiled("f8(f8)")(twice)(4.0) == 8.0
     assert asked == [True, False]
 
 
 def test_another_error_is_no_reason_to_compile_twice(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compiling, "_jit", lambda *_, **__: lambda _function: 1 / 0)
+    monkeypatch.setattr(jit, "_jit", lambda *_, **__: lambda _function: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        compiling.compiled()(twice)
+        jit.compiled()(twice)
 
 
 def test_a_kernel_is_kept_under_a_name_that_changes_with_the_kernels() -> None:
     def kernel(number: float) -> float:
         return number
 
-    compiling.compiled()(kernel)
-    assert kernel.__qualname__.endswith(f"_{compiling._FINGERPRINT}")
+    jit.compiled()(kernel)
+    assert kernel.__qualname__.endswith(f"_{jit._FINGERPRINT}")
 
 
 def test_what_is_not_kept_yet_is_compiled_by_another_process_and_what_is_kept_is_loaded(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     calls: list[Any] = []
-    monkeypatch.setattr(compiling.subprocess, "run", lambda *given, **_: calls.append(given))
+    monkeypatch.setattr(jit.subprocess, "run", lambda *given, **_: calls.append(given))
     module = tmp_path / "kernels_of_a_test.py"
     module.write_text("def twice(x):\n    return 2.0 * x\n", encoding="utf-8")
     monkeypatch.syspath_prepend(str(tmp_path))
     for expected in (1, 1):
         importlib.invalidate_caches()
         kernels = importlib.reload(importlib.import_module("kernels_of_a_test"))
-        assert compiling.compiled("f8(f8)")(kernels.twice)(4.0) == 8.0
+        assert jit.compiled("f8(f8)")(kernels.twice)(4.0) == 8.0
         assert len(calls) == expected

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quadra.errors import DamagedFileError, InaccessibleFileError, MissingFileError
-from quadra.storage.files import durable as disk
+from quadra.storage.files import durable
 from quadra.storage.files.durable import (
     is_plain_file,
     link_or_copy,
@@ -197,7 +197,7 @@ def test_a_piece_that_is_too_large_for_one_call_is_written_in_several(
         sizes.append(len(content))
         return write(descriptor, content)
 
-    monkeypatch.setattr(disk, "_LARGEST_WRITE", 4)
+    monkeypatch.setattr(durable, "_LARGEST_WRITE", 4)
     monkeypatch.setattr(os, "write", watched)
     write_file(tmp_path / NAME, [b"0123456789"])
     assert sizes == [4, 4, 2]

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from quadra.errors import BadArchiveError, LoadError
-from quadra.storage.files.untrusted_zip import MOST_ENTRIES, Entry, entries_of, parts_of
+from quadra.storage.files.untrusted_zip import MOST_ENTRIES, ArchiveEntry, entries_of, parts_of
 from tests.helpers.archives import FLAGS, METHOD, OFFSET, PACKED, SIZE, entry, patched, value_of, zipped
 
 PLAIN = {"folder/a": b"first" * 100, "folder/b": b"second" * 100, "c": b""}
@@ -22,7 +22,7 @@ def read(archive: bytes) -> dict[str, bytes]:
     return {found.name: content(found) for found in entries_of(io.BytesIO(archive))}
 
 
-def content(found: Entry) -> bytes:
+def content(found: ArchiveEntry) -> bytes:
     return b"".join(found.pieces())
 
 
