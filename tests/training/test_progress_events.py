@@ -254,7 +254,7 @@ def test_how_far_a_check_of_what_comes_in_has_come_is_told_to_the_browsers(
 
 SLOWED = """
 import time
-from quadra import measure
+from quadra import byte_progress as measure
 
 passed = measure._Measure.passed
 
