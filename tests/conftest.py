@@ -1,12 +1,17 @@
-"""Where the tests work: in memory where the machine has room for it, since thousands of them wait for a disk. And the browser
-of the page tests."""
+"""Which tests run, the seed of what rotates, where the tests work, and the browser of the page tests.
+
+Tests work in memory where the machine has room for it, since thousands of them wait for a disk.
+"""
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from random import Random
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -16,17 +21,90 @@ from tests.helpers.browser import running_browser
 
 _MEMORY = Path("/dev/shm")
 _ROOM = 2 * 10**9  # bytes
+_TESTS = Path(__file__).parent
+_FOLDER_MARKERS = ("browser", "faults")  # a marker of the same name is on every test of these folders
+
+# How long an example takes says something of the machine only. Each run tries the same examples, with --all other ones.
+settings.register_profile(
+    "same", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True, database=None
+)
+settings.register_profile("other", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
 
 
-# How long an example takes says something of the machine only.
-settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("untimed")
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("quadramatrix")
+    group.addoption("--all", action="store_true", help="run the tests marked `all` and every case of what rotates too")
+    group.addoption("--stress", action="store_true", help="run the tests under tests/stress too")
+    group.addoption("--seed", type=int, help="draws what rotates; by default from the clock, and printed")
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
+    if config.option.seed is None:  # in a worker of pytest-xdist it is the one of the process that started it
+        config.option.seed = int(time.time())
+    settings.load_profile("other" if config.option.all else "same")
     is_roomy = os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free > _ROOM
     if is_roomy and "PYTEST_DEBUG_TEMPROOT" not in os.environ:
         os.environ["PYTEST_DEBUG_TEMPROOT"] = str(_MEMORY)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    return True if collection_path == _TESTS / "stress" and not config.option.stress else None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        folder = item.path.relative_to(_TESTS).parts[0]
+        if folder in _FOLDER_MARKERS:
+            item.add_marker(folder)
+    if config.option.all:
+        return
+    left_out = {item for item in items if item.get_closest_marker("all")} | _not_in_turn(items, config.option.seed)
+    config.hook.pytest_deselected(items=[item for item in items if item in left_out])
+    items[:] = [item for item in items if item not in left_out]
+
+
+def _not_in_turn(items: Sequence[pytest.Item], seed: int) -> set[pytest.Item]:
+    """Of each test marked `rotates(count, per=...)`, the cases that this seed does not draw.
+
+    `count` cases are drawn for each combination of the values of the parameters in `per`.
+    """
+    groups: defaultdict[tuple[str, ...], list[pytest.Item]] = defaultdict(list)
+    for item in items:
+        marker = item.get_closest_marker("rotates")
+        if marker is not None:
+            per = marker.kwargs.get("per", ())
+            names = (per,) if isinstance(per, str) else per
+            places = [str(item.callspec.indices[name]) for name in names]  # type: ignore[attr-defined]
+            groups[item.nodeid.partition("[")[0], str(marker.args[0]), *places].append(item)
+    left_out: set[pytest.Item] = set()
+    for key, cases in groups.items():
+        count = int(key[1])
+        if count < len(cases):
+            left_out |= set(Random(f"{seed} {key}").sample(cases, len(cases) - count))
+    return left_out
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    _tell_seed(session.config)
+
+
+def pytest_terminal_summary(exitstatus: int, config: pytest.Config) -> None:
+    if exitstatus != pytest.ExitCode.OK:
+        _tell_seed(config)
+
+
+def _tell_seed(config: pytest.Config) -> None:
+    terminal = config.pluginmanager.get_plugin("terminalreporter")
+    if terminal is not None and not hasattr(config, "workerinput"):
+        terminal.write_line(f"--seed {config.option.seed} draws the cases of this run again")
+
+
+@pytest.fixture(scope="session")
+def seed(pytestconfig: pytest.Config) -> int:
+    """Another one in each run, printed; a test may draw with it only from what all passes."""
+    chosen = pytestconfig.option.seed
+    assert isinstance(chosen, int)
+    return chosen
 
 
 @pytest.fixture(scope="module")
