@@ -25,13 +25,13 @@ _GIVE_IT_AGAIN = "Give the same text in Settings and load the saved state after 
 
 
 def backup_events(
-    backup: Backup | None, states: StateCommands, places: StateLayout, tell: Teller
+    backup: Backup | None, states: StateCommands, layout: StateLayout, tell: Teller
 ) -> dict[str, Callable[[Mapping[str, Any]], Answer]]:
     """The Socket.IO events of the backups; without a place for them each is refused."""
     if backup is None:
         names = ("backup_now", "list_backups", "restore_backup", "delete_backup")
         return dict.fromkeys(names, _refuse)
-    requests = _Requests(Remote(backup.place.url), states, places, tell)
+    requests = _Requests(Remote(backup.place.url), states, layout, tell)
     return {
         "backup_now": lambda _: backup.now(),
         "list_backups": lambda _: requests.list(),
@@ -43,8 +43,8 @@ def backup_events(
 class _Requests:
     """What is asked of the place beside the uploads, one after the other, over a connection of its own."""
 
-    def __init__(self, place: Remote, states: StateCommands, places: StateLayout, tell: Teller) -> None:
-        self._place, self._states, self._places, self._library = place, states, places, StateListing(places)
+    def __init__(self, place: Remote, states: StateCommands, layout: StateLayout, tell: Teller) -> None:
+        self._place, self._states, self._layout, self._library = place, states, layout, StateListing(layout)
         self._tell = tell
         self._thread = ThreadPoolExecutor(1, "backup-requests")
 
@@ -97,7 +97,7 @@ class _Requests:
         own = id_of(read(folder).engine["corpus"]["path"])
         settle_text(folder, own)
         remarks = remarks_on_rules(folder)
-        if own is None or (folder / f"{own}.txt").is_file() or is_there(self._places.path, own):
+        if own is None or (folder / f"{own}.txt").is_file() or is_there(self._layout.path, own):
             return remarks
         return (*remarks, f"The run's own text ({own[:8]}…) did not come with it. {_GIVE_IT_AGAIN}")
 

@@ -292,7 +292,7 @@ class Backup:
             self._shown = self._show(health)
 
 
-def written_out(places: StateLayout, run: str, defaults: TrainingConfig, folder: Path) -> SaveRecord:
+def written_out(layout: StateLayout, run: str, defaults: TrainingConfig, folder: Path) -> SaveRecord:
     """Write the three complete files of a run's newest save into a folder, beside the worker, and its own text and alert
     rules where it has any; returns its record.
 
@@ -300,8 +300,8 @@ def written_out(places: StateLayout, run: str, defaults: TrainingConfig, folder:
     """
     from quadra.states.read_only import open_to_go  # here, since it takes torch along: a server must not wait for that
 
-    entry, files = open_to_go(places, run, defaults)
-    for name, pieces in {**files, **travelling(places.path, entry.run, entry.id, entry.run)}.items():
+    entry, files = open_to_go(layout, run, defaults)
+    for name, pieces in {**files, **travelling(layout.path, entry.run, entry.id, entry.run)}.items():
         with (folder / Path(name).name).open("wb") as stream:
             stream.writelines(pieces)
     record = peek(folder / WEIGHTS)
@@ -312,7 +312,7 @@ def written_out(places: StateLayout, run: str, defaults: TrainingConfig, folder:
 
 def beside(worker: Worker, url: str, every: int, timing: Timing = TIMING) -> Backup:
     """The backups of a worker's saved states, listening to it already; not started. Raises ConfigurationError."""
-    places, defaults = worker.places, worker.defaults
+    layout, defaults = worker.layout, worker.defaults
 
     def show(health: BackupHealth) -> Shown:
         def shown(_: object) -> dict[str, Any]:
@@ -330,7 +330,7 @@ def beside(worker: Worker, url: str, every: int, timing: Timing = TIMING) -> Bac
         worker.do(said)
 
     def read(run: str, folder: Path) -> SaveRecord:
-        return written_out(places, run, defaults, folder)
+        return written_out(layout, run, defaults, folder)
 
     backup = Backup(Remote(url), every, lambda: worker.view().status.run, read, show, say, timing)
     worker.listen(backup.take)

@@ -60,17 +60,17 @@ def save(options: argparse.Namespace) -> int:
     from quadra.states.read_only import open_files
 
     name = checked_name(options.name)
-    places = require_states(options.state_dir)
+    layout = require_states(options.state_dir)
     with held_shelf(options) as shelf:
-        default = _default(places)
-        entry, files = open_files(places, default, TrainingConfig())
+        default = _default(layout)
+        entry, files = open_files(layout, default, TrainingConfig())
         slot = shelf.add_slot(name, files, options.overwrite)
     say(f"Saved as {shown(name)!r}: {slot}, iteration {entry.iteration_count} of run {entry.run}.")
     return 0
 
 
-def _default(places: StateLayout) -> str:
-    catalog = read_catalog(places)
+def _default(layout: StateLayout) -> str:
+    catalog = read_catalog(layout)
     if catalog.default is not None:
         return catalog.default.id
     if catalog.unreadable:
@@ -87,10 +87,10 @@ def load(options: argparse.Namespace) -> int:
 
 def roll_back(options: argparse.Namespace) -> int:
     """The same for the newest state of a run that is not after an iteration."""
-    places = require_states(options.state_dir)
+    layout = require_states(options.state_dir)
     with _held(options) as (folder, shelf):
         entries = [entry for entry in shelf.library.entries() if entry.label.deleted_at is None]
-        run = _run(entries, options.run) if options.run is not None else _default(places)
+        run = _run(entries, options.run) if options.run is not None else _default(layout)
         entry = _nearest([entry for entry in entries if entry.run == run], run, options.iteration)
         where = "at" if entry.iteration_count == options.iteration else "the nearest before"
         say(f"Going back to {entry.id} ({', '.join(entry.kinds)}), {where} iteration {options.iteration}.")
@@ -125,14 +125,14 @@ def _loaded(options: argparse.Namespace, folder: StateFolder, entry: ListedState
         return FAILED if report.fell_back or report.gave_up else 0
 
 
-def _as_it_was(options: argparse.Namespace, places: StateLayout, entry: ListedState) -> TrainingConfig:
+def _as_it_was(options: argparse.Namespace, layout: StateLayout, entry: ListedState) -> TrainingConfig:
     """The defaults under which a load changes nothing: on another device the generator of samples would start afresh."""
     from quadra.model.flat_tensors import require_device
     from quadra.states.read_only import open_state
 
     wanted = TrainingConfig(field_size=entry.field_size or TrainingConfig.field_size, corpus=options.corpus)
     with contextlib.suppress(BadFileError, ConfigurationError):  # told by the load
-        _, saved = open_state(places, entry.id, wanted)
+        _, saved = open_state(layout, entry.id, wanted)
         if saved.config.device != wanted.device:
             require_device(saved.config.device)
             return replace(wanted, device=saved.config.device)

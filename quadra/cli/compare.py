@@ -20,9 +20,9 @@ def compare_states(options: argparse.Namespace) -> int:
     from quadra.states.read_only import open_state
 
     found = [look_up(options, text) for text in options.states]
-    opened = [open_state(places, entry.id, TrainingConfig()) for places, entry in found]
+    opened = [open_state(layout, entry.id, TrainingConfig()) for layout, entry in found]
     labelled = [
-        (StateListing(places).title(entry), saved) for (places, entry), (_, saved) in zip(found, opened, strict=True)
+        (StateListing(layout).title(entry), saved) for (layout, entry), (_, saved) in zip(found, opened, strict=True)
     ]
     comparison = compare(labelled)
     if options.json:

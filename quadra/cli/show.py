@@ -48,15 +48,15 @@ _LEAST = 12  # columns that names and notes need, for a table
 
 
 def require_states(folder: Path) -> StateLayout:
-    """The places of a folder that has, or had, saved states in it. Raises UnknownSourceError."""
-    places = _places(folder)
-    catalog = read_catalog(places, with_deleted=True)
-    if not (catalog.copies or catalog.unreadable or places.slot_folders()):
+    """The layout of a folder that has, or had, saved states in it. Raises UnknownSourceError."""
+    layout = _layout(folder)
+    catalog = read_catalog(layout, with_deleted=True)
+    if not (catalog.copies or catalog.unreadable or layout.slot_folders()):
         raise UnknownSourceError(f"There is no saved state in {folder}. Name another folder by --state-dir.")
-    return places
+    return layout
 
 
-def _places(folder: Path) -> StateLayout:
+def _layout(folder: Path) -> StateLayout:
     if not folder.is_dir():
         raise UnknownSourceError(f"There is no folder {folder}. Name the one with the saved states by --state-dir.")
     return StateLayout(folder)
@@ -64,8 +64,8 @@ def _places(folder: Path) -> StateLayout:
 
 def look_up(options: argparse.Namespace, text: str) -> tuple[StateLayout, ListedState]:
     """The state that somebody means. Raises UnknownSourceError, RefusedError or a BadFileError."""
-    places = require_states(options.state_dir)
-    return places, find_state(StateListing(places).entries(), text)
+    layout = require_states(options.state_dir)
+    return layout, find_state(StateListing(layout).entries(), text)
 
 
 def require_outside(output: Path, folder: Path) -> Path:
@@ -81,11 +81,11 @@ def require_outside(output: Path, folder: Path) -> Path:
 
 def list_states(options: argparse.Namespace) -> int:
     """All that are kept, newest first; those that wait to be removed where they are asked for."""
-    places = _places(options.state_dir)
+    layout = _layout(options.state_dir)
     entries = [
-        entry for entry in StateListing(places).entries() if options.deleted == (entry.label.deleted_at is not None)
+        entry for entry in StateListing(layout).entries() if options.deleted == (entry.label.deleted_at is not None)
     ]
-    catalog = read_catalog(places)
+    catalog = read_catalog(layout)
     default = catalog.default.id if catalog.default else None
     if options.json:
         say_json({"states": [entry.as_dict() for entry in entries], "default": default})
@@ -155,10 +155,10 @@ def show(options: argparse.Namespace) -> int:
     """Everything of one state, which is read and verified for it."""
     from quadra.states.read_only import open_state
 
-    places, entry = look_up(options, options.state)
-    known = {**entry.as_dict(), "title": StateListing(places).title(entry), "file": str(entry.file)}
+    layout, entry = look_up(options, options.state)
+    known = {**entry.as_dict(), "title": StateListing(layout).title(entry), "file": str(entry.file)}
     try:
-        _, saved = open_state(places, entry.id, TrainingConfig())
+        _, saved = open_state(layout, entry.id, TrainingConfig())
         told = {**known, **_content(entry, saved), "verification": _verification(entry, saved)}
     except BadFileError as error:
         told = {**known, "verification": {"whole": False, "error": str(error), "code": error.code}}
@@ -242,11 +242,11 @@ def write_report(options: argparse.Namespace) -> int:
     from quadra.reports.html_report import report
     from quadra.states.read_only import open_state
 
-    places, entry = look_up(options, options.state)
+    layout, entry = look_up(options, options.state)
     output = options.output or Path(file_name(entry.run, entry.iteration_count, "html"))
     require_outside(output, options.state_dir)
-    _, saved = open_state(places, entry.id, TrainingConfig())
-    page = report(saved, StateListing(places).title(entry), datetime.now(UTC), entry.label.note)
+    _, saved = open_state(layout, entry.id, TrainingConfig())
+    page = report(saved, StateListing(layout).title(entry), datetime.now(UTC), entry.label.note)
     return written(output, [page.encode()])
 
 
@@ -256,10 +256,10 @@ def write_history(options: argparse.Namespace) -> int:
 
     if options.output is not None:
         require_outside(options.output, options.state_dir)
-    places, entry = look_up(options, options.state)
-    _, saved = open_state(places, entry.id, TrainingConfig())
+    layout, entry = look_up(options, options.state)
+    _, saved = open_state(layout, entry.id, TrainingConfig())
     facts = {
-        "name": StateListing(places).title(entry),
+        "name": StateListing(layout).title(entry),
         "run": entry.run,
         "seed": entry.seed,
         "iterations": len(saved.rows),

@@ -29,12 +29,12 @@ def export_state(options: argparse.Namespace) -> int:
     from quadra.states.read_only import open_to_go  # these take torch along
     from quadra.states.transfer import archive_name, write_archive
 
-    places, entry = look_up(options, options.state)
+    layout, entry = look_up(options, options.state)
     name = archive_name(entry.label.name or None, entry.run, entry.iteration_count)
     output = require_outside(options.output or Path(f"{name}.zip"), options.state_dir)
-    _, files = open_to_go(places, entry.id, TrainingConfig())
+    _, files = open_to_go(layout, entry.id, TrainingConfig())
     with TemporaryFile() as stream:
-        rules = travelling(places.path, entry.run, entry.id, entry.run)
+        rules = travelling(layout.path, entry.run, entry.id, entry.run)
         write_archive(cast("BinaryIO", stream), {**files, **rules}, name)
         stream.seek(0)
         return written(output, iter(partial(stream.read, _PIECE), b""))

@@ -57,47 +57,47 @@ def main(arguments: list[str] | None = None) -> int:
     return int(bad > 0)
 
 
-def _findings(places: StateLayout) -> Iterator[Finding]:
-    catalog = read_catalog(places, with_deleted=True)
+def _findings(layout: StateLayout) -> Iterator[Finding]:
+    catalog = read_catalog(layout, with_deleted=True)
     for copy in catalog.copies:
-        yield from _look_at(copy, places.path)
+        yield from _look_at(copy, layout.path)
     for file, error in catalog.unreadable:
-        yield Finding(is_good=False, text=f"{_named(file, places.path)}: {error}.")
-    yield from _others(places, catalog)
-    if not catalog.copies and not catalog.unreadable and not places.slot_folders():
+        yield Finding(is_good=False, text=f"{_named(file, layout.path)}: {error}.")
+    yield from _others(layout, catalog)
+    if not catalog.copies and not catalog.unreadable and not layout.slot_folders():
         yield Finding(is_good=True, text="There is no saved state here.")
-    if (places.path / RESET_MARKER).exists():
+    if (layout.path / RESET_MARKER).exists():
         yield Finding(is_good=False, text="A reset was cut off; the next start of the server finishes it.")
-    aside = places.path / SET_ASIDE
+    aside = layout.path / SET_ASIDE
     if aside.is_dir() and not aside.is_symlink():
         yield Finding(
             is_good=True, text=f"{SET_ASIDE}/ keeps damaged files of {len(list(aside.iterdir()))} earlier loads."
         )
 
 
-def _others(places: StateLayout, catalog: Catalog) -> Iterator[Finding]:
+def _others(layout: StateLayout, catalog: Catalog) -> Iterator[Finding]:
     """Named states, restore points, what is said of them, and own texts."""
     homes = {copy.id: copy.folder for copy in catalog.copies if not copy.is_earlier_save}
-    files = [(folder / WEIGHTS, folder) for folder in places.slot_folders()]
-    for folder in places.point_folders():
+    files = [(folder / WEIGHTS, folder) for folder in layout.slot_folders()]
+    for folder in layout.point_folders():
         best = [folder / BEST] if is_plain_file(folder / BEST) else []
         files += [
-            (file, homes[folder.name]) for file in (*places.points_of(folder.name), *best) if folder.name in homes
+            (file, homes[folder.name]) for file in (*layout.points_of(folder.name), *best) if folder.name in homes
         ]
     for file, home in files:
         try:
             copy = summarize(file, home)
         except BadFileError as error:
-            yield Finding(is_good=False, text=f"{_named(file, places.path)}: {error}.")
+            yield Finding(is_good=False, text=f"{_named(file, layout.path)}: {error}.")
         else:
-            yield from _look_at(copy, places.path)
-    yield from _texts(places.path)
+            yield from _look_at(copy, layout.path)
+    yield from _texts(layout.path)
     try:
-        read_labels(places.path)
+        read_labels(layout.path)
     except BadFileError as error:
         yield Finding(is_good=False, text=f"The names and notes of saved states are lost: {error}.")
     try:
-        read_rules(places.path)
+        read_rules(layout.path)
     except MissingFileError:
         pass
     except BadFileError as error:

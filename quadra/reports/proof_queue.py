@@ -15,8 +15,8 @@ from quadra.storage.layout import StateLayout
 class Proofs:
     """One at a time: each takes a processor for as long as training its iterations twice takes."""
 
-    def __init__(self, places: StateLayout, defaults: TrainingConfig) -> None:
-        self._places, self._defaults = places, defaults
+    def __init__(self, layout: StateLayout, defaults: TrainingConfig) -> None:
+        self._layout, self._defaults = layout, defaults
         self._thread = ThreadPoolExecutor(1, "proof")
         self._busy = Lock()
 
@@ -34,5 +34,5 @@ class Proofs:
             prove_state,
         )  # here: it takes torch along, and a server must not wait for that
 
-        certificate = prove_state(self._places, state, self._defaults, iterations or ITERATIONS)
+        certificate = prove_state(self._layout, state, self._defaults, iterations or ITERATIONS)
         return {**asdict(certificate), "different": certificate.different}

@@ -100,10 +100,10 @@ def prove(folder: Path, iterations: int = ITERATIONS) -> Certificate:
         )
 
 
-def prove_state(places: StateLayout, state: str, defaults: TrainingConfig, iterations: int = ITERATIONS) -> Certificate:
+def prove_state(layout: StateLayout, state: str, defaults: TrainingConfig, iterations: int = ITERATIONS) -> Certificate:
     """Train from any saved state of a directory, by its id. Raises LoadError."""
     with tempfile.TemporaryDirectory() as place:  # a copy, so that nothing that is thinned meanwhile is missed
-        _, files = open_to_go(places, state, defaults)
+        _, files = open_to_go(layout, state, defaults)
         _write(Path(place), files)
         return prove(Path(place), iterations)
 
@@ -136,8 +136,8 @@ def main(arguments: list[str] | None = None) -> int:
 def _proved(folder: Path, state: str | None, iterations: int) -> Certificate:
     if state is None:
         return prove(folder, iterations)
-    places = StateLayout(folder)
-    return prove_state(places, find_state(StateListing(places).entries(), state).id, TrainingConfig(), iterations)
+    layout = StateLayout(folder)
+    return prove_state(layout, find_state(StateListing(layout).entries(), state).id, TrainingConfig(), iterations)
 
 
 def train(folder: Path, iterations: int) -> dict[str, str]:

@@ -88,14 +88,14 @@ def branch_of(catalog: Catalog, entry: ListedState) -> str | None:
 class StateListing:
     """The saved states in a place, as they are now; each call looks anew."""
 
-    def __init__(self, places: StateLayout) -> None:
-        self._places = places
+    def __init__(self, layout: StateLayout) -> None:
+        self._layout = layout
         self._records: dict[Path, tuple[tuple[int, ...], SaveRecord | None]] = {}
 
     def entries(self) -> list[ListedState]:
         """Every state that can be listed, newest first; what is deleted is among them, with its time. Raises BadFileError
         where the names cannot be read."""
-        labels = read_labels(self._places.path)
+        labels = read_labels(self._layout.path)
         found: dict[str, ListedState] = {}
         for entry in self._found():
             run = found.get(entry.run)  # comes first: what is at its newest save is no state of its own
@@ -115,7 +115,7 @@ class StateListing:
     def label(self, state: str) -> Label:
         """What is said of a state; nothing where the names cannot be read, which is told where they are listed."""
         try:
-            return read_labels(self._places.path).get(state, NO_LABEL)
+            return read_labels(self._layout.path).get(state, NO_LABEL)
         except BadFileError:
             return NO_LABEL
 
@@ -124,25 +124,25 @@ class StateListing:
         return self.label(entry.id).name or f"run {entry.run[:8]}, iteration {entry.iteration_count}"
 
     def _found(self) -> Iterator[ListedState]:
-        catalog = read_catalog(self._places, with_deleted=True)
+        catalog = read_catalog(self._layout, with_deleted=True)
         newest = {state.id: state for state in catalog.states}
         for state in newest.values():
-            yield _of_run(state, CURRENT if state.folder == self._places.path else RUN)
+            yield _of_run(state, CURRENT if state.folder == self._layout.path else RUN)
         for copy in catalog.copies:
             if copy.is_earlier_save and copy.iteration_count < newest[copy.id].iteration_count:
                 yield from self._point(copy.file, copy.folder, SAVE)
         yield from self._points({run: state.folder for run, state in newest.items()})
-        for folder in self._places.slot_folders():
+        for folder in self._layout.slot_folders():
             with contextlib.suppress(BadFileError):  # `check` names it
                 yield _of_slot(summarize(folder / WEIGHTS, folder), folder)
 
     def _points(self, homes: Mapping[str, Path]) -> Iterator[ListedState]:
-        for folder in self._places.point_folders():
+        for folder in self._layout.point_folders():
             home = homes.get(folder.name)
             if home is None:  # its history is gone
                 continue
-            yield from self._point(self._places.path / POINTS / folder.name / BEST, home, BEST_STATE)
-            for file in self._places.points_of(folder.name):
+            yield from self._point(self._layout.path / POINTS / folder.name / BEST, home, BEST_STATE)
+            for file in self._layout.points_of(folder.name):
                 yield from self._point(file, home, POINT)
 
     def _point(self, file: Path, home: Path, kind: str) -> Iterator[ListedState]:

@@ -60,19 +60,19 @@ class LoadReport:
         return told
 
 
-def attempts(catalog: Catalog, first: SavedSummary | None, places: StateLayout) -> Iterator[tuple[SavedSummary, bool]]:
+def attempts(catalog: Catalog, first: SavedSummary | None, layout: StateLayout) -> Iterator[tuple[SavedSummary, bool]]:
     """What to try in turn; restore points after every save, and a state whose history is not whole only after those."""
     candidates = catalog.candidates(first) if first else ()
     yield from ((candidate, False) for candidate in candidates)
     for run in dict.fromkeys(candidate.id for candidate in candidates):
-        home = places.path / RUNS / run
-        for file in reversed(places.points_of(run)):
+        home = layout.path / RUNS / run
+        for file in reversed(layout.points_of(run)):
             with contextlib.suppress(BadFileError):  # an older one is as good as this was
-                yield summarize(file, home if home in places.run_folders() else places.path), False
+                yield summarize(file, home if home in layout.run_folders() else layout.path), False
     yield from ((candidate, True) for candidate in candidates)
 
 
-def bytes_of_load(state: SavedSummary, places: StateLayout, goes_back: bool) -> int:
+def bytes_of_load(state: SavedSummary, layout: StateLayout, goes_back: bool) -> int:
     """Bytes that pass when a state is loaded; a file counts once for each time that all of it passes.
 
     It is read and checked, saved as the present one, which is read back, and the earlier saves are checked, unless the load
@@ -81,10 +81,10 @@ def bytes_of_load(state: SavedSummary, places: StateLayout, goes_back: bool) -> 
     histories = [_size(file) for file in metrics_files(state.folder, state.id)]
     total = 5 * _size(state.file) + 3 * sum(histories) + max(histories)
     if not goes_back:
-        total += 2 * sum(map(_size, places.kept_saves()))
-    if state.folder != places.path:
-        kept = [_size(places.path / METRICS), _size(places.path / SAVES / HISTORY)]
-        total += 4 * _size(places.path / WEIGHTS) + 3 * sum(kept) + max(kept) + 2 * max(histories)
+        total += 2 * sum(map(_size, layout.kept_saves()))
+    if state.folder != layout.path:
+        kept = [_size(layout.path / METRICS), _size(layout.path / SAVES / HISTORY)]
+        total += 4 * _size(layout.path / WEIGHTS) + 3 * sum(kept) + max(kept) + 2 * max(histories)
     return total
 
 

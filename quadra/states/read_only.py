@@ -19,41 +19,41 @@ from quadra.storage.saved_state import SavedState, files_of, read_save
 _LOOKS = 5  # at a state that a live server may be replacing, before it counts as bad
 
 
-def open_state(places: StateLayout, state: str, defaults: TrainingConfig) -> tuple[ListedState, SavedState]:
+def open_state(layout: StateLayout, state: str, defaults: TrainingConfig) -> tuple[ListedState, SavedState]:
     """One state by its id. Raises UnknownSourceError, or a BadFileError."""
     for _ in range(_LOOKS - 1):
         with contextlib.suppress(BadFileError):
-            return _opened(places, state, defaults)
-    return _opened(places, state, defaults)
+            return _opened(layout, state, defaults)
+    return _opened(layout, state, defaults)
 
 
-def open_files(places: StateLayout, state: str, defaults: TrainingConfig) -> tuple[ListedState, dict[str, list[Piece]]]:
+def open_files(layout: StateLayout, state: str, defaults: TrainingConfig) -> tuple[ListedState, dict[str, list[Piece]]]:
     """The three complete files of a state; those of the earlier generation as they are. Raises what `open_state` raises."""
     for _ in range(_LOOKS - 1):
         with contextlib.suppress(BadFileError):
-            return _files(places, state, defaults)[:2]
-    return _files(places, state, defaults)[:2]
+            return _files(layout, state, defaults)[:2]
+    return _files(layout, state, defaults)[:2]
 
 
-def open_to_go(places: StateLayout, state: str, defaults: TrainingConfig) -> tuple[ListedState, dict[str, list[Piece]]]:
+def open_to_go(layout: StateLayout, state: str, defaults: TrainingConfig) -> tuple[ListedState, dict[str, list[Piece]]]:
     """What a state needs to continue elsewhere: the three files, and its own text where it has one, by their paths in a
     state directory. Raises what `open_state` raises."""
     for _ in range(_LOOKS - 1):
         with contextlib.suppress(BadFileError):
-            return _to_go(places, state, defaults)
-    return _to_go(places, state, defaults)
+            return _to_go(layout, state, defaults)
+    return _to_go(layout, state, defaults)
 
 
-def _to_go(places: StateLayout, state: str, defaults: TrainingConfig) -> tuple[ListedState, dict[str, list[Piece]]]:
-    entry, files, corpus = _files(places, state, defaults)
-    return entry, {**files, **files_with(places.path, corpus)}
+def _to_go(layout: StateLayout, state: str, defaults: TrainingConfig) -> tuple[ListedState, dict[str, list[Piece]]]:
+    entry, files, corpus = _files(layout, state, defaults)
+    return entry, {**files, **files_with(layout.path, corpus)}
 
 
 def _files(
-    places: StateLayout, state: str, defaults: TrainingConfig
+    layout: StateLayout, state: str, defaults: TrainingConfig
 ) -> tuple[ListedState, dict[str, list[Piece]], str | None]:
     """The entry, the three files, and the path of the corpus."""
-    entry = StateListing(places).find(state)
+    entry = StateListing(layout).find(state)
     weights = read_file(entry.file)
     if verify(weights, entry.file) is None:
         read_any(entry.file, entry.folder, defaults)
@@ -65,6 +65,6 @@ def _files(
         return entry, files_of(saved, weights), saved.engine["corpus"]["path"]
 
 
-def _opened(places: StateLayout, state: str, defaults: TrainingConfig) -> tuple[ListedState, SavedState]:
-    entry = StateListing(places).find(state)
+def _opened(layout: StateLayout, state: str, defaults: TrainingConfig) -> tuple[ListedState, SavedState]:
+    entry = StateListing(layout).find(state)
     return entry, read_any(entry.file, entry.folder, defaults)

@@ -27,7 +27,7 @@ class Stretch:
         return run == self.run and iteration <= self.until
 
 
-def marks_of(places: StateLayout, run: str | None, parent: str | None, iteration_count: int) -> dict[str, Any]:
+def marks_of(layout: StateLayout, run: str | None, parent: str | None, iteration_count: int) -> dict[str, Any]:
     """What stands along the curve of the run in memory, as pages and scripts are told; reads the ends of a few files.
 
     `saves`: iterations of restore points and earlier saves, ascending; `named`: states that somebody named; `branches`: where
@@ -35,21 +35,21 @@ def marks_of(places: StateLayout, run: str | None, parent: str | None, iteration
     """
     if run is None:
         return {"run": None, "saves": [], "named": [], "branches": []}
-    catalog, labels = read_catalog(places), _labels(places)
+    catalog, labels = read_catalog(layout), _labels(layout)
     stretches = list(_stretches(catalog, run, parent, iteration_count))
-    saves = set(_saves(places, catalog, labels, stretches))
+    saves = set(_saves(layout, catalog, labels, stretches))
     return {
         "run": run,
         "saves": sorted(saves),
-        "named": sorted(_named(places, catalog, labels, stretches, saves), key=lambda mark: mark["iteration"]),
+        "named": sorted(_named(layout, catalog, labels, stretches, saves), key=lambda mark: mark["iteration"]),
         "branches": sorted(_branches(catalog, stretches), key=lambda mark: mark["iteration"]),
     }
 
 
-def _labels(places: StateLayout) -> Mapping[str, Label]:
+def _labels(layout: StateLayout) -> Mapping[str, Label]:
     """Nothing where the names cannot be read, which is told where the states are listed."""
     try:
-        return read_labels(places.path)
+        return read_labels(layout.path)
     except BadFileError:
         return {}
 
@@ -69,10 +69,10 @@ def _stretches(catalog: Catalog, run: str, parent: str | None, until: int) -> It
 
 
 def _saves(
-    places: StateLayout, catalog: Catalog, labels: Mapping[str, Label], stretches: list[Stretch]
+    layout: StateLayout, catalog: Catalog, labels: Mapping[str, Label], stretches: list[Stretch]
 ) -> Iterator[int]:
     for stretch in stretches:
-        for file in places.points_of(stretch.run):
+        for file in layout.points_of(stretch.run):
             iteration = iteration_of(file)
             if iteration <= stretch.until and not _is_deleted(labels, f"{stretch.run}@{iteration}"):
                 yield iteration
@@ -82,9 +82,9 @@ def _saves(
 
 
 def _named(
-    places: StateLayout, catalog: Catalog, labels: Mapping[str, Label], stretches: list[Stretch], saves: Collection[int]
+    layout: StateLayout, catalog: Catalog, labels: Mapping[str, Label], stretches: list[Stretch], saves: Collection[int]
 ) -> Iterator[dict[str, Any]]:
-    for state, summary in (*_slots(places), *((copy.id, copy) for copy in catalog.states)):
+    for state, summary in (*_slots(layout), *((copy.id, copy) for copy in catalog.states)):
         if _is_on(stretches, summary.id, summary.iteration_count) and not _is_deleted(labels, state):
             yield from _mark(state, summary.iteration_count, labels)
     for stretch in stretches:
@@ -94,8 +94,8 @@ def _named(
                 yield from _mark(state, iteration, labels)
 
 
-def _slots(places: StateLayout) -> Iterator[tuple[str, SavedSummary]]:
-    for folder in places.slot_folders():
+def _slots(layout: StateLayout) -> Iterator[tuple[str, SavedSummary]]:
+    for folder in layout.slot_folders():
         with contextlib.suppress(BadFileError):  # `check` names it
             yield SLOT_PREFIX + folder.name, summarize(folder / WEIGHTS, folder)
 

@@ -60,8 +60,8 @@ NOTHING = Plan((), (), None, None, frozenset())
 class RestorePoints:
     """What is known of the restore points in a folder that nobody else changes."""
 
-    def __init__(self, places: StateLayout, retention: Retention) -> None:
-        self._places, self._retention = places, retention
+    def __init__(self, layout: StateLayout, retention: Retention) -> None:
+        self._layout, self._retention = layout, retention
         self.forget()
 
     def forget(self) -> None:
@@ -83,10 +83,10 @@ class RestorePoints:
         if added is None and best is None:
             return NOTHING
         gone = self._expired({**points, run: [*of_run, added]}, run) if added else []
-        names = [self._places.point(run, iteration)] if added else []
+        names = [self._layout.point(run, iteration)] if added else []
         if best is not None:
-            names.append(self._places.path / POINTS / run / BEST)
-        files = tuple(self._places.point(point.run, point.iteration) for point in gone)
+            names.append(self._layout.path / POINTS / run / BEST)
+        files = tuple(self._layout.point(point.run, point.iteration) for point in gone)
         return Plan(tuple(names), files, best, added, frozenset(gone))
 
     def done(self, run: str, plan: Plan, size: int) -> None:
@@ -104,7 +104,7 @@ class RestorePoints:
         self.forget()
         gone = self._expired(self._known(), run)
         self.forget()
-        return [self._places.point(point.run, point.iteration) for point in gone]
+        return [self._layout.point(point.run, point.iteration) for point in gone]
 
     def _expired(self, points: Mapping[str, list[RestorePoint]], run: str) -> list[RestorePoint]:
         kept = self._kept
@@ -117,11 +117,11 @@ class RestorePoints:
 
     def _known(self) -> dict[str, list[RestorePoint]]:
         if self._points is None:
-            self._kept = _wanted(self._places)
-            runs = [folder.name for folder in self._places.point_folders()]
+            self._kept = _wanted(self._layout)
+            runs = [folder.name for folder in self._layout.point_folders()]
             self._points = {
                 run: [
-                    RestorePoint(run, iteration_of(file), file.stat().st_size) for file in self._places.points_of(run)
+                    RestorePoint(run, iteration_of(file), file.stat().st_size) for file in self._layout.points_of(run)
                 ]
                 for run in runs
             }
@@ -131,7 +131,7 @@ class RestorePoints:
         """The best state of a run so far; its smoothed reward is what the history says."""
         if run not in self._best:
             try:
-                record = peek(self._places.path / POINTS / run / BEST)
+                record = peek(self._layout.path / POINTS / run / BEST)
             except BadFileError:  # a damaged one is replaced by the next best
                 record = None
             at = record.iteration_count if record is not None and record.run == run else 0
@@ -140,10 +140,10 @@ class RestorePoints:
         return self._best[run]
 
 
-def _wanted(places: StateLayout) -> frozenset[str] | None:
+def _wanted(layout: StateLayout) -> frozenset[str] | None:
     """What somebody has named, noted or pinned."""
     try:
-        labels = read_labels(places.path)
+        labels = read_labels(layout.path)
     except BadFileError:  # told where the names are needed
         return None
     return frozenset(state for state, label in labels.items() if label.name or label.note or label.pinned)

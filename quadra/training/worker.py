@@ -67,7 +67,7 @@ class Worker:
         open_state: Callable[[], TrainingState],
     ) -> None:
         self.defaults = config  # of new runs
-        self.places = StateLayout(folder.path)  # for a look beside the worker
+        self.layout = StateLayout(folder.path)  # for a look beside the worker
         self.uploads_folder = folder.uploads_folder  # callable from any thread
         self._folder = folder
         self._open_state = open_state

@@ -87,7 +87,7 @@ def create_app(
     add_corpora(app, choices.keep_text, worker.uploads_folder)
     others = {
         **state_events(worker, states),
-        **backup_events(backup, states, worker.places, worker.tell),
+        **backup_events(backup, states, worker.layout, worker.tell),
         **alert_events(worker),
         **inside_events(inside),
         **choice_events(choices),

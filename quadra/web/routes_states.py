@@ -35,7 +35,7 @@ _LONGEST_PROOF = 1_000_000  # iterations
 
 def add_states(app: Flask, worker: Worker, states: StateCommands, asset: Callable[[str], str]) -> None:
     """Register the routes of the saved states."""
-    places, library, defaults = worker.places, StateListing(worker.places), worker.defaults
+    layout, library, defaults = worker.layout, StateListing(worker.layout), worker.defaults
 
     @app.get("/api/states")
     def api_states() -> dict[str, Any]:
@@ -48,11 +48,11 @@ def add_states(app: Flask, worker: Worker, states: StateCommands, asset: Callabl
     def api_marks() -> dict[str, Any]:
         view = worker.view()
         happened = view.status.happened._asdict()
-        return {**marks_of(places, view.status.run, view.status.parent, view.iteration_count), **happened}
+        return {**marks_of(layout, view.status.run, view.status.parent, view.iteration_count), **happened}
 
     @app.get("/api/states/<state>/history")
     def api_state_history(state: str) -> dict[str, Any]:
-        title, saved = _opened(places, state, defaults)
+        title, saved = _opened(layout, state, defaults)
         start = whole_argument("start", 1, 1, LARGEST_ITERATION)
         end = whole_argument("end", len(saved.rows), 0, LARGEST_ITERATION)
         most = whole_argument("points", MOST_POINTS, 1, LARGEST_ANSWER)
@@ -60,8 +60,8 @@ def add_states(app: Flask, worker: Worker, states: StateCommands, asset: Callabl
         told = {"total": points.total, "thinned": points.thinned, "run": saved.record.run, "name": title}
         return {**points.as_lists(), **told}
 
-    add_compare(app, lambda state: _opened(places, state, defaults), asset)
-    add_report(app, lambda state: _opened(places, state, defaults), lambda state: library.label(state).note)
+    add_compare(app, lambda state: _opened(layout, state, defaults), asset)
+    add_report(app, lambda state: _opened(layout, state, defaults), lambda state: library.label(state).note)
 
     def open_files(state: str) -> tuple[str, Mapping[str, Iterable[Piece]]]:
         from quadra.states import (
@@ -69,8 +69,8 @@ def add_states(app: Flask, worker: Worker, states: StateCommands, asset: Callabl
             transfer,  # here, since they take torch along: a server must not wait for that
         )
 
-        entry, files = read_only.open_to_go(places, state, defaults)
-        rules = travelling(places.path, entry.run, entry.id, entry.run)
+        entry, files = read_only.open_to_go(layout, state, defaults)
+        rules = travelling(layout.path, entry.run, entry.id, entry.run)
         return transfer.archive_name(library.label(state).name, entry.run, entry.iteration_count), {**files, **rules}
 
     add_transfer(
@@ -80,7 +80,7 @@ def add_states(app: Flask, worker: Worker, states: StateCommands, asset: Callabl
 
 def state_events(worker: Worker, states: StateCommands) -> dict[str, Command]:
     """The Socket.IO events of the saved states."""
-    proofs = Proofs(worker.places, worker.defaults)
+    proofs = Proofs(worker.layout, worker.defaults)
     return {
         "save_slot": lambda given: states.save_slot(required_text(given, "name"), switch(given, "overwrite")),
         "label_state": lambda given: states.label(
@@ -98,8 +98,8 @@ def _pinned(given: Mapping[str, Any]) -> bool | None:
     return None if given.get("pinned") is None else switch(given, "pinned")
 
 
-def _opened(places: StateLayout, state: str, defaults: TrainingConfig) -> tuple[str, SavedState]:
+def _opened(layout: StateLayout, state: str, defaults: TrainingConfig) -> tuple[str, SavedState]:
     from quadra.states.read_only import open_state  # here, since it takes torch along: a server must not wait for that
 
-    entry, saved = open_state(places, state, defaults)
-    return StateListing(places).title(entry), saved
+    entry, saved = open_state(layout, state, defaults)
+    return StateListing(layout).title(entry), saved

@@ -425,8 +425,8 @@ def assert_slots_whole(folder: Path) -> None:
 
 def assert_some_point_whole(folder: Path) -> None:
     """No restore point goes before the one that supersedes it is there to stay."""
-    places = StateLayout(folder)
-    points = [point for run in places.point_folders() for point in places.points_of(run.name)]
+    layout = StateLayout(folder)
+    points = [point for run in layout.point_folders() for point in layout.points_of(run.name)]
     assert points
     for point in points:
         saved = read_save(point, folder)

@@ -75,11 +75,11 @@ def test_names_that_cannot_be_read_take_no_other_mark_away(tmp_path: Path) -> No
     with opened(tmp_path / "state") as state:
         run = new_run(state, 10, "stopped")
         write_labels(tmp_path / "state", {run: Label(name="mine")})
-        places = StateLayout(tmp_path / "state")
-        assert [mark["name"] for mark in marks_of(places, run, None, 10)["named"]] == ["mine"]
+        layout = StateLayout(tmp_path / "state")
+        assert [mark["name"] for mark in marks_of(layout, run, None, 10)["named"]] == ["mine"]
         for name in (LABELS, LABELS_COPY):
             (tmp_path / "state" / name).write_bytes(b"{")
-        found = marks_of(places, run, None, 10)
+        found = marks_of(layout, run, None, 10)
     assert (found["saves"], found["named"]) == ([10], [])
 
 
