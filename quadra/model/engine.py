@@ -24,10 +24,10 @@ from quadra.model.actions import reward_of
 from quadra.model.activity import Moment
 from quadra.model.adam import AdamRule
 from quadra.model.corpus import Corpus, features
+from quadra.model.packing import packed
 from quadra.model.plasticity import NeuroplasticityManager
 from quadra.model.qlearning import QTable, state_key
 from quadra.model.run_buffers import Copies, RunTensors, Snapshot
-from quadra.storage.weights_entries import packed
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from quadra.config import NETWORKS, TrainingConfig
 from quadra.model.flat_tensors import FlatTensors, TensorSlot, flat_size, places
+from quadra.model.packing import unpacked
 from quadra.model.spiking import draw_parameters, parameter_places
-from quadra.storage.weights_entries import unpacked
 
 _LEARNED = ("parameters", "exp_avg", "exp_avg_sq")  # the order in which they lie in the buffer
 _FIELDS = ("field", "syntropy_fields", "centroids")
@@ -104,7 +104,7 @@ class Snapshot:
         self, buffer: Tensor, table: Mapping[str, TensorSlot], plain: bytes, lent: deque[Tensor] | None
     ) -> None:
         self.table = table  # where each tensor lies in `flat`
-        self.plain = plain  # everything else, as `quadra.members.packed` gives it
+        self.plain = plain  # everything else, as `packing.packed` gives it
         self._buffer: list[Tensor] = [buffer]
         self._lender = lent
 

@@ -23,6 +23,7 @@ from quadra import TrainingConfig, TrainingState
 from quadra.model.corpus import Corpus
 from quadra.model.engine import Engine
 from quadra.model.history import History
+from quadra.model.packing import packed, unpacked
 from quadra.model.run_buffers import Snapshot
 from quadra.storage import metrics_file as metrics
 from quadra.storage import weights_entries
@@ -32,7 +33,6 @@ from quadra.storage.layout import METRICS, SYSTEM, WEIGHTS
 from quadra.storage.save_record import Ended, SaveRecord, seal
 from quadra.storage.save_store import Receipt, Save, SaveStore
 from quadra.storage.saved_state import SavedState, read, system_file
-from quadra.storage.weights_entries import packed, unpacked
 from quadra.storage.weights_file import WeightsEncoder
 from tests.helpers.model_helpers import differences
 

@@ -20,6 +20,7 @@ import torch
 
 from quadra.errors import BadFileError, FolderChangedError, SaveError
 from quadra.model.history import checksum_of
+from quadra.model.packing import packed
 from quadra.storage.catalog import read_catalog
 from quadra.storage.folder import StateFolder
 from quadra.storage.layout import (
@@ -38,7 +39,6 @@ from quadra.storage.layout import (
 from quadra.storage.save_record import FORMAT_VERSION, peek
 from quadra.storage.save_store import MOST_TAIL, Receipt, Save, SaveStore
 from quadra.storage.saved_state import SavedState, read, read_save
-from quadra.storage.weights_entries import packed
 from tests.helpers.state_helpers import (
     RUN_A,
     RUN_B,

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 from quadra import TrainingState
-from quadra.config import ACTIONS
+from quadra.model.packing import packed, unpacked
 from quadra.storage.commit import carry_out
 from quadra.storage.files.durable import identity_of
 from quadra.storage.files.zip_writer import lay_out
 from quadra.storage.folder import StateFolder
 from quadra.storage.layout import WEIGHTS
 from quadra.storage.save_store import SaveStore
-from quadra.storage.weights_entries import Contents, members_of, packed, unpacked
+from quadra.storage.weights_entries import Contents, members_of
 from quadra.storage.weights_file import WeightsEncoder
 from quadra.storage.writer_process import IS_POSSIBLE, WriterProcess
 from tests.helpers.state_helpers import save_of, saved_states, small_config, train
@@ -34,32 +34,6 @@ def writer() -> Iterator[WriterProcess]:
     writer = WriterProcess()
     yield writer
     writer.close()
-
-
-def test_what_is_packed_comes_back_with_the_q_table_by_action() -> None:
-    values = unpacked(packed(EVERYTHING))
-    assert repr(values) == repr(
-        {**EVERYTHING, "q_table": {"0.5": dict(zip(ACTIONS, (0.25, -0.0, 1e-300), strict=True))}}
-    )
-
-
-def test_what_is_packed_is_a_copy() -> None:
-    row = [1.0, 2.0, 3.0]
-    plain = packed({"q_table": {"0.5": row}})
-    row[0] = 9.0
-    assert unpacked(plain)["q_table"]["0.5"][ACTIONS[0]] == 1.0
-
-
-def test_equal_values_are_packed_to_equal_bytes_whoever_else_refers_to_them() -> None:
-    text = "".join(["a", " line"])
-    others = [text] * 3
-    assert packed({"text": text}) == packed({"text": "".join(["a l", "ine"])})
-    assert len(others) == 3
-
-
-def test_a_table_with_another_number_of_actions_is_refused() -> None:
-    with pytest.raises(ValueError, match="unpack"):
-        unpacked(packed({"q_table": {"0.5": [1.0, 2.0]}}))
 
 
 def test_the_members_hold_the_memory_as_it_is_and_the_numbers_as_torch_reads_them() -> None:

@@ -15,13 +15,14 @@ import pytest
 
 from quadra import TrainingState
 from quadra.errors import FolderChangedError, FolderLockedError, SaveError
+from quadra.model.packing import packed
 from quadra.storage import writer_process
 from quadra.storage.commit import Order, carry_out
 from quadra.storage.files.durable import identity_of
 from quadra.storage.folder import StateFolder
 from quadra.storage.layout import WEIGHTS
 from quadra.storage.save_store import Sent
-from quadra.storage.weights_entries import Contents, packed
+from quadra.storage.weights_entries import Contents
 from quadra.storage.writer_process import CAPACITY, IS_POSSIBLE, WriterProcess
 from tests.helpers.state_helpers import REPOSITORY, assert_same, content, new_run, record, small_config, train
 
