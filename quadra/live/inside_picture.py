@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quadra.config import ACTIONS, NETWORKS
-from quadra.model.activity import ActivityRecorder, Columns, Moment, rows_of
+from quadra.model.activity import ActivityRecorder, ActivitySample, Columns, rows_of
 from quadra.model.firing import LayerSpikes, evenly, spikes_for
 from quadra.model.qlearning import in_order
 
@@ -34,13 +34,13 @@ class Picture(NamedTuple):
     run: str
     recorder: ActivityRecorder  # only to know it again
     stride: int  # iterations of a column
-    beginning: Moment  # what the record begins after
+    beginning: ActivitySample  # what the record begins after
     columns: Columns
     complete: int  # columns that will not change; one that follows does
     field_size: int
     set_point: float
     learning_rate: float  # at plasticity 1
-    now: Moment  # its field in rows
+    now: ActivitySample  # its field in rows
     spikes: Spikes
     values: Mapping[str, list[float]]  # of the Q-table
     visits: Mapping[str, list[int]]
@@ -50,18 +50,18 @@ class Picture(NamedTuple):
 def take_picture(state: TrainingState) -> Picture:
     """The run in memory as it is; on the thread that owns it. Raises RefusedError where there is none."""
     began = time.thread_time()
-    engine, record = state.engine, state.record
-    now, config = engine.moment(), engine.config
+    engine, recorder = state.engine, state.activity
+    now, config = engine.activity_sample(), engine.config
     spikes = spikes_for(now.field, engine.parameters, config)
-    record.take_rates(now.iteration, [layers[-1].rate for layers in spikes.values()])
+    recorder.add_rates(now.iteration, [layers[-1].rate for layers in spikes.values()])
     table = engine.q_table
     return Picture(
         run=state.run or "",
-        recorder=record,
-        stride=record.stride,
-        beginning=record.beginning,
-        columns=record.columns(now),
-        complete=len(record),
+        recorder=recorder,
+        stride=recorder.stride,
+        beginning=recorder.beginning,
+        columns=recorder.columns(now),
+        complete=len(recorder),
         field_size=config.field_size,
         set_point=config.set_point,
         learning_rate=config.learning_rate,

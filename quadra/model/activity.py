@@ -19,7 +19,7 @@ Floats = NDArray[np.float32]
 Counts = NDArray[np.int64]
 
 
-class Moment(NamedTuple):
+class ActivitySample(NamedTuple):
     """A run between two iterations."""
 
     iteration: int
@@ -55,13 +55,13 @@ def rows_of(field: Floats) -> Floats:
 
 
 class ActivityRecorder:
-    """Begins with the next iteration. Whoever trains calls `take` when an iteration is due; nothing else costs a step."""
+    """Begins with the next iteration. Whoever trains calls `add` when an iteration is due; nothing else costs a step."""
 
-    def __init__(self, beginning: Moment, networks: int = 3) -> None:
+    def __init__(self, beginning: ActivitySample, networks: int = 3) -> None:
         self._networks = networks
         self._begin(beginning)
 
-    def _begin(self, beginning: Moment) -> None:
+    def _begin(self, beginning: ActivitySample) -> None:
         field = rows_of(beginning.field).copy()
         self.beginning = beginning._replace(field=field)
         self.stride = 1  # iterations of a stretch
@@ -79,12 +79,12 @@ class ActivityRecorder:
     def __len__(self) -> int:
         return self._count
 
-    def take(self, moment: Moment) -> None:
+    def add(self, sample: ActivitySample) -> None:
         """The iteration that was due is done. Where it is another one, time was skipped, and the record begins anew."""
-        if moment.iteration != self.due:
-            self._begin(moment)
+        if sample.iteration != self.due:
+            self._begin(sample)
             return
-        self._write(moment)
+        self._write(sample)
         self._count += 1
         if self._count == MOST_COLUMNS:
             self._halve()
@@ -92,24 +92,24 @@ class ActivityRecorder:
             self._columns.rates[self._count] = np.nan
         self.due += self.stride
 
-    def take_rates(self, iteration: int, rates: Sequence[float]) -> None:
+    def add_rates(self, iteration: int, rates: Sequence[float]) -> None:
         """Mean firing rates of the networks after this iteration, which is the newest."""
         ended = self._count > 0 and self._columns.last[self._count - 1] >= iteration
         self._columns.rates[self._count - 1 if ended else self._count] = rates
 
-    def columns(self, now: Moment) -> Columns:
+    def columns(self, now: ActivitySample) -> Columns:
         """A copy of all columns; one for the stretch that has not ended yet is the last, where it has begun."""
         if now.iteration == self.due - self.stride:
             return self._columns.part(0, self._count)
         self._write(now)
         return self._columns.part(0, self._count + 1)
 
-    def _write(self, moment: Moment) -> None:
+    def _write(self, sample: ActivitySample) -> None:
         place, columns = self._count, self._columns
-        columns.last[place] = moment.iteration
-        columns.fields[place] = rows_of(moment.field)
-        columns.plasticity[place] = moment.plasticity
-        columns.chosen[place], columns.patterns[place] = moment.chosen, moment.patterns
+        columns.last[place] = sample.iteration
+        columns.fields[place] = rows_of(sample.field)
+        columns.plasticity[place] = sample.plasticity
+        columns.chosen[place], columns.patterns[place] = sample.chosen, sample.patterns
 
     def _halve(self) -> None:
         """Each pair of stretches becomes one. What is told of a stretch is told of its end, so the later column says it."""

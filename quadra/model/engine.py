@@ -21,7 +21,7 @@ from torch import Tensor
 from quadra.config import ACTIONS, TrainingConfig
 from quadra.errors import IntegrityError
 from quadra.model.actions import reward_of
-from quadra.model.activity import Moment
+from quadra.model.activity import ActivitySample
 from quadra.model.adam import AdamRule
 from quadra.model.corpus import Corpus, features
 from quadra.model.packing import packed
@@ -135,9 +135,9 @@ class Engine:
         """Weights and biases by name; on the CPU they are the run's own memory, to be read between steps only."""
         return {name: tensor.cpu().numpy() for name, tensor in self._run.parameters.items()}
 
-    def moment(self) -> Moment:
+    def activity_sample(self) -> ActivitySample:
         """What can be seen between two steps; on the CPU the field is the run's own memory."""
-        return Moment(
+        return ActivitySample(
             self.iteration,
             self._run.field.cpu().numpy(),
             self.neuroplasticity.plasticity,
@@ -264,14 +264,14 @@ class Engine:
         return chosen, total
 
     @property
-    def is_lent_out(self) -> bool:
+    def snapshot_in_use(self) -> bool:
         """Whether neither `step` nor `snapshot` can go on before a snapshot is released; the engine never waits."""
-        return self._copies.is_lent_out
+        return self._copies.snapshot_in_use
 
     def snapshot(self) -> Snapshot:
         """The state as it is now, in a buffer that is lent; the next step then needs no copy of its own to undo it.
 
-        Raises RuntimeError where `is_lent_out`.
+        Raises RuntimeError where `snapshot_in_use`.
         """
         return self._copies.lend(self._plain())
 

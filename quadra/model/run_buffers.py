@@ -154,12 +154,12 @@ class Copies:
         self._is_lent = False  # the present copy is somebody else's to give back
 
     @property
-    def is_lent_out(self) -> bool:
+    def snapshot_in_use(self) -> bool:
         """Whether no copy of the present state can be made until one that was lent comes back."""
         return self._present is None and not self._free
 
     def keep(self) -> None:
-        """Have a copy of the present state, made now unless there is one. Raises RuntimeError where `is_lent_out`."""
+        """Have a copy of the present state, made now unless there is one. Raises RuntimeError where `snapshot_in_use`."""
         if self._present is None:
             if not self._free:
                 raise RuntimeError("all copies of the state are lent out: wait until a snapshot is released")

@@ -99,13 +99,13 @@ class AutoSave:
             self._show(state, self._unshown)
         if self._due_at is not None and has_ended:
             self._begin(state)
-        if self._due_at is None and not state.is_held_up:
+        if self._due_at is None and not state.must_wait_for_save:
             return None
         waited = time.perf_counter() - self._began_at
         if waited >= writer_thread.TIMEOUT:
             self._due_at = None
             self._fail(state, SaveTimeoutError(f"The disk has not answered for {waited:.0f} seconds."))
-            return RETRY if state.is_held_up else None
+            return RETRY if state.must_wait_for_save else None
         if waited >= NOTICEABLE and not self._health.waiting:
             self._health = replace(self._health, waiting=True)
             self._publish(saves=self._health)

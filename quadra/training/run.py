@@ -30,7 +30,7 @@ class RunInMemory:
 
     def _empty(self) -> None:
         self._engine: Engine | None = None
-        self._record: ActivityRecorder | None = None
+        self._activity: ActivityRecorder | None = None
         self.history = History()
         self.run: str | None = None
         self.parent: str | None = None  # the state that the run went on from, `<run>@<iteration>`
@@ -40,7 +40,7 @@ class RunInMemory:
 
     def _hold(self, engine: Engine) -> None:
         """This run is in memory now; what is inside it is recorded from here on."""
-        self._engine, self._record = engine, ActivityRecorder(engine.moment())
+        self._engine, self._activity = engine, ActivityRecorder(engine.activity_sample())
 
     @property
     def is_initialized(self) -> bool:
@@ -55,11 +55,11 @@ class RunInMemory:
         return self._engine
 
     @property
-    def record(self) -> ActivityRecorder:
+    def activity(self) -> ActivityRecorder:
         """What was inside the run since it is in memory; raises RefusedError as `engine` does."""
-        if self._record is None:
+        if self._activity is None:
             raise RefusedError(_NO_RUN)
-        return self._record
+        return self._activity
 
     @property
     def config(self) -> TrainingConfig:

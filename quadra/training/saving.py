@@ -55,9 +55,9 @@ class SavedRun(RunInMemory):
         return self._engine is not None and (self.unsaved_iterations > 0 or not self._files_agree)
 
     @property
-    def is_held_up(self) -> bool:
+    def must_wait_for_save(self) -> bool:
         """Whether the next step needs the memory from which a save is being written."""
-        return self._engine is not None and self._engine.is_lent_out and self._saver.is_busy
+        return self._engine is not None and self._engine.snapshot_in_use and self._saver.is_busy
 
     @property
     def save_seconds(self) -> float:

@@ -120,7 +120,7 @@ class TrainingState(SavedRun):
 
         On a field so large that one copy of it must serve both, a save that is under way is waited for (SaveTimeoutError).
         """
-        if self.is_held_up:
+        if self.must_wait_for_save:
             self._saver.wait()
         strikes = self.engine.neuroplasticity.integrity_strikes
         try:
@@ -130,8 +130,8 @@ class TrainingState(SavedRun):
                 self.happened = self.happened.and_struck(self.iteration_count + 1)
         self.history.append(result.loss, result.reward, result.variance, result.mean)
         self.last_result = result
-        if result.iteration >= self.record.due:
-            self.record.take(self.engine.moment())
+        if result.iteration >= self.activity.due:
+            self.activity.add(self.engine.activity_sample())
         self._ended = "cut off"
         return result.as_dict()
 

@@ -119,10 +119,10 @@ def test_a_message_is_bounded_and_of_a_large_table_the_most_visited_states_are_s
 
 def fill(state: TrainingState) -> None:
     """A record one column short of being merged, and a table of many states, without the time that training takes."""
-    record = state.record
-    while len(record) < MOST_COLUMNS - 2:
-        record.take(state.engine.moment()._replace(iteration=record.due))
-    record.due = state.iteration_count + 1
+    recorder = state.activity
+    while len(recorder) < MOST_COLUMNS - 2:
+        recorder.add(state.engine.activity_sample()._replace(iteration=recorder.due))
+    recorder.due = state.iteration_count + 1
     table = state.engine.q_table
     for number in range(200):
         for _ in range(number % 7):

@@ -9,29 +9,29 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quadra.model.activity import MOST_COLUMNS, MOST_ROWS, ActivityRecorder, Columns, Moment, rows_of
+from quadra.model.activity import MOST_COLUMNS, MOST_ROWS, ActivityRecorder, ActivitySample, Columns, rows_of
 
 
-def moment(iteration: int, size: int = 3) -> Moment:
+def sample(iteration: int, size: int = 3) -> ActivitySample:
     """What a run whose numbers all follow from the iteration shows after it."""
     field = np.full(size, iteration / 10_000, np.float32)
     chosen, patterns = [iteration * 36, iteration // 2, iteration // 3], [iteration // 5, iteration - iteration // 5]
-    return Moment(iteration, field, 1.0 + iteration / 1000, chosen, patterns)
+    return ActivitySample(iteration, field, 1.0 + iteration / 1000, chosen, patterns)
 
 
 def recorded(beginning: int, count: int, rates_at: frozenset[int] = frozenset()) -> ActivityRecorder:
     """A record of so many iterations, with firing rates sampled after some of them."""
-    recorder = ActivityRecorder(moment(beginning))
+    recorder = ActivityRecorder(sample(beginning))
     for iteration in range(beginning + 1, beginning + count + 1):
         if iteration >= recorder.due:
-            recorder.take(moment(iteration))
+            recorder.add(sample(iteration))
         if iteration in rates_at:
-            recorder.take_rates(iteration, [iteration, iteration + 0.25, iteration + 0.5])
+            recorder.add_rates(iteration, [iteration, iteration + 0.25, iteration + 0.5])
     return recorder
 
 
 def assert_tells(columns: Columns, ends: list[int]) -> None:
-    expected = [moment(end) for end in ends]
+    expected = [sample(end) for end in ends]
     assert columns.last.tolist() == ends
     assert columns.fields.tolist() == [each.field.tolist() for each in expected]
     assert columns.plasticity.tolist() == [float(np.float32(each.plasticity)) for each in expected]
@@ -43,7 +43,7 @@ def assert_tells(columns: Columns, ends: list[int]) -> None:
 @given(st.integers(0, 5000), st.integers(0, 5 * MOST_COLUMNS))
 def test_all_the_time_since_it_began_is_covered_at_one_stride_and_within_its_room(beginning: int, count: int) -> None:
     recorder = recorded(beginning, count)
-    columns = recorder.columns(moment(beginning + count))
+    columns = recorder.columns(sample(beginning + count))
     whole, rest = divmod(count, recorder.stride)
     ends = [beginning + recorder.stride * number for number in range(1, whole + 1)]
     assert len(recorder) == whole < MOST_COLUMNS
@@ -56,7 +56,7 @@ def test_all_the_time_since_it_began_is_covered_at_one_stride_and_within_its_roo
 def test_a_column_has_the_newest_rates_that_were_sampled_in_its_stretch(count: int, data: st.DataObject) -> None:
     at = frozenset(data.draw(st.lists(st.integers(1, count), max_size=60)))
     recorder = recorded(0, count, at)
-    columns = recorder.columns(moment(count))
+    columns = recorder.columns(sample(count))
     starts = [0, *columns.last.tolist()]
     for start, end, rates in zip(starts, columns.last.tolist(), columns.rates, strict=False):
         sampled = [iteration for iteration in at if start < iteration <= end]
@@ -68,17 +68,17 @@ def test_a_column_has_the_newest_rates_that_were_sampled_in_its_stretch(count: i
 
 def test_columns_that_were_handed_out_do_not_change_any_more() -> None:
     recorder = recorded(0, MOST_COLUMNS - 2)
-    columns = recorder.columns(moment(MOST_COLUMNS - 2))
+    columns = recorder.columns(sample(MOST_COLUMNS - 2))
     for iteration in range(MOST_COLUMNS - 1, MOST_COLUMNS + 20):
         if iteration >= recorder.due:
-            recorder.take(moment(iteration))
+            recorder.add(sample(iteration))
     assert recorder.stride == 2
     assert_tells(columns, list(range(1, MOST_COLUMNS - 1)))
 
 
 def test_where_iterations_were_skipped_the_record_begins_anew() -> None:
     recorder = recorded(0, 10)
-    recorder.take(moment(500))
+    recorder.add(sample(500))
     assert (recorder.beginning.iteration, recorder.due, len(recorder)) == (500, 501, 0)
 
 

@@ -96,15 +96,15 @@ def test_two_small_snapshots_may_be_out_and_a_third_has_to_wait() -> None:
     first = engine.snapshot()
     steps(engine, 1)
     second = engine.snapshot()
-    assert not engine.is_lent_out  # the next step is undone by the second snapshot's buffer
+    assert not engine.snapshot_in_use  # the next step is undone by the second snapshot's buffer
     steps(engine, 1)
-    assert engine.is_lent_out
+    assert engine.snapshot_in_use
     for going_on in (engine.step, engine.snapshot):
         with pytest.raises(RuntimeError, match="released"):
             going_on()
     kept = frozen(second.state_dict())
     first.release()
-    assert not engine.is_lent_out
+    assert not engine.snapshot_in_use
     steps(engine, 3)
     assert differences(second.state_dict(), kept) == []
 
@@ -114,10 +114,10 @@ def test_a_large_run_has_one_buffer(monkeypatch: pytest.MonkeyPatch) -> None:
     engine = small_engine()
     snapshot = engine.snapshot()
     engine.step()
-    assert engine.is_lent_out
+    assert engine.snapshot_in_use
     snapshot.release()
     steps(engine, 3)
-    assert not engine.is_lent_out
+    assert not engine.snapshot_in_use
 
 
 def test_two_snapshots_of_the_same_moment_have_a_buffer_each() -> None:

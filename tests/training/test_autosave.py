@@ -379,7 +379,7 @@ def test_with_auto_save_switched_off_everything_is_shown_at_once(tmp_path: Path)
 class SavingUntilLookedAt:
     """A training state whose save ends right after the first look at it."""
 
-    iteration_count, is_held_up, happened = 20, False, None
+    iteration_count, must_wait_for_save, happened = 20, False, None
 
     def __init__(self) -> None:
         self.looks, self.was_taken, self.begun = 0, False, 0
