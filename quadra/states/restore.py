@@ -57,7 +57,7 @@ def revive(state: SavedState, defaults: TrainingConfig, folder: Path | None = No
     threads = defaults.threads or state.config.threads
     config = complete(replace(state.config, device=defaults.device, threads=threads))
     try:
-        corpus, warnings = text_for(state.engine["corpus"], defaults.corpus, state.record.foreign, folder)
+        corpus, warnings = text_for(state.engine["corpus"], defaults.corpus, state.record.imported, folder)
     except _MISFITS as error:
         raise _misfit(error) from error
     told = (*state.warnings, *warnings, *kept(config, defaults), *_moved(state.config.device, config.device))
@@ -79,11 +79,11 @@ def _misfit(error: Exception) -> DamagedFileError:
 
 
 def text_for(
-    saved: Mapping[str, Any], default: str | None, foreign: bool = False, folder: Path | None = None
+    saved: Mapping[str, Any], default: str | None, imported: bool = False, folder: Path | None = None
 ) -> tuple[Corpus, tuple[str, ...]]:
     """The text of a saved run (its `path` and `fingerprint`), else the text at its path, else the default one.
 
-    `foreign`: the path is somebody else's word, and what stands there is shown to whoever looks at the page: it is taken
+    `imported`: the path is somebody else's word, and what stands there is shown to whoever looks at the page: it is taken
     where it is the run's own text, and otherwise only where new runs get theirs from it too.
     """
     found: list[Corpus] = []
@@ -95,9 +95,9 @@ def text_for(
         except CorpusError as error:
             log.info("%s", error)
             continue
-        if corpus.fingerprint == saved["fingerprint"] or (saved["fingerprint"] is None and not foreign):
+        if corpus.fingerprint == saved["fingerprint"] or (saved["fingerprint"] is None and not imported):
             return corpus, ()
-        if not foreign or path in (default, None):
+        if not imported or path in (default, None):
             found.append(corpus)
     name = f"the {BUILT_IN_NAME}" if saved["path"] is None else str(saved["path"])
     warning = (

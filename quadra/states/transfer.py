@@ -155,7 +155,7 @@ def mark_foreign(folder: Path, arrival: Arrival) -> None:
         return
     system = read_plain(folder / SYSTEM, arrays=False)
     replace_file(folder / SYSTEM, [safe_pickle.dumps({**system, "chosen": 0})])
-    record = replace(arrival.state.record, foreign=True, chosen=0)
+    record = replace(arrival.state.record, imported=True, load_rank=0)
     replace_file(folder / WEIGHTS, resealed(read_file(folder / WEIGHTS), record))
 
 

@@ -29,7 +29,7 @@ class SavedSummary:
     ended: str
     field_size: int
     seed: int | None  # None: not known (earlier generation)
-    chosen: int
+    load_rank: int
     sequence: int
     file: Path  # the weights file
     folder: Path  # where its metrics and system state stand
@@ -72,7 +72,9 @@ class Catalog:
     @property
     def default(self) -> SavedSummary | None:
         """The run that was last ended by stop or `until`, or was loaded; where there is none, the newest save of all."""
-        return max(self.states, key=lambda state: (state.chosen, state.ended == "stopped", _age(state)), default=None)
+        return max(
+            self.states, key=lambda state: (state.load_rank, state.ended == "stopped", _age(state)), default=None
+        )
 
     @property
     def newest(self) -> SavedSummary | None:
@@ -87,9 +89,9 @@ class Catalog:
         return newest
 
     @property
-    def last_choice(self) -> int:
-        """The largest `chosen` in the folder; a stop or a load takes the next one."""
-        return max((copy.chosen for copy in self.copies), default=0)
+    def largest_load_rank(self) -> int:
+        """The largest load rank in the folder; a stop or a load takes the next one."""
+        return max((copy.load_rank for copy in self.copies), default=0)
 
     def with_copy(self, copy: SavedSummary) -> Catalog:
         """This catalog after a save: the new copy in place of the one that stood in its file."""
@@ -126,7 +128,7 @@ def read_catalog(folder: StateLayout, with_deleted: bool = False) -> Catalog:
                 copies.append(summarize(file, place))
         except BadFileError as error:
             unreadable.append((file, error))
-    return Catalog(tuple(_with_choice(copies, folder.path)), tuple(unreadable))
+    return Catalog(tuple(_with_load_rank(copies, folder.path)), tuple(unreadable))
 
 
 def _deleted(folder: Path) -> Collection[str]:
@@ -137,18 +139,18 @@ def _deleted(folder: Path) -> Collection[str]:
         return ()
 
 
-def _with_choice(copies: Sequence[SavedSummary], folder: Path) -> Sequence[SavedSummary]:
+def _with_load_rank(copies: Sequence[SavedSummary], folder: Path) -> Sequence[SavedSummary]:
     """The system state says too whether the present run was stopped or loaded: where the weights file is lost, the
     earlier saves, from before that, do not, and Load would turn to another run."""
     try:
         system = loads(read_file(folder / SYSTEM), folder / SYSTEM, arrays=False)
     except BadFileError:  # told by the load, where it is looked at
         return copies
-    run, chosen = system.get("run"), system.get("chosen")
-    if not isinstance(chosen, int):
+    run, load_rank = system.get("run"), system.get("chosen")
+    if not isinstance(load_rank, int):
         return copies
     return [
-        replace(copy, chosen=max(chosen, copy.chosen)) if copy.folder == folder and copy.id == run else copy
+        replace(copy, load_rank=max(load_rank, copy.load_rank)) if copy.folder == folder and copy.id == run else copy
         for copy in copies
     ]
 
@@ -172,7 +174,7 @@ def summary_of(record: SaveRecord, file: Path, folder: Path) -> SavedSummary:
     """A record as it is listed."""
     return SavedSummary(
         id=record.run, iteration_count=record.iteration_count, saved_at=record.saved_at, ended=record.ended,
-        field_size=record.field_size, seed=record.seed, chosen=record.chosen, sequence=record.sequence,
+        field_size=record.field_size, seed=record.seed, load_rank=record.load_rank, sequence=record.sequence,
         file=file, folder=folder, loss=record.loss, reward=record.reward, parent=record.parent,
     )  # fmt: skip
 
@@ -194,7 +196,7 @@ def _earlier(file: Path, folder: Path) -> SavedSummary:
     return SavedSummary(
         id=earlier_id(read_file(file)), iteration_count=len(losses),
         saved_at=iso(datetime.fromtimestamp(changed, UTC)), ended="stopped", field_size=size if isinstance(size, int) else 0,
-        seed=None, chosen=0, sequence=0, file=file, folder=folder,
+        seed=None, load_rank=0, sequence=0, file=file, folder=folder,
     )  # fmt: skip
 
 

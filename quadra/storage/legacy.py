@@ -114,6 +114,6 @@ def _record(folder: Path, config: TrainingConfig, rows: NDArray[np.float32]) -> 
     listed = summarize(folder / WEIGHTS, folder)
     return SaveRecord(
         run=listed.id, sequence=0, iteration_count=len(rows), saved_at=listed.saved_at,
-        ended="stopped", chosen=0, field_size=config.field_size, seed=config.seed or 0, history_sha256=checksum_of(rows),
+        ended="stopped", load_rank=0, field_size=config.field_size, seed=config.seed or 0, history_sha256=checksum_of(rows),
         metrics_rows=len(rows),
     )  # fmt: skip

@@ -28,6 +28,7 @@ _MOMENT = re.compile(r"[0-9T:.+Z-]{1,40}")
 _STATE = re.compile(r"[0-9a-f]{16}@\d{1,16}")
 _PROGRAM = re.compile(r"[0-9A-Za-z.+-]{1,40}")
 _CHECKSUM = re.compile(r"[0-9a-f]{64}")
+_NAMES_IN_FILES = {"load_rank": "chosen", "imported": "foreign"}  # every other entry has its name from here
 _LATER = ("loss", "reward", "parent", "program")  # what the first records of this format did not have
 MOST_EVENTS = 50  # of a kind that a record tells; older ones are forgotten
 _EVENTS = ("loaded_at", "struck_at")  # nor these, which are lists in JSON
@@ -65,13 +66,13 @@ class SaveRecord:
     iteration_count: int
     saved_at: str  # ISO 8601, UTC
     ended: Ended  # by stop or `until`; everything else is "cut off"
-    chosen: int  # grows with each stop and load in this folder; the largest is what Load takes by default; 0: never
+    load_rank: int  # grows with each stop and load in this folder; the largest is what Load takes by default; 0: never
     field_size: int
     seed: int
     history_sha256: str  # of the history's rows up to iteration_count
     metrics_rows: int  # rows that the metrics file was known to hold; the later ones are in the weights file itself
     format_version: int = FORMAT_VERSION
-    foreign: bool = False  # uploaded, and not loaded since: its text is then taken for its content, not for its path
+    imported: bool = False  # uploaded, and not loaded since: its text is then taken for its content, not for its path
     loss: float | None = None  # of that iteration; None: there is none, or it is not known
     reward: float | None = None
     parent: str | None = None  # the state that this run went on from, `<run>@<iteration>`; None: from nothing
@@ -136,7 +137,8 @@ def newer_format(version: int) -> str:
 
 def dump(record: SaveRecord) -> bytes:
     """The record as JSON."""
-    return json.dumps(vars(record), sort_keys=True).encode("ascii")
+    values = {_NAMES_IN_FILES.get(name, name): value for name, value in vars(record).items()}
+    return json.dumps(values, sort_keys=True).encode("ascii")
 
 
 def _comment(end: bytes, file: str | Path) -> bytes:
@@ -163,7 +165,8 @@ def parse(text: bytes, file: str | Path) -> SaveRecord:
         values = {**dict.fromkeys(_LATER), **values}
         values |= {name: _tuple(values.get(name, [])) for name in _EVENTS}
         values.setdefault("foreign", False)  # what was saved before states could be uploaded is the folder's own
-        record = SaveRecord(**{field.name: values[field.name] for field in fields(SaveRecord)})
+        names = [field.name for field in fields(SaveRecord)]
+        record = SaveRecord(**{name: values[_NAMES_IN_FILES.get(name, name)] for name in names})
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DamagedFileError(file, "its record of the save cannot be read") from error
     if not _is_possible(record):
@@ -173,7 +176,7 @@ def parse(text: bytes, file: str | Path) -> SaveRecord:
 
 def _is_possible(record: SaveRecord) -> bool:
     counts = {"field_size": 1, "format_version": 1}
-    counts |= dict.fromkeys(("sequence", "iteration_count", "chosen", "seed", "metrics_rows"), 0)
+    counts |= dict.fromkeys(("sequence", "iteration_count", "load_rank", "seed", "metrics_rows"), 0)
     texts = {"run": _RUN_ID, "saved_at": _MOMENT, "history_sha256": _CHECKSUM}
     return (
         record.ended in ("stopped", "cut off")
@@ -188,7 +191,7 @@ def _is_possible(record: SaveRecord) -> bool:
             value is None or (isinstance(value, str) and pattern.fullmatch(value) is not None)
             for value, pattern in ((record.parent, _STATE), (record.program, _PROGRAM))
         )
-        and isinstance(record.foreign, bool)
+        and isinstance(record.imported, bool)
         and all(_are_events(getattr(record, name)) for name in _EVENTS)
     )
 

@@ -172,7 +172,7 @@ def system_file(record: SaveRecord, config: TrainingConfig, engine: Mapping[str,
                 "corpus_fingerprint": engine["corpus"]["fingerprint"],
                 "saved_at": record.saved_at,
                 "ended": record.ended,
-                "chosen": record.chosen,
+                "chosen": record.load_rank,
                 "history_sha256": record.history_sha256,
                 "program": record.program,
             }

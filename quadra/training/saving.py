@@ -37,7 +37,7 @@ class SavedRun(RunInMemory):
         """No run is in memory."""
         self._empty()
         self._sequence = 0  # of the run's newest save
-        self._chosen = 0
+        self._load_rank = 0
         self._ended: Ended = "cut off"
         self._saved_iteration = 0
         self.newest_receipt: Receipt | None = None  # of the newest save of this run since it is in memory
@@ -108,8 +108,8 @@ class SavedRun(RunInMemory):
         self._saver.require_idle()
         self._settle()  # what the last save proved must be known before the next one looks at the folder
         self._sequence += 1
-        chosen = self._next_choice() if ended == "stopped" else self._chosen
-        save = self._snapshot(ended or self._ended, chosen, full)
+        load_rank = self._next_load_rank() if ended == "stopped" else self._load_rank
+        save = self._snapshot(ended or self._ended, load_rank, full)
         sent = self._store.send(save)
         if sent is not None:
             save.snapshot.release()
@@ -140,7 +140,7 @@ class SavedRun(RunInMemory):
             raise
         self.newest_receipt = receipt
         record = receipt.record
-        self._chosen, self._ended = record.chosen, record.ended
+        self._load_rank, self._ended = record.load_rank, record.ended
         self._saved_iteration = record.iteration_count
         self._files_agree = receipt.full
         return receipt
@@ -153,14 +153,14 @@ class SavedRun(RunInMemory):
         except SaveError as error:
             log.warning("The last save failed: %s", error)
 
-    def _next_choice(self) -> int:
-        return self.catalog().last_choice + 1
+    def _next_load_rank(self) -> int:
+        return self.catalog().largest_load_rank + 1
 
-    def _snapshot(self, ended: Ended, chosen: int, full: bool) -> Save:
+    def _snapshot(self, ended: Ended, load_rank: int, full: bool) -> Save:
         engine = self.engine
         record = SaveRecord(
             run=self.run or "", sequence=self._sequence, iteration_count=self.iteration_count,
-            saved_at=iso(datetime.now(UTC)), ended=ended, chosen=chosen, field_size=engine.config.field_size,
+            saved_at=iso(datetime.now(UTC)), ended=ended, load_rank=load_rank, field_size=engine.config.field_size,
             seed=engine.config.seed or 0, history_sha256=self.history.checksum(), metrics_rows=self._store.counted_on,
             loss=self.newest("loss"), reward=self.newest("reward"), parent=self.parent,
             program=__version__,

@@ -228,7 +228,7 @@ class TrainingState(SavedRun):
         self.folder.take_anew()
         self._store.forget()
         self.run = secrets.token_hex(8)
-        self._sequence = self._chosen = self._saved_iteration = 0
+        self._sequence = self._load_rank = self._saved_iteration = 0
         text_told = self.shelf.bring_text(self.engine.corpus)  # first: what is saved can then be continued at once
         receipt = self.save()
         for told in (*text_told, *self.shelf.rulebook.hand_on(self.run, self.rules)):
@@ -275,7 +275,7 @@ class TrainingState(SavedRun):
             self.last_result = engine.result(*state.rows[-1].tolist())
         self.run, self.parent = state.record.run, state.record.parent
         self.happened = state.record.happened
-        self._sequence, self._chosen, self._ended = state.record.sequence, state.record.chosen, state.record.ended
+        self._sequence, self._load_rank, self._ended = state.record.sequence, state.record.load_rank, state.record.ended
         self._saved_iteration = state.record.iteration_count
 
     def _keep_as_loaded(self, source: SavedSummary, state: SavedState) -> tuple[str, ...]:
@@ -286,7 +286,7 @@ class TrainingState(SavedRun):
             own = source.folder == self.folder.path and source.id == state.record.run  # not of the earlier generation
             if own and (source.file.name == WEIGHTS or not os.path.lexists(self.folder.path / WEIGHTS)):
                 self._store.adopt(state)
-            self._chosen = self._next_choice()
+            self._load_rank = self._next_load_rank()
             self.save()
         except (SaveError, FolderError, OSError) as error:
             return (f"The state was loaded, but could not be made the present one on disk: {error}",)

@@ -95,7 +95,7 @@ def assert_same_state(left: SavedState, right: SavedState) -> None:
 def record(run: str = RUN_A, **changes: Any) -> SaveRecord:
     """A record of some save."""
     plain = SaveRecord(
-        run=run, sequence=1, iteration_count=3, saved_at="2026-01-01T00:00:00.000Z", ended="stopped", chosen=1,
+        run=run, sequence=1, iteration_count=3, saved_at="2026-01-01T00:00:00.000Z", ended="stopped", load_rank=1,
         field_size=8, seed=1, history_sha256="0" * 64, metrics_rows=3,
     )  # fmt: skip
     return replace(plain, **{"metrics_rows": changes.get("iteration_count", 3), **changes})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,12 @@ from quadra.reports.history_export import json_pieces
 from quadra.storage.layout import FILES, SYSTEM, WEIGHTS
 from quadra.storage.save_record import dump, parse, peek
 from tests.helpers.state_helpers import new_run, opened, record, train
+
+
+def entries(**changes: Any) -> dict[str, Any]:
+    """What the file says of a save."""
+    values: dict[str, Any] = json.loads(dump(record(**changes)))
+    return values
 
 
 def assert_names_its_version(folder: Path) -> None:
@@ -42,14 +49,14 @@ def test_every_saved_state_names_the_version_that_saved_it(tmp_path: Path) -> No
 
 
 def test_a_state_from_before_that_is_loaded_as_one_that_does_not_say(tmp_path: Path) -> None:
-    without = {name: value for name, value in vars(record(program="0.1.0")).items() if name != "program"}
+    without = {name: value for name, value in entries(program="0.1.0").items() if name != "program"}
     assert parse(json.dumps(without).encode(), tmp_path) == record()
     assert parse(dump(record(program="2.0.0rc1")), tmp_path).program == "2.0.0rc1"
 
 
 @pytest.mark.parametrize("program", ["", "1" * 41, "1.0\n", "<b>", 1, ["1.0"]])
 def test_a_version_that_is_none_is_no_record(program: object, tmp_path: Path) -> None:
-    forged = {**vars(record()), "program": program}
+    forged = {**entries(), "program": program}
     with pytest.raises(DamagedFileError):
         parse(json.dumps(forged).encode(), tmp_path)
 

@@ -87,11 +87,11 @@ def test_a_device_that_is_not_there_is_named_and_no_state_is_taken_for_damaged(f
     assert files_of(folder) == before
 
 
-def write_with_text(folder: Path, path: str, fingerprint: str | None = "0" * 64, foreign: bool = False) -> None:
+def write_with_text(folder: Path, path: str, fingerprint: str | None = "0" * 64, imported: bool = False) -> None:
     """A state whose run was trained on a text elsewhere, and read one line of it."""
     state = state_of_three()
     corpus = {"path": path, "fingerprint": fingerprint, "file": 0, "offset": len(LINES.splitlines()[0]) + 1}
-    state = replace(state, record=replace(state.record, foreign=foreign))
+    state = replace(state, record=replace(state.record, imported=imported))
     write_as_elsewhere(folder, state, {"corpus": corpus}, corpus=path)
 
 
@@ -147,7 +147,7 @@ def test_a_state_from_elsewhere_cannot_have_a_file_of_this_machine_shown(
 ) -> None:
     secret = tmp_path / "secret.txt"
     secret.write_text("the secret\n")
-    write_with_text(folder, str(secret), fingerprint, foreign=True)
+    write_with_text(folder, str(secret), fingerprint, imported=True)
     with opened(folder) as state:
         assert str(secret) in " ".join(state.load().warnings)
         assert state.step()["text"] == Corpus().next_line()
@@ -163,13 +163,13 @@ def test_a_state_from_elsewhere_finds_its_own_text_at_its_path_or_where_new_runs
 ) -> None:
     text = tmp_path / "text.txt"
     text.write_text(LINES)
-    write_with_text(folder, str(text), Corpus(text).fingerprint, foreign=True)
+    write_with_text(folder, str(text), Corpus(text).fingerprint, imported=True)
     with opened(folder) as state:
         assert state.load().warnings == ()
         assert state.step()["text"] == "another line"
         state.release()
     text.write_text("changed\n")
-    write_with_text(folder, str(text), "1" * 64, foreign=True)
+    write_with_text(folder, str(text), "1" * 64, imported=True)
     with opened(folder, corpus=str(text)) as state:
         assert "changed" in " ".join(state.load().warnings)
         assert state.step()["text"] == "changed"

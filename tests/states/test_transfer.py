@@ -445,10 +445,10 @@ def test_metrics_that_are_lists_of_numbers_are_taken_up_to_a_size(
 def test_a_marked_state_says_where_it_came_from_and_was_never_chosen(files: dict[str, bytes], target: Path) -> None:
     unpacked(archived(files), target)
     arrival = verified(target)
-    assert arrival.state.record.chosen == 1
+    assert arrival.state.record.load_rank == 1
     mark_foreign(target, arrival)
     record = peek(target / WEIGHTS)
-    assert record == replace(arrival.state.record, foreign=True, chosen=0)
+    assert record == replace(arrival.state.record, imported=True, load_rank=0)
     assert read_plain(target / SYSTEM, arrays=False)["chosen"] == 0
     assert torch.load(target / WEIGHTS, weights_only=True)["iteration_count"] == 5
     assert files_of(target).keys() == set(FILES)
@@ -460,7 +460,7 @@ def test_what_an_upload_says_in_its_favour_counts_for_nothing(tmp_path: Path, ta
     secret.write_text("the secret\n")
     (state,) = saved_states(3)
     corpus = {**state.engine["corpus"], "path": str(secret), "fingerprint": None}
-    write_as_elsewhere(target, replace(state, record=replace(state.record, foreign=False)), {"corpus": corpus})
+    write_as_elsewhere(target, replace(state, record=replace(state.record, imported=False)), {"corpus": corpus})
     mark_foreign(target, verified(target))
     with opened(target) as loaded:
         loaded.load()

@@ -25,11 +25,11 @@ def put(file: Path, kept: SaveRecord) -> None:
     file.write_bytes(b"".join(seal([buffer.getvalue()], kept)))
 
 
-def at(minute: int, run: str, sequence: int = 1, chosen: int = 0) -> SaveRecord:
-    """A save at a minute; `chosen` says that it was stopped or loaded."""
+def at(minute: int, run: str, sequence: int = 1, load_rank: int = 0) -> SaveRecord:
+    """A save at a minute; `load_rank` says that it was stopped or loaded."""
     return record(
-        run, sequence=sequence, chosen=chosen, saved_at=f"2026-01-01T00:{minute:02}:00.000Z",
-        iteration_count=10 * sequence, ended="stopped" if chosen else "cut off",
+        run, sequence=sequence, load_rank=load_rank, saved_at=f"2026-01-01T00:{minute:02}:00.000Z",
+        iteration_count=10 * sequence, ended="stopped" if load_rank else "cut off",
     )  # fmt: skip
 
 
@@ -47,7 +47,7 @@ def test_an_empty_folder_has_no_saved_state(tmp_path: Path) -> None:
     catalog = catalog_of(tmp_path, None)
     assert (catalog.states, catalog.unreadable) == ((), ())
     assert catalog.default is catalog.newest is catalog.newer_than(None) is None
-    assert catalog.last_choice == 0
+    assert catalog.largest_load_rank == 0
 
 
 def test_the_saved_states_are_one_per_run_newest_first(tmp_path: Path) -> None:
@@ -70,22 +70,22 @@ def test_a_copy_of_the_same_save_goes_before_the_present_files(tmp_path: Path) -
 
 
 def test_by_default_load_takes_the_run_that_was_stopped_though_a_newer_one_was_cut_off(tmp_path: Path) -> None:
-    catalog = catalog_of(tmp_path, at(9, RUN_B), at(1, RUN_A, chosen=1))
+    catalog = catalog_of(tmp_path, at(9, RUN_B), at(1, RUN_A, load_rank=1))
     assert catalog.default is not None
     assert catalog.default.id == RUN_A
 
 
 def test_by_default_load_takes_the_run_that_was_stopped_or_loaded_last(tmp_path: Path) -> None:
-    catalog = catalog_of(tmp_path, at(5, RUN_C, chosen=2), at(1, RUN_A, chosen=3), at(9, RUN_B, chosen=1))
+    catalog = catalog_of(tmp_path, at(5, RUN_C, load_rank=2), at(1, RUN_A, load_rank=3), at(9, RUN_B, load_rank=1))
     assert catalog.default is not None
     assert catalog.default.id == RUN_A
-    assert catalog.last_choice == 3
+    assert catalog.largest_load_rank == 3
 
 
 def test_by_default_load_takes_a_chosen_run_at_its_newest_save(tmp_path: Path) -> None:
     """It was stopped, then trained on and cut off: the run is still the one that was stopped last."""
-    went_on = replace(at(8, RUN_A, 7, chosen=1), ended="cut off")
-    catalog = catalog_of(tmp_path, went_on, at(2, RUN_A, 3, chosen=1), at(9, RUN_B))
+    went_on = replace(at(8, RUN_A, 7, load_rank=1), ended="cut off")
+    catalog = catalog_of(tmp_path, went_on, at(2, RUN_A, 3, load_rank=1), at(9, RUN_B))
     assert catalog.default is not None
     assert (catalog.default.id, catalog.default.sequence) == (RUN_A, 7)
 
@@ -97,7 +97,7 @@ def test_where_no_run_was_stopped_load_takes_the_newest_save(tmp_path: Path) -> 
 
 
 def test_the_newest_is_the_newest_save_whether_stopped_or_not(tmp_path: Path) -> None:
-    catalog = catalog_of(tmp_path, at(3, RUN_A), at(1, RUN_B, chosen=1))
+    catalog = catalog_of(tmp_path, at(3, RUN_A), at(1, RUN_B, load_rank=1))
     assert catalog.newest is not None
     assert catalog.newest.id == RUN_A
 
@@ -109,7 +109,7 @@ def test_of_two_saves_in_one_millisecond_the_later_one_is_newer(tmp_path: Path) 
 
 
 def test_a_newer_save_that_was_cut_off_is_pointed_out(tmp_path: Path) -> None:
-    catalog = catalog_of(tmp_path, at(9, RUN_B), at(1, RUN_A, chosen=1))
+    catalog = catalog_of(tmp_path, at(9, RUN_B), at(1, RUN_A, load_rank=1))
     newer = catalog.newer_than(catalog.default)
     assert newer is not None
     assert newer.id == RUN_B
@@ -118,9 +118,9 @@ def test_a_newer_save_that_was_cut_off_is_pointed_out(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("present", "kept"),
     [
-        (at(9, RUN_A, chosen=1), at(1, RUN_B)),
-        (at(9, RUN_A), at(1, RUN_A, chosen=1)),
-        (at(9, RUN_B, chosen=1), at(1, RUN_A, chosen=2)),
+        (at(9, RUN_A, load_rank=1), at(1, RUN_B)),
+        (at(9, RUN_A), at(1, RUN_A, load_rank=1)),
+        (at(9, RUN_B, load_rank=1), at(1, RUN_A, load_rank=2)),
     ],
     ids=["older", "same run", "stopped too"],
 )
@@ -131,7 +131,7 @@ def test_nothing_else_is_pointed_out_as_newer(tmp_path: Path, present: SaveRecor
 
 def test_day_3_of_the_brief(tmp_path: Path) -> None:
     """500 iterations, stopped; a new run of 100, closed without Stop: Load gives the 500 and points the 100 out."""
-    stopped = replace(at(1, RUN_A, chosen=1), iteration_count=500)
+    stopped = replace(at(1, RUN_A, load_rank=1), iteration_count=500)
     closed = replace(at(2, RUN_B), iteration_count=100)
     catalog = catalog_of(tmp_path, closed, stopped)
     assert catalog.default is not None
@@ -142,7 +142,7 @@ def test_day_3_of_the_brief(tmp_path: Path) -> None:
 
 
 def test_what_can_be_tried_is_the_first_choice_then_every_other_copy_newest_first(tmp_path: Path) -> None:
-    catalog = catalog_of(tmp_path, at(5, RUN_A, 5), at(3, RUN_A, 3), at(4, RUN_B), at(1, RUN_C, chosen=1))
+    catalog = catalog_of(tmp_path, at(5, RUN_A, 5), at(3, RUN_A, 3), at(4, RUN_B), at(1, RUN_C, load_rank=1))
     assert catalog.default is not None
     tried = [(state.id, state.sequence) for state in catalog.candidates(catalog.default)]
     assert tried == [(RUN_C, 1), (RUN_A, 5), (RUN_B, 1), (RUN_A, 3)]
@@ -181,7 +181,7 @@ def test_earlier_saves_of_the_present_run_are_copies_and_the_run_is_listed_once_
 
 def test_earlier_saves_are_tried_newest_first_when_the_present_one_is_bad(tmp_path: Path) -> None:
     with_ring(tmp_path, at(4, RUN_A, 4), at(2, RUN_A, 2), at(3, RUN_A, 3))
-    catalog = catalog_of(tmp_path, at(5, RUN_A, 5, chosen=1), at(6, RUN_B))
+    catalog = catalog_of(tmp_path, at(5, RUN_A, 5, load_rank=1), at(6, RUN_B))
     assert catalog.default is not None
     tried = [(state.id, state.sequence) for state in catalog.candidates(catalog.default)]
     assert tried == [(RUN_A, 5), (RUN_A, 4), (RUN_A, 3), (RUN_A, 2), (RUN_B, 1)]
@@ -229,12 +229,12 @@ def test_only_runs_are_listed(tmp_path: Path) -> None:
     put(tmp_path / RUNS / f".{RUN_B}.tmp" / WEIGHTS, at(3, RUN_B))
     put(tmp_path / SET_ASIDE / "20260101T000000Z" / WEIGHTS, at(3, RUN_B))
     (tmp_path / RUNS / RUN_C).symlink_to(tmp_path / "elsewhere")
-    assert catalog_of(tmp_path, at(1, RUN_A, chosen=1)).states[0].folder == tmp_path
+    assert catalog_of(tmp_path, at(1, RUN_A, load_rank=1)).states[0].folder == tmp_path
     assert len(catalog_of(tmp_path, None).copies) == 1
 
 
 def test_a_state_is_told_without_where_it_lies(tmp_path: Path) -> None:
-    told = catalog_of(tmp_path, at(1, RUN_A, chosen=1)).states[0].as_dict()
+    told = catalog_of(tmp_path, at(1, RUN_A, load_rank=1)).states[0].as_dict()
     assert told == {
         "id": RUN_A, "iteration_count": 10, "saved_at": "2026-01-01T00:01:00.000Z", "ended": "stopped",
         "field_size": 8, "seed": 1,
@@ -251,7 +251,7 @@ def test_a_folder_of_the_earlier_generation_is_listed(tmp_path: Path) -> None:
 
 def test_a_stopped_run_goes_before_a_newer_one_of_the_earlier_generation_that_nobody_chose(tmp_path: Path) -> None:
     write_earlier(tmp_path)
-    catalog = catalog_of(tmp_path, None, at(1, RUN_A, chosen=1))
+    catalog = catalog_of(tmp_path, None, at(1, RUN_A, load_rank=1))
     assert catalog.default is not None
     assert catalog.default.id == RUN_A
 

@@ -8,7 +8,7 @@ import itertools
 import json
 import struct
 import zipfile
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quadra.errors import BadFileError, DamagedFileError, InaccessibleFileError, MissingFileError, NewerFormatError
-from quadra.storage.save_record import FORMAT_VERSION, SaveRecord, peek, resealed, seal, verify
+from quadra.storage.save_record import FORMAT_VERSION, SaveRecord, dump, peek, resealed, seal, verify
 from tests.helpers.state_helpers import record
 
 FILE = "oscillator_weights.pth"
@@ -51,7 +51,7 @@ records = st.builds(
     iteration_count=whole_numbers,
     saved_at=st.datetimes().map(lambda moment: moment.isoformat(timespec="milliseconds") + "Z"),
     ended=st.sampled_from(["stopped", "cut off"]),
-    chosen=whole_numbers,
+    load_rank=whole_numbers,
     field_size=st.integers(2, 1_000_000),
     seed=st.integers(0, 2**53 - 1),
     history_sha256=st.text("0123456789abcdef", min_size=64, max_size=64),
@@ -89,6 +89,15 @@ def test_stock_zip_tools_open_a_sealed_file_and_read_the_record() -> None:
     with zipfile.ZipFile(io.BytesIO(sealed())) as opened:
         assert opened.testzip() is None
         assert json.loads(opened.comment[:-64])["run"] == record().run
+
+
+def test_the_file_names_each_entry_as_it_always_did() -> None:
+    values = json.loads(dump(record(load_rank=7, imported=True)))
+    assert (values["chosen"], values["foreign"]) == (7, True)
+    assert set(values) == {
+        "run", "sequence", "iteration_count", "saved_at", "ended", "chosen", "field_size", "seed", "history_sha256",
+        "metrics_rows", "format_version", "foreign", "loss", "reward", "parent", "program", "loaded_at", "struck_at",
+    }  # fmt: skip
 
 
 def test_a_file_that_was_never_sealed_has_no_record(tmp_path: Path) -> None:
@@ -165,7 +174,7 @@ def test_a_newer_format_whose_record_has_other_entries_is_a_newer_format() -> No
         {"sequence": -1},
         {"iteration_count": -1},
         {"iteration_count": 2.5},
-        {"chosen": None},
+        {"load_rank": None},
         {"ended": "never"},
         {"saved_at": 5},
         {"field_size": "8"},
@@ -175,8 +184,8 @@ def test_a_newer_format_whose_record_has_other_entries_is_a_newer_format() -> No
         {"metrics_rows": None},
         {"format_version": True},
         {"format_version": "1"},
-        {"foreign": 1},
-        {"foreign": None},
+        {"imported": 1},
+        {"imported": None},
     ],
 )
 def test_a_forged_record_is_refused(tmp_path: Path, changes: dict[str, Any]) -> None:
@@ -194,18 +203,18 @@ def test_a_record_that_is_no_record_is_refused(text: str) -> None:
 
 
 def test_a_record_of_format_1_had_all_rows_in_the_metrics_file() -> None:
-    values = {**asdict(record(iteration_count=7)), "format_version": 1}
+    values = {**json.loads(dump(record(iteration_count=7))), "format_version": 1}
     del values["metrics_rows"]
     found = verify(_sealed_text(json.dumps(values)), FILE)
     assert found == record(iteration_count=7, metrics_rows=7, format_version=1)
 
 
 def test_a_record_of_before_states_could_be_uploaded_is_the_folders_own() -> None:
-    values = asdict(record())
+    values = json.loads(dump(record()))
     del values["foreign"]
     found = verify(_sealed_text(json.dumps(values)), FILE)
     assert found == record()
-    assert not found.foreign
+    assert not found.imported
 
 
 @given(records)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import pickle
 import shutil
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ import pytest
 
 from quadra.errors import FolderChangedError, LoadError, UnknownSourceError
 from quadra.storage.layout import FILES, HISTORY, METRICS, RUNS, SAVES, SET_ASIDE, SYSTEM, WEIGHTS
-from quadra.storage.save_record import peek, seal, verify
+from quadra.storage.save_record import dump, peek, seal, verify
 from quadra.storage.saved_state import read
 from tests.helpers.state_helpers import assert_same, content, fault, files_of, new_run, opened, train
 
@@ -245,7 +244,7 @@ def newer_program(path: Path) -> bytes:
     content = path.read_bytes()
     record = verify(content, path)
     assert record is not None
-    text = json.dumps(asdict(record), sort_keys=True).encode()
+    text = dump(record)
     archive = content[: -len(text) - 64 - 2] + b"\0\0"
     path.write_bytes(b"".join(seal([archive], replace(record, format_version=99))))
     return path.read_bytes()

@@ -113,7 +113,7 @@ def test_what_came_in_is_marked_as_come_from_elsewhere_and_loads(site: Site, fil
     site.post({"archive": upload(zipped(files))})
     record = peek(site.kept / "1" / WEIGHTS)
     assert record is not None
-    assert record.foreign
+    assert record.imported
     with opened(site.kept / "1") as state:
         assert state.load_state()
         assert state.iteration_count == 5
