@@ -13,7 +13,6 @@ from flask_socketio import SocketIO
 from numpy.typing import NDArray
 from werkzeug.exceptions import HTTPException
 
-from quadra.backup.remote_commands import backup_events
 from quadra.backup.service import Backup
 from quadra.config import LARGEST_FIELD, LARGEST_SEED, SMALLEST_FIELD
 from quadra.errors import QuadraError
@@ -33,6 +32,7 @@ from quadra.web.access_rules import ON_THIS_MACHINE, Access, Rules
 from quadra.web.alerts import add_alerts, alert_events
 from quadra.web.corpora import add_corpora, choice_events
 from quadra.web.error_answers import LARGEST_ANSWER, LARGEST_ITERATION, error_answer, status_of, whole_argument
+from quadra.web.events import backup_events
 from quadra.web.http_limits import HttpLimits, add_limits
 from quadra.web.message_gate import MessageGate
 from quadra.web.openapi import add_openapi
