@@ -30,16 +30,8 @@ def add_report(
 
     @pages.get("/api/states/<source>/report")
     def state_report(source: str) -> Response:
-        from quadra.reports.html_report import (  # brings torch and the template engine: only when somebody asks
-            policy,
-            report,
-        )
-
         name, state = open_state(source)
-        page = report(state, name, datetime.now(UTC), note_of(source))
-        answer = _file([page], "text/html", state.record, "html")
-        answer.headers["Content-Security-Policy"] = f"{policy(state.record)}; frame-ancestors 'none'"
-        return answer
+        return _report_of(state, name, note_of(source))
 
     @pages.get("/api/states/<source>/history.csv")
     def state_history_csv(source: str) -> Response:
@@ -60,6 +52,17 @@ def add_report(
         return error_answer(error.code, error.message), status_of(error)
 
     app.register_blueprint(pages)
+
+
+def _report_of(state: SavedState, name: str, note: str) -> Response:
+    from quadra.reports.html_report import (  # brings torch and the template engine: only when somebody asks
+        policy,
+        report,
+    )
+
+    answer = _file([report(state, name, datetime.now(UTC), note)], "text/html", state.record, "html")
+    answer.headers["Content-Security-Policy"] = f"{policy(state.record)}; frame-ancestors 'none'"
+    return answer
 
 
 def _file(pieces: Iterable[str], kind: str, record: SaveRecord, ending: str) -> Response:

@@ -63,19 +63,26 @@ def add_states(app: Flask, worker: Worker, states: StateCommands, asset: Callabl
     add_compare(app, lambda state: _opened(layout, state, defaults), asset)
     add_report(app, lambda state: _opened(layout, state, defaults), lambda state: library.label(state).note)
 
-    def open_files(state: str) -> tuple[str, Mapping[str, Iterable[Piece]]]:
-        from quadra.states import (
-            read_only,
-            transfer,  # here, since they take torch along: a server must not wait for that
-        )
-
-        entry, files = read_only.open_to_go(layout, state, defaults)
-        rules = travelling(layout.path, entry.run, entry.id, entry.run)
-        return transfer.archive_name(library.label(state).name, entry.run, entry.iteration_count), {**files, **rules}
-
     add_transfer(
-        app, open_files, lambda folder, name: states.take_folder(folder, name).result(), worker.uploads_folder, worker.tell
-    )  # fmt: skip
+        app,
+        lambda state: _files(layout, state, defaults),
+        lambda folder, name: states.take_folder(folder, name).result(),
+        worker.uploads_folder,
+        worker.tell,
+    )
+
+
+def _files(layout: StateLayout, state: str, defaults: TrainingConfig) -> tuple[str, Mapping[str, Iterable[Piece]]]:
+    """What the archive of a state is called, and the files in it."""
+    from quadra.states import (
+        read_only,
+        transfer,  # here, since they take torch along: a server must not wait for that
+    )
+
+    entry, files = read_only.open_to_go(layout, state, defaults)
+    rules = travelling(layout.path, entry.run, entry.id, entry.run)
+    name = StateListing(layout).label(state).name
+    return transfer.archive_name(name, entry.run, entry.iteration_count), {**files, **rules}
 
 
 def state_events(worker: Worker, states: StateCommands) -> dict[str, Command]:
