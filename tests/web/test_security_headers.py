@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from playwright.sync_api import Browser, Page
 
 from quadra.web.security_headers import CDN, add_headers, policy_for
 from tests.helpers.browser import executable, running_browser
-from tests.helpers.server import Server, warm_server
+from tests.helpers.server import PATIENCE, Server, warm_server
 
 WITH_BROWSER = pytest.mark.skipif(
     executable() is None and not os.environ.get("CI"), reason="no Chromium is installed on this machine"
@@ -94,12 +95,18 @@ def test_the_policy_names_an_address_of_the_sixth_kind() -> None:
     assert "ws://[::1]:5000" in policy_for("[::1]:5000")
 
 
-def lasting_states(page: Page, server: Server) -> list[str]:
-    """The ids of at least two states that stay while training goes on; the last saves and the best state do not."""
-    page.wait_for_function(
-        "async () => (await (await fetch('api/states')).json()).states.filter(({ kinds }) => kinds.includes('point')).length > 1"
-    )
-    return [state["id"] for state in server.get("/api/states")["states"] if "point" in state["kinds"]]
+def lasting_states(server: Server) -> list[str]:
+    """The ids of at least two states that stay while training goes on; the last saves and the best state do not.
+
+    They are those of the one look that found two: a later one may find fewer.
+    """
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        found = [state["id"] for state in server.get("/api/states")["states"] if "point" in state["kinds"]]
+        if len(found) > 1:
+            return found
+        time.sleep(0.1)
+    raise AssertionError("no two restore points came")
 
 
 @WITH_BROWSER
@@ -118,7 +125,7 @@ def test_what_the_policy_forbids_is_seen_by_these_tests(page: Page) -> None:
 
 @WITH_BROWSER
 def test_the_comparison_works_under_its_policy(page: Page, server: Server) -> None:
-    states = lasting_states(page, server)
+    states = lasting_states(server)
     other = page.context.new_page()
     other.goto(f"{server.url}/compare?ids={states[0]},{states[-1]}")
     other.wait_for_selector("#comparison:not([hidden])")
@@ -128,7 +135,7 @@ def test_the_comparison_works_under_its_policy(page: Page, server: Server) -> No
 
 @WITH_BROWSER
 def test_a_report_works_under_its_policy(page: Page, server: Server, tmp_path: Path) -> None:
-    state = lasting_states(page, server)[0]
+    state = lasting_states(server)[0]
     with page.expect_download() as download:
         page.evaluate("address => { const link = document.createElement('a'); link.href = address; link.click(); }",
                       f"api/states/{state}/report")  # fmt: skip
