@@ -18,7 +18,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCK = ROOT / "requirements.lock"
-REQUIREMENTS = tuple(ROOT / name for name in ("requirements.txt", "requirements-backup.txt", "requirements-dev.txt"))
+REQUIREMENTS = tuple(
+    ROOT / name
+    for name in ("requirements.txt", "requirements-backup.txt", "requirements-docs.txt", "requirements-dev.txt")
+)
 BY_PLATFORM = re.compile(r"(torch|triton|cuda-.*|nvidia-.*)")
 PIN = re.compile(
     r"(?P<name>[A-Za-z0-9._-]+)(\[[a-z0-9,]+\])?==(?P<version>[A-Za-z0-9.+!]+)( ; (?P<marker>[^#]+?))?( +#.*)?"
