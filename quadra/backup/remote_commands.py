@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -13,10 +13,9 @@ from quadra.errors import BackupError
 from quadra.states.listing import StateListing
 from quadra.states.own_texts import id_of, is_there
 from quadra.storage.layout import METRICS, StateLayout
-from quadra.training.commands import StateCommands
+from quadra.training.command_queue import Reply
+from quadra.training.commands import Commands
 from quadra.training.progress_events import Teller, progress
-
-Answer = Future[dict[str, Any]]
 
 _GIVE_IT_AGAIN = "Give the same text in Settings and load the saved state after that: it then continues to the bit."
 
@@ -24,12 +23,12 @@ _GIVE_IT_AGAIN = "Give the same text in Settings and load the saved state after 
 class RemoteCommands:
     """Runs one command after the other on a thread of its own, over its own connection, while uploads go on."""
 
-    def __init__(self, remote: Remote, states: StateCommands, layout: StateLayout, tell: Teller) -> None:
+    def __init__(self, remote: Remote, states: Commands, layout: StateLayout, tell: Teller) -> None:
         self._remote, self._states, self._layout, self._listing = remote, states, layout, StateListing(layout)
         self._tell = tell
         self._thread = ThreadPoolExecutor(1, "backup-requests")
 
-    def list(self) -> Answer:
+    def list(self) -> Reply:
         """Returns every complete backup, newest first."""
         return self._thread.submit(
             lambda: {
@@ -38,11 +37,11 @@ class RemoteCommands:
             }
         )
 
-    def restore(self, name: str) -> Answer:
+    def restore(self, name: str) -> Reply:
         """Makes a backup a named state, which can then be loaded like any other."""
         return self._thread.submit(self._restore, name)
 
-    def delete(self, name: str) -> Answer:
+    def delete(self, name: str) -> Reply:
         """Deletes a backup for good."""
 
         def delete() -> dict[str, Any]:
@@ -64,7 +63,7 @@ class RemoteCommands:
             remarks += self._check(folder)
             record = manifest.record
             name = f"Backup of run {record.run[:8]}, iteration {record.iteration_count}"
-            added = self._states.take_folder(folder, name).result()
+            added = self._states.import_folder(folder, name).result()
         title = self._listing.label(added["id"]).name  # it has got a number where the name was taken
         return {**added, "title": title, "iteration_count": record.iteration_count, "warnings": list(remarks)}
 

@@ -27,12 +27,13 @@ from quadra.states.alert_rules import travelling
 from quadra.storage.catalog import iso
 from quadra.storage.layout import WEIGHTS, StateLayout
 from quadra.storage.save_record import SaveRecord, peek
+from quadra.training.command_queue import Reply
+from quadra.training.commands import Commands
 from quadra.training.view import BackupHealth, Event
 from quadra.training.worker import Worker
 
 log = logging.getLogger("quadra.backup")
 
-Answer = Future[dict[str, Any]]
 Shown = Future[Any]  # done once everybody can see what was to be shown, or never will
 Read = Callable[[str, Path], SaveRecord]  # writes what belongs to a run's newest save into a folder
 
@@ -63,7 +64,7 @@ class _Wish:
     """That the newest save of a run be backed up, and who waits for the first attempt's outcome."""
 
     run: str
-    answers: list[Answer] = field(default_factory=list)
+    answers: list[Reply] = field(default_factory=list)
 
     def refuse(self, error: QuadraError, shown: Shown) -> None:
         """Tell those who wait, once it is shown too; the wish may still come true later."""
@@ -73,7 +74,7 @@ class _Wish:
         """Tell those who wait, once it is shown too: who asks right after the answer must see it."""
         self._once(shown, lambda answer: answer.set_result(outcome))
 
-    def _once(self, shown: Shown, tell: Callable[[Answer], None]) -> None:
+    def _once(self, shown: Shown, tell: Callable[[Reply], None]) -> None:
         answers, self.answers = self.answers, []
 
         def told(_: Shown) -> None:
@@ -106,7 +107,7 @@ class Backup:
 
     def __init__(
         self, place: Remote, every: int, run: Callable[[], str | None], read: Read,
-        show: Callable[[BackupHealth], Shown], say: Callable[[str, str], None], timing: Timing = TIMING,
+        show: Callable[[BackupHealth], Shown], say: Callable[[str, str], object], timing: Timing = TIMING,
     ) -> None:  # fmt: skip
         self.place = place
         self._run_in_memory, self._read, self._show, self._say, self._timing = run, read, show, say, timing
@@ -143,9 +144,9 @@ class Backup:
         elif event.kind == "training" and not event.details["running"]:
             self._wish(self._run_in_memory())
 
-    def now(self) -> Answer:
+    def now(self) -> Reply:
         """Back up the newest save of the run in memory; the future gives the outcome of the first attempt."""
-        run, answer = self._run_in_memory(), Answer()
+        run, answer = self._run_in_memory(), Reply()
         if self._is_closing:
             answer.set_exception(WorkerClosedError("The server is shutting down."))
         elif run is None:
@@ -170,7 +171,7 @@ class Backup:
         why = self._health.reason or "there was no time left"
         return f"The newest saved state is not at {self.place.shown_url}: {why}. It is safe in the state directory."
 
-    def _wish(self, run: str | None, answer: Answer | None = None) -> None:
+    def _wish(self, run: str | None, answer: Reply | None = None) -> None:
         if run is None:
             return
         with self._lock:
@@ -312,26 +313,13 @@ def written_out(layout: StateLayout, run: str, defaults: TrainingConfig, folder:
 
 def beside(worker: Worker, url: str, every: int, timing: Timing = TIMING) -> Backup:
     """The backups of a worker's saved states, listening to it already; not started. Raises ConfigurationError."""
-    layout, defaults = worker.layout, worker.defaults
-
-    def show(health: BackupHealth) -> Shown:
-        def shown(_: object) -> dict[str, Any]:
-            worker.show(backup=health)
-            worker.tell("backup")
-            return {}
-
-        return worker.do(shown)
-
-    def say(text: str, kind: str) -> None:
-        def said(_: object) -> dict[str, Any]:
-            worker.tell("message", text=text, type=kind)
-            return {}
-
-        worker.do(said)
+    commands, layout, defaults = Commands(worker), worker.layout, worker.defaults
 
     def read(run: str, folder: Path) -> SaveRecord:
         return written_out(layout, run, defaults, folder)
 
-    backup = Backup(Remote(url), every, lambda: worker.view().status.run, read, show, say, timing)
+    backup = Backup(
+        Remote(url), every, lambda: worker.view().status.run, read, commands.show_backups, commands.say, timing
+    )
     worker.listen(backup.take)
     return backup

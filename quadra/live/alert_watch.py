@@ -13,18 +13,12 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from quadra.model.history import History
-from quadra.states.alerts import AlertEvaluator, Fired, Rule, as_list
+from quadra.states.alerts import AlertEvaluator, Fired, Rule
 from quadra.training.lifecycle import SystemState
 from quadra.training.view import Event, View
-
-if TYPE_CHECKING:
-    from concurrent.futures import Future
-
-    from quadra.training.state import TrainingState
-    from quadra.training.worker import Worker
 
 log = logging.getLogger("quadra")
 
@@ -184,22 +178,3 @@ class AlertMonitor:
         }
         self._kept.append(alert)
         self._tell("alert", **alert)
-
-
-def set_rules(
-    worker: Worker, rules: tuple[Rule, ...], run: str | None = None, seen: tuple[Rule, ...] | None = None
-) -> Future[dict[str, Any]]:
-    """Make these the rules of the run in memory, saved with it; `run`: the one that they are meant for, `seen`: the rules
-    that the change was made from, None: whatever they are.
-
-    The future raises RefusedError where there is no run or another one, or the rules are others than those that were seen,
-    SaveError where they could not be saved.
-    """
-
-    def change(state: TrainingState) -> dict[str, Any]:
-        state.change_rules(rules, run, seen)
-        worker.show(alerts=rules, deletes=state.folder.describe_deletable())
-        worker.tell("alerts_changed", rules=as_list(rules), run=state.run)
-        return {"rules": as_list(rules)}
-
-    return worker.do(change)

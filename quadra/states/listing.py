@@ -8,6 +8,7 @@ slot-<id>          a named state, `slots/<id>/`
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +19,8 @@ from quadra.storage.catalog import Catalog, SavedSummary, read_catalog, summariz
 from quadra.storage.labels import NO_LABEL, Label, read_labels
 from quadra.storage.layout import BEST, FILES, POINTS, WEIGHTS, StateLayout
 from quadra.storage.save_record import SaveRecord, peek
+
+log = logging.getLogger("quadra.worker")
 
 SLOT_PREFIX = "slot-"
 CURRENT, RUN, SLOT, POINT, BEST_STATE, SAVE = "current", "run", "slot", "point", "best", "save"
@@ -167,6 +170,22 @@ class StateListing:
         except (OSError, BadFileError):  # replaced meanwhile, or damaged: `check` names it
             return None
         return known[1]
+
+
+def last_good(listing: StateListing, run: str | None, struck_at: int) -> ListedState | None:
+    """Returns the newest saved state of a run from before the iteration at which it was struck; None where there is none.
+
+    A fault of the machine does not come again from there. One of the run itself does, at the same iteration, because a
+    restored state continues to the bit: then an older state, or the best one, has to be chosen by a person.
+    """
+    try:
+        listed = listing.entries()
+    except (BadFileError, OSError) as error:  # training has ended and is saved: the server must live on
+        log.warning("The last good state could not be looked for: %s", error)
+        return None
+    states = [state for state in listed if state.run == run and state.label.deleted_at is None]
+    older = [state for state in states if state.iteration_count < struck_at]
+    return max(older, key=lambda state: state.iteration_count, default=None)
 
 
 def _of_run(state: SavedSummary, kind: str) -> ListedState:

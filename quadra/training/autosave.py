@@ -85,10 +85,6 @@ class AutoSave:
         self._publish(save_every=save_every)
         self._tell("save_every", iterations=save_every)
 
-    def may_show(self, count: int, durable: int) -> bool:
-        """Whether a crash now could take back no more than was promised of what is then shown."""
-        return not self._every or self._trouble is not None or count <= durable + self._every
-
     def before_step(self, state: TrainingState) -> float | None:
         """Take outcomes, begin what is due; returns for how many seconds training must wait, None: it may go on."""
         self._show_happened(state)

@@ -14,14 +14,14 @@ from quadra.errors import QuadraError, WorkerClosedError
 log = logging.getLogger("quadra.worker")
 
 Action = Callable[[], dict[str, Any]]
-Answer = Future[dict[str, Any]]
+Reply = Future[dict[str, Any]]
 
 
 class Request(NamedTuple):
     """Something to do, and where its outcome goes."""
 
     action: Action
-    reply: Answer
+    reply: Reply
 
     def answer(self) -> None:
         """Carry it out; whatever it raises reaches the caller, and the worker lives on."""
@@ -47,9 +47,9 @@ class CommandQueue:
         """Whether no more requests are taken."""
         return self._closed.is_set()
 
-    def submit(self, action: Action) -> Answer:
+    def submit(self, action: Action) -> Reply:
         """Have something done; the future gives its outcome, or raises WorkerClosedError."""
-        reply: Answer = Future()
+        reply: Reply = Future()
         with self._submitting:  # so that no request slips in behind the last one that is answered
             if self.is_closed:
                 reply.set_exception(WorkerClosedError("The server is shutting down."))

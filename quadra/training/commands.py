@@ -1,31 +1,36 @@
-"""StateCommands: what people do with saved states while the worker owns the folder; each is done between two steps."""
+"""Commands: what people ask of the run and its saved states, each done on the worker thread between two iterations.
+
+Every function that is handed to `Worker.do` by a command stands here.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import Future
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from quadra.byte_progress import carried
-from quadra.states.own_texts import own_texts
+from quadra.states.alerts import Rule, as_list
+from quadra.states.own_texts import UploadedText, own_texts
 from quadra.storage.labels import checked_name
+from quadra.training.command_queue import Reply
+from quadra.training.view import BackupHealth
 from quadra.training.worker import Worker
 
 if TYPE_CHECKING:
     from quadra.training.state import TrainingState
 
-Answer = Future[dict[str, Any]]
+MOST_BETWEEN_SAVES = 1_000_000_000  # iterations
 
 
-class StateCommands:
-    """Each command's future gives what the client is told, or raises a QuadraError."""
+class Commands:
+    """Each command returns a future, which gives what the client is told or raises a QuadraError."""
 
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
 
-    def save_slot(self, name: str, overwrite: bool = False) -> Answer:
+    def save_slot(self, name: str, overwrite: bool = False) -> Reply:
         """Save the run as it is now under a name."""
 
         def save(state: TrainingState) -> dict[str, Any]:
@@ -33,55 +38,112 @@ class StateCommands:
             state.engine  # noqa: B018  # raises where there is no run
             self._worker.save_now()
             slot = state.keep_as_slot(name, overwrite)
-            self._say(f"Saved as {name!r}: {state.iteration_count} iterations.")
+            self._announce(f"Saved as {name!r}: {state.iteration_count} iterations.")
             return {"id": slot, "iteration_count": state.iteration_count}
 
-        return self._do(save)
+        return self._change_states(save)
 
-    def label(self, state: str, name: str | None, note: str | None, pinned: bool | None) -> Answer:
-        """Change a state's name, note or pin."""
-        return self._do(lambda training: training.shelf.label(state, name, note, pinned).as_dict())
+    def label(self, state_id: str, name: str | None, note: str | None, pinned: bool | None) -> Reply:
+        """Change a saved state's name, note or pin."""
+        return self._change_states(lambda state: state.shelf.label(state_id, name, note, pinned).as_dict())
 
-    def delete(self, state: str) -> Answer:
-        """Have a state removed in an hour."""
+    def delete(self, state_id: str) -> Reply:
+        """Have a saved state removed in an hour."""
 
-        def delete(training: TrainingState) -> dict[str, Any]:
-            training.shelf.delete(state)
-            self._say("The state was deleted. It can be taken back for an hour.")
-            return {"id": state}
+        def delete(state: TrainingState) -> dict[str, Any]:
+            state.shelf.delete(state_id)
+            self._announce("The state was deleted. It can be taken back for an hour.")
+            return {"id": state_id}
 
-        return self._do(delete)
+        return self._change_states(delete)
 
-    def take_back(self, state: str) -> Answer:
+    def undelete(self, state_id: str) -> Reply:
         """Undo a deletion."""
 
-        def take_back(training: TrainingState) -> dict[str, Any]:
-            training.shelf.take_back(state)
-            return {"id": state}
+        def undelete(state: TrainingState) -> dict[str, Any]:
+            state.shelf.take_back(state_id)
+            return {"id": state_id}
 
-        return self._do(take_back)
+        return self._change_states(undelete)
 
-    def take_folder(self, folder: Path, name: str) -> Answer:
+    def import_folder(self, folder: Path, name: str) -> Reply:
         """Make a verified folder of three files a named state."""
 
-        def take(training: TrainingState) -> dict[str, Any]:
-            slot = training.shelf.take_folder(folder, name)
-            self._worker.show(texts=own_texts(training.folder.path))  # one may have come along
-            self._say(f"Imported as {training.shelf.library.find(slot).label.name!r}.")
+        def import_it(state: TrainingState) -> dict[str, Any]:
+            slot = state.shelf.take_folder(folder, name)
+            self._worker.show(texts=own_texts(state.folder.path))  # one may have come along
+            self._announce(f"Imported as {state.shelf.library.find(slot).label.name!r}.")
             return {"id": slot}
 
-        return self._do(carried(take))
+        return self._change_states(carried(import_it))
 
-    def _do(self, action: Callable[[TrainingState], dict[str, Any]]) -> Answer:
-        """Carry out; what was deleted long ago goes on this occasion."""
+    def keep_text(self, file: Path, text: UploadedText) -> Reply:
+        """Make a text that was uploaded one that new runs can train on."""
 
-        def done(training: TrainingState) -> dict[str, Any]:
-            answer = action(training)
-            training.shelf.purge(datetime.now(UTC))
-            self._worker.states_changed(training)
+        def keep(state: TrainingState) -> dict[str, Any]:
+            state.shelf.keep_text(file, text)
+            self._worker.show(texts=own_texts(state.folder.path), deletes=state.folder.describe_deletable())
+            self._announce(f"The text {text.name!r} is kept: {text.lines} lines.")
+            return text.as_dict()
+
+        return self._worker.do(keep)
+
+    def set_save_every(self, iterations: int) -> Reply:
+        """Save so often from now on, until the server ends; 0: only Stop saves."""
+
+        def change(state: TrainingState) -> dict[str, Any]:
+            self._worker.saves.change(state, iterations)
+            return {"iterations": iterations}
+
+        return self._worker.do(change)
+
+    def set_alert_rules(
+        self, rules: tuple[Rule, ...], run: str | None = None, seen: tuple[Rule, ...] | None = None
+    ) -> Reply:
+        """Make these the alert rules of the run in memory, saved with it.
+
+        `run`: the one that they are meant for; `seen`: the rules that the change was made from, None: whatever they are.
+        The future raises RefusedError where there is no run or another one, or the rules are others than those that were
+        seen, SaveError where they could not be saved.
+        """
+
+        def change(state: TrainingState) -> dict[str, Any]:
+            state.change_rules(rules, run, seen)
+            self._worker.show(alerts=rules, deletes=state.folder.describe_deletable())
+            self._worker.tell("alerts_changed", rules=as_list(rules), run=state.run)
+            return {"rules": as_list(rules)}
+
+        return self._worker.do(change)
+
+    def show_backups(self, health: BackupHealth) -> Reply:
+        """Show how the backups go; done once everybody can see it."""
+
+        def show(_: TrainingState) -> dict[str, Any]:
+            self._worker.show(backup=health)
+            self._worker.tell("backup")
+            return {}
+
+        return self._worker.do(show)
+
+    def say(self, text: str, kind: str) -> Reply:
+        """Tell everybody a sentence; `kind`: info, success, warning or error."""
+
+        def say(_: TrainingState) -> dict[str, Any]:
+            self._worker.tell("message", text=text, type=kind)
+            return {}
+
+        return self._worker.do(say)
+
+    def _change_states(self, action: Callable[[TrainingState], dict[str, Any]]) -> Reply:
+        """Change the saved states; what was deleted more than an hour ago is removed on this occasion."""
+
+        def change(state: TrainingState) -> dict[str, Any]:
+            answer = action(state)
+            state.shelf.purge(datetime.now(UTC))
+            self._worker.states_changed(state)
             return answer
 
-        return self._worker.do(done)
+        return self._worker.do(change)
 
-    def _say(self, text: str) -> None:
+    def _announce(self, text: str) -> None:
         self._worker.tell("message", text=text, type="success")

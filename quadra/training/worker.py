@@ -11,7 +11,6 @@ import math
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from quadra.config import TrainingConfig
@@ -24,20 +23,19 @@ from quadra.errors import (
     RefusedError,
     SaveError,
 )
-from quadra.model.history import History
+from quadra.states.listing import last_good
 from quadra.states.own_texts import own_texts
-from quadra.states.rescue import last_good
 from quadra.storage.folder import StateFolder
 from quadra.storage.layout import ID, StateLayout
 from quadra.training.autosave import LOOK, AutoSave
-from quadra.training.command_queue import Answer, CommandQueue, Request
+from quadra.training.command_queue import CommandQueue, Reply, Request
 from quadra.training.lifecycle import Command, SystemState, next_state
 from quadra.training.progress_events import progress
+from quadra.training.publisher import Publisher
 from quadra.training.view import (
     FASTEST_PACE,
     SLOWEST_PACE,
-    Event,
-    Rate,
+    Rescue,
     SaveHealth,
     SaveOutcome,
     Settings,
@@ -72,46 +70,45 @@ class Worker:
         self._folder = folder
         self._open_state = open_state
         self._settings = settings
-        self._listeners: list[Callable[[Event], None]] = []
         self._inbox = CommandQueue()
         self._thread = threading.Thread(target=self._run, name="training", daemon=True)
         self._training: TrainingState | None = None
-        self._rate = Rate()
+        self._publisher = Publisher(Status.first(config, settings, folder))
+        self.listen, self.show, self.tell = self._publisher.listen, self._publisher.show, self._publisher.tell
         self._next_step_at = 0.0
         self._is_step_due = False
         self._rescued_at: int | None = None  # iteration at which integrity strikes were answered by going back
         self.saves = AutoSave(folder, settings.save_every, self.show, self.tell, self._wake)  # for what `do` does, too
-        self._view = View(Status.first(config, settings, folder), History(), 0, None, 0, 0.0)
 
     def start(self) -> None:
         """Start the thread."""
         self._thread.start()
 
-    def listen(self, listener: Callable[[Event], None]) -> None:
-        """Have every event handed to `listener`, on the thread that tells it: it must only take it and return."""
-        self._listeners.append(listener)
-
     def view(self) -> View:
         """The system as it is now; callable from any thread."""
-        return self._view
+        return self._publisher.view
 
-    def initialize(self, field_size: int | None = None, seed: int | None = None, corpus: str | None = None) -> Answer:
+    @property
+    def _view(self) -> View:
+        return self._publisher.view
+
+    def initialize(self, field_size: int | None = None, seed: int | None = None, corpus: str | None = None) -> Reply:
         """Begin a new run; `corpus`: as `quadra.corpora.chosen_path` takes it."""
         return self._inbox.submit(lambda: self._do_initialize(field_size, seed, corpus))
 
-    def start_training(self, until: int | None = None) -> Answer:
+    def start_training(self, until: int | None = None) -> Reply:
         """Train until stopped, or until that iteration."""
         return self._inbox.submit(lambda: self._do_start(until))
 
-    def stop_training(self) -> Answer:
+    def stop_training(self) -> Reply:
         """Stop; done when the state is saved."""
         return self._inbox.submit(self._do_stop)
 
-    def load(self, source: str | None = None, discard_unsaved: bool = False) -> Answer:
+    def load(self, source: str | None = None, discard_unsaved: bool = False) -> Reply:
         """Load a saved state."""
         return self._inbox.submit(lambda: self._do_load(source, discard_unsaved=discard_unsaved))
 
-    def do(self, action: Callable[[TrainingState], dict[str, Any]]) -> Answer:
+    def do(self, action: Callable[[TrainingState], dict[str, Any]]) -> Reply:
         """Have something done with the state between two steps, on the worker thread."""
         return self._inbox.submit(lambda: action(self._state))
 
@@ -128,29 +125,30 @@ class Worker:
         self.show(catalog=state.catalog(), deletes=self._folder.describe_deletable())
         self.tell("states_changed")
 
-    def save_as_new_run(self) -> Answer:
+    def save_as_new_run(self) -> Reply:
         """Where the state directory was exchanged: save the run in memory there as a new one."""
         return self._inbox.submit(self._do_save_as_new_run)
 
-    def reset(self) -> Answer:
+    def reset(self) -> Reply:
         """Clear memory and disk."""
         return self._inbox.submit(self._do_reset)
 
-    def set_pace(self, pace: float | None) -> Answer:
+    def set_pace(self, pace: float | None) -> Reply:
         """Hold training to so many iterations a second; None: no limit."""
         return self._inbox.submit(lambda: self._do_set_pace(pace))
 
-    def resume(self) -> Answer:
+    def resume(self) -> Reply:
         """Load the newest intact save of all and train; with no save, start a new run."""
         return self._inbox.submit(self._do_resume)
 
-    def close(self) -> Answer:
+    def close(self) -> Reply:
         """Finish the iteration, save, release the folder and end the thread."""
         return self._inbox.submit(self._do_close)
 
     def _run(self) -> None:
         try:
             self._training = self._open_state()
+            self._publisher.follow(self._training)
             while not self._inbox.is_closed:
                 request = self._next_request()
                 if request is not None:
@@ -202,7 +200,7 @@ class Worker:
         self._pace_next_step()
         count = self._state.iteration_count
         self.saves.after_step(count)
-        self._publish_step()
+        self._publisher.show_step(self._state)
         until = self._view.status.until
         if until is not None and count >= until:
             self._end_training("stopped")
@@ -220,7 +218,8 @@ class Worker:
     def _offer_rescue(self, until: int | None) -> None:
         """Name the last good state; with the option, go back to it and train on, once for each iteration that failed."""
         count = self._state.iteration_count
-        rescue = last_good(self._state.shelf.library, self._state.run, count)
+        good = last_good(self._state.shelf.library, self._state.run, count)
+        rescue = None if good is None else Rescue(count, good.id, good.iteration_count)
         self.show(rescue=rescue)
         if rescue is None or not self._settings.rescue or self._rescued_at == count:
             return
@@ -237,7 +236,7 @@ class Worker:
     def _end_training(self, ended: Ended | None, by_itself: bool = True) -> SaveOutcome | None:
         """From training to ready, saved; `ended` is "stopped" where a person or `until` asked for it."""
         outcome = self.saves.save(self._state, ended)
-        self._rate = Rate()
+        self._publisher.restart_rate()
         self.show(state=SystemState.READY, until=None)
         self.tell("training", running=False, by_itself=by_itself, integrity_strikes=self._state.strikes)
         return outcome
@@ -259,7 +258,7 @@ class Worker:
         if until is not None and until <= count:
             raise ConfigurationError("until", f"must be above the present iteration, {count}, not {until}")
         self._next_step_at = time.monotonic()
-        self._rate = Rate()
+        self._publisher.restart_rate()
         self.show(state=target, until=until)
         self.tell("training", running=True)
         return {"running": True, "iteration_count": count, "until": until}
@@ -315,7 +314,7 @@ class Worker:
 
     def _do_reset(self) -> dict[str, Any]:
         target = next_state(self._view.status.state, Command.RESET)
-        self._rate = Rate()
+        self._publisher.restart_rate()
         try:
             self._state.reset()
         except OSError as error:
@@ -372,25 +371,6 @@ class Worker:
         )
         self.saves.show_newest(state)
 
-    def show(self, **changes: Any) -> None:
-        """Change what is shown of the system; for commands, saves, and what `do` does."""
-        status = replace(self._view.status, **changes)
-        self._view = self._view._replace(status=status)
-        if self._training is not None:
-            self._show(self._rate.value)
-
-    def _publish_step(self) -> None:
-        count = self._state.iteration_count
-        self._show(self._rate.after(count, time.monotonic()))
-
-    def _show(self, rate: float) -> None:
-        """Show the newest iteration, unless a crash could take back more of it than was promised: then later."""
-        state, view = self._state, self._view
-        count, unsaved = state.iteration_count, state.unsaved_iterations
-        same_run = view.history is state.history
-        if not same_run or self.saves.may_show(count, count - unsaved):
-            self._view = View(view.status, state.history, count, state.last_result, unsaved, rate)
-
     def _wake(self) -> None:
         """Have the worker look at the disk; callable from any thread."""
         self._inbox.put(self._look_at_save)
@@ -400,9 +380,3 @@ class Worker:
         if self._view.status.state is not SystemState.TRAINING:
             self.saves.try_again(self._state)
         return {}
-
-    def tell(self, kind: str, **details: Any) -> None:
-        """Tell every listener of an event; for what `do` does, and alerts."""
-        event = Event(kind, details)
-        for listener in self._listeners:
-            listener(event)

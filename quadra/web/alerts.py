@@ -8,9 +8,10 @@ from typing import Any
 from flask import Flask
 
 from quadra.errors import ConfigurationError
-from quadra.live.alert_watch import AlertMonitor, set_rules
+from quadra.live.alert_watch import AlertMonitor
 from quadra.live.log_lines import TerminalLines
 from quadra.states.alerts import Rule, as_list, rules_from
+from quadra.training.commands import Commands
 from quadra.training.worker import Worker
 from quadra.web.payloads import text
 from quadra.web.routes_states import Command
@@ -29,10 +30,12 @@ def add_alerts(app: Flask, worker: Worker, watchman: AlertMonitor, journal: Term
         return {"start": journal.start, "lines": journal.lines()}
 
 
-def alert_events(worker: Worker) -> dict[str, Command]:
+def alert_events(commands: Commands) -> dict[str, Command]:
     """The Socket.IO events of the alerts."""
     return {
-        "set_alerts": lambda given: set_rules(worker, rules_from(_required(given)), text(given, "run"), _seen(given))
+        "set_alerts": lambda given: commands.set_alert_rules(
+            rules_from(_required(given)), text(given, "run"), _seen(given)
+        )
     }
 
 

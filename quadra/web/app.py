@@ -23,8 +23,7 @@ from quadra.live.log_lines import TerminalLines
 from quadra.model.history import SERIES
 from quadra.paths import ROOT, STATIC, TEMPLATES
 from quadra.reports.history_export import csv_pieces, file_name, json_pieces
-from quadra.training.choices import Choices
-from quadra.training.commands import StateCommands
+from quadra.training.commands import Commands
 from quadra.training.view import Event, View
 from quadra.training.worker import Worker
 from quadra.web.access_gate import GuardedSocketIO, add_access, role
@@ -78,19 +77,19 @@ def create_app(
     for listener in (watchman.take, feed.take, inside.take):  # in this order: the feed wakes the watchman
         worker.listen(listener)
     journal.listen(lambda line: feed.take(Event("log_line", line)))
-    states, choices = StateCommands(worker), Choices(worker)
+    states = Commands(worker)
     limits, files = http_limits or HttpLimits(), StaticFiles(STATIC, JOINED)
     add_limits(app, limits)
     _add_routes(app, worker, states, files)
     add_metrics(app, socketio, worker)
     add_alerts(app, worker, watchman, journal)
-    add_corpora(app, choices.keep_text, worker.uploads_folder)
+    add_corpora(app, states.keep_text, worker.uploads_folder)
     others = {
         **state_events(worker, states),
         **backup_events(backup, states, worker.layout, worker.tell),
-        **alert_events(worker),
+        **alert_events(states),
         **inside_events(inside),
-        **choice_events(choices),
+        **choice_events(states),
     }
     _add_events(socketio, worker, feed, (inside, pictures), others)
     _wrap(app, access, files, limits)
@@ -119,7 +118,7 @@ def _socketio(app: Flask, access: Access) -> SocketIO:
     return socketio
 
 
-def _add_routes(app: Flask, worker: Worker, states: StateCommands, files: StaticFiles) -> None:
+def _add_routes(app: Flask, worker: Worker, states: Commands, files: StaticFiles) -> None:
     """Pages and data."""
     add_openapi(app)
     add_pages(app, files)

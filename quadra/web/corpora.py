@@ -16,7 +16,7 @@ from flask import Flask, Response, jsonify, request
 from quadra.errors import ConfigurationError, CorpusError, FolderUnusableError
 from quadra.states.own_texts import LARGEST_TEXT, LONGEST_CALLED, UploadedText, received
 from quadra.storage.layout import UPLOADED_TEXT
-from quadra.training.choices import MOST_BETWEEN_SAVES, Choices
+from quadra.training.commands import MOST_BETWEEN_SAVES, Commands
 from quadra.web.error_answers import error_answer
 from quadra.web.payloads import whole
 
@@ -43,9 +43,9 @@ def add_corpora(
             return error_answer(error.code, error.message), 400
 
 
-def choice_events(choices: Choices) -> dict[str, Callable[[Mapping[str, Any]], Future[dict[str, Any]]]]:
+def choice_events(commands: Commands) -> dict[str, Callable[[Mapping[str, Any]], Future[dict[str, Any]]]]:
     """The Socket.IO events of what is set while the server runs."""
-    return {"set_save_every": lambda given: choices.set_save_every(_iterations(given))}
+    return {"set_save_every": lambda given: commands.set_save_every(_iterations(given))}
 
 
 def _iterations(given: Mapping[str, Any]) -> int:

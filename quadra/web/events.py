@@ -6,18 +6,19 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from quadra.backup.remote import Remote
-from quadra.backup.remote_commands import Answer, RemoteCommands
+from quadra.backup.remote_commands import RemoteCommands
 from quadra.backup.service import Backup
 from quadra.errors import RefusedError
 from quadra.storage.layout import StateLayout
-from quadra.training.commands import StateCommands
+from quadra.training.command_queue import Reply
+from quadra.training.commands import Commands
 from quadra.training.progress_events import Teller
 from quadra.web.payloads import required_text
 
 
 def backup_events(
-    backup: Backup | None, states: StateCommands, layout: StateLayout, tell: Teller
-) -> dict[str, Callable[[Mapping[str, Any]], Answer]]:
+    backup: Backup | None, states: Commands, layout: StateLayout, tell: Teller
+) -> dict[str, Callable[[Mapping[str, Any]], Reply]]:
     """Returns the events of the backups; each of them is refused where the server has no place for backups."""
     if backup is None:
         names = ("backup_now", "list_backups", "restore_backup", "delete_backup")
@@ -31,5 +32,5 @@ def backup_events(
     }
 
 
-def _refuse_backup(_: Mapping[str, Any]) -> Answer:
+def _refuse_backup(_: Mapping[str, Any]) -> Reply:
     raise RefusedError("This server has no place for backups. Start it with --backup-url.")

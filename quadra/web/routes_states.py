@@ -16,7 +16,7 @@ from quadra.states.alert_rules import travelling
 from quadra.states.listing import StateListing
 from quadra.states.timeline import marks_of
 from quadra.storage.layout import StateLayout
-from quadra.training.commands import StateCommands
+from quadra.training.commands import Commands
 from quadra.web.compare import add_compare
 from quadra.web.error_answers import LARGEST_ANSWER, LARGEST_ITERATION, whole_argument
 from quadra.web.payloads import required_text, switch, text, whole
@@ -33,7 +33,7 @@ Command = Callable[[Mapping[str, Any]], Future[dict[str, Any]]]
 _LONGEST_PROOF = 1_000_000  # iterations
 
 
-def add_states(app: Flask, worker: Worker, states: StateCommands, asset: Callable[[str], str]) -> None:
+def add_states(app: Flask, worker: Worker, states: Commands, asset: Callable[[str], str]) -> None:
     """Register the routes of the saved states."""
     layout, library, defaults = worker.layout, StateListing(worker.layout), worker.defaults
 
@@ -66,7 +66,7 @@ def add_states(app: Flask, worker: Worker, states: StateCommands, asset: Callabl
     add_transfer(
         app,
         lambda state: _files(layout, state, defaults),
-        lambda folder, name: states.take_folder(folder, name).result(),
+        lambda folder, name: states.import_folder(folder, name).result(),
         worker.uploads_folder,
         worker.tell,
     )
@@ -85,7 +85,7 @@ def _files(layout: StateLayout, state: str, defaults: TrainingConfig) -> tuple[s
     return transfer.archive_name(name, entry.run, entry.iteration_count), {**files, **rules}
 
 
-def state_events(worker: Worker, states: StateCommands) -> dict[str, Command]:
+def state_events(worker: Worker, states: Commands) -> dict[str, Command]:
     """The Socket.IO events of the saved states."""
     proofs = Proofs(worker.layout, worker.defaults)
     return {
@@ -94,7 +94,7 @@ def state_events(worker: Worker, states: StateCommands) -> dict[str, Command]:
             required_text(given, "id"), text(given, "name"), text(given, "note"), _pinned(given)
         ),
         "delete_state": lambda given: states.delete(required_text(given, "id")),
-        "undelete_state": lambda given: states.take_back(required_text(given, "id")),
+        "undelete_state": lambda given: states.undelete(required_text(given, "id")),
         "prove_state": lambda given: proofs.prove(
             required_text(given, "id"), whole(given, "iterations", 1, _LONGEST_PROOF)
         ),

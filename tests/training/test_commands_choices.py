@@ -11,7 +11,7 @@ import pytest
 from quadra.storage.layout import WEIGHTS
 from quadra.storage.save_record import peek
 from quadra.storage.save_store import Receipt, Save, SaveStore
-from quadra.training.choices import Choices
+from quadra.training.commands import Commands
 from quadra.training.lifecycle import SystemState
 from quadra.training.view import Settings
 from tests.training.test_worker import PATIENCE, Bench
@@ -33,7 +33,7 @@ def durable(bench: Bench) -> int:
 
 
 def set_save_every(bench: Bench, iterations: int) -> None:
-    answer = Choices(bench.worker).set_save_every(iterations).result(PATIENCE)
+    answer = Commands(bench.worker).set_save_every(iterations).result(PATIENCE)
     assert answer == {"iterations": iterations}
     assert bench.worker.view().status.save_every == iterations
 

@@ -1,0 +1,63 @@
+"""Publisher: what the worker shows to the other threads, the newest View and every Event.
+
+A browser never sees an iteration that a crash could take back against what was promised: while saves go well, what is
+shown is at most `save_every` iterations ahead of the newest durable save.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from quadra.model.history import History
+from quadra.training.view import Event, Rate, Status, View
+
+if TYPE_CHECKING:
+    from quadra.training.state import TrainingState
+
+
+class Publisher:
+    """Used on the worker's thread; `view` and `tell` may be called from any."""
+
+    def __init__(self, status: Status) -> None:
+        self.view = View(status, History(), 0, None, 0, 0.0)
+        self._state: TrainingState | None = None  # whose iterations are shown
+        self._rate = Rate()
+        self._listeners: list[Callable[[Event], None]] = []
+
+    def listen(self, listener: Callable[[Event], None]) -> None:
+        """Have every event handed to `listener`, on the thread that tells it: it must only take it and return."""
+        self._listeners.append(listener)
+
+    def tell(self, kind: str, **details: Any) -> None:
+        """Tell every listener of an event."""
+        event = Event(kind, details)
+        for listener in self._listeners:
+            listener(event)
+
+    def follow(self, state: TrainingState) -> None:
+        """Show the iterations of this state from now on."""
+        self._state = state
+
+    def show(self, **changes: Any) -> None:
+        """Change what is shown of the system, by the names of `Status`."""
+        self.view = self.view._replace(status=replace(self.view.status, **changes))
+        if self._state is not None:
+            self._show_run(self._state, self._rate.value)
+
+    def show_step(self, state: TrainingState) -> None:
+        """Show that an iteration is done."""
+        self._show_run(state, self._rate.after(state.iteration_count, time.monotonic()))
+
+    def restart_rate(self) -> None:
+        """Measure the iterations a second anew."""
+        self._rate = Rate()
+
+    def _show_run(self, state: TrainingState, rate: float) -> None:
+        """Show the newest iteration, unless a crash could take back more of it than was promised: then later."""
+        status, count, unsaved = self.view.status, state.iteration_count, state.unsaved_iterations
+        is_other_run = self.view.history is not state.history
+        if is_other_run or not status.save_every or status.trouble is not None or unsaved <= status.save_every:
+            self.view = View(status, state.history, count, state.last_result, unsaved, rate)
