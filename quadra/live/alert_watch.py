@@ -10,13 +10,16 @@ import logging
 import secrets
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from quadra.model.history import History
-from quadra.states.alerts import AlertEvaluator, Fired, Rule
+import numpy as np
+from numpy.typing import NDArray
+
+from quadra.model.history import SERIES, History
+from quadra.states.alert_rules import OF_SERIES, REWARD_BELOW, RUN_FINISHED, SAVES_FAILING, STRIKES, Rule
 from quadra.training.lifecycle import SystemState
 from quadra.training.view import Event, View
 
@@ -25,6 +28,80 @@ log = logging.getLogger("quadra")
 MOST_KEPT = 100  # alerts that a browser which comes later is told
 SHORTEST_PAUSE = 1.0  # seconds between two alerts of one rule; what begins in between is counted
 LONGEST_PAUSE = 60.0  # to which that is doubled, again and again, while a condition flickers
+
+
+@dataclass(frozen=True)
+class Fired:
+    """A rule's condition has begun: at each of these iterations, in order; `value` is that of the last one."""
+
+    rule: Rule
+    iterations: tuple[int, ...]
+    value: float | None = None
+
+
+class AlertEvaluator:
+    """The conditions of some rules, as far as they have been followed."""
+
+    def __init__(self, rules: Iterable[Rule] = ()) -> None:
+        self._holds = dict.fromkeys(rules, False)
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """The rules that are followed."""
+        return tuple(self._holds)
+
+    def change(self, rules: Iterable[Rule]) -> None:
+        """Follow these rules from now on; one that was followed before is not begun anew."""
+        self._holds = {rule: self._holds.get(rule, False) for rule in rules}
+
+    def rows(self, first: int, rows: NDArray[np.float32]) -> list[Fired]:
+        """What the next rows of a history set off: shape (iterations, 4), columns of SERIES, from iteration `first` on.
+
+        A value that is lost (not a number) neither begins nor ends anything.
+        """
+        fired = []
+        for rule, held in self._holds.items():
+            if rule.kind not in OF_SERIES or not len(rows):
+                continue
+            values = rows[:, SERIES.index(OF_SERIES[rule.kind])]
+            known = np.flatnonzero(~np.isnan(values))
+            if not len(known):
+                continue
+            holds = _holds(rule, values[known])
+            begins = known[holds & ~np.concatenate(([held], holds[:-1]))]
+            self._holds[rule] = bool(holds[-1])
+            if len(begins):
+                fired.append(Fired(rule, tuple((begins + first).tolist()), float(values[begins[-1]])))
+        return fired
+
+    def strikes(self, iteration: int, count: int) -> list[Fired]:
+        """What the number of void iterations of a run so far sets off."""
+        return [
+            fired
+            for rule in self.rules
+            if rule.kind == STRIKES
+            for fired in self._now(rule, rule.threshold is not None and count >= rule.threshold, iteration, count)
+        ]
+
+    def saves(self, iteration: int, failing: bool) -> list[Fired]:
+        """What the outcome of a save sets off."""
+        return [
+            fired for rule in self.rules if rule.kind == SAVES_FAILING for fired in self._now(rule, failing, iteration)
+        ]
+
+    def finished(self, iteration: int) -> list[Fired]:
+        """What it sets off that training has ended by itself."""
+        return [Fired(rule, (iteration,)) for rule in self.rules if rule.kind == RUN_FINISHED]
+
+    def _now(self, rule: Rule, holds: bool, iteration: int, value: float | None = None) -> list[Fired]:
+        begins = holds and not self._holds[rule]
+        self._holds[rule] = holds
+        return [Fired(rule, (iteration,), value)] if begins else []
+
+
+def _holds(rule: Rule, values: NDArray[np.float32]) -> NDArray[np.bool_]:
+    threshold = np.float32(rule.threshold)
+    return values < threshold if rule.kind == REWARD_BELOW else values > threshold
 
 
 class Teller(Protocol):

@@ -23,7 +23,7 @@ from typing import Any, Protocol
 
 from quadra.live.viewers import SHORTEST_INTERVAL, Viewers, split, standing_interval
 from quadra.model.corpus import BUILT_IN_NAME
-from quadra.states.alerts import as_list
+from quadra.states.alert_rules import as_list
 from quadra.states.own_texts import LARGEST_TEXT
 from quadra.training.lifecycle import SystemState, refusals
 from quadra.training.view import Event, Status, View

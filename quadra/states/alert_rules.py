@@ -8,22 +8,64 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from quadra.errors import BadFileError, ConfigurationError, DamagedFileError, FolderError, MissingFileError, SaveError
-from quadra.states.alerts import Rule, as_list, rules_from
 from quadra.storage.files.durable import Piece, read_file, replace_file
 from quadra.storage.folder import StateFolder
 from quadra.storage.layout import ALERTS
 
 log = logging.getLogger("quadra")
 
+MOST_RULES = 20
+LOSS_ABOVE = "loss_above"
+REWARD_BELOW = "reward_below"
+VARIANCE_ABOVE = "variance_above"
+STRIKES = "strikes_at_least"
+SAVES_FAILING = "saves_failing"
+RUN_FINISHED = "run_finished"
+KINDS = (LOSS_ABOVE, REWARD_BELOW, VARIANCE_ABOVE, STRIKES, SAVES_FAILING, RUN_FINISHED)
+OF_SERIES = {LOSS_ABOVE: "loss", REWARD_BELOW: "reward", VARIANCE_ABOVE: "variance"}
+_WITH_THRESHOLD = (*OF_SERIES, STRIKES)
+_LARGEST = 1e30  # of a threshold: the histories are float32
+_MOST_STRIKES = 1_000_000_000
+_LONGEST_SHOWN = 60  # characters of a bad value in a message
 LARGEST = 4 << 20  # bytes of the file
 _FORMAT = 1
 _MOST_OWNERS = 1000  # of more, those whose rules were changed last stay
 _LONGEST_ID = 40  # characters
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One condition; `threshold` is None for those that have none."""
+
+    kind: str  # one of KINDS
+    threshold: float | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """As browsers, scripts and the file have it."""
+        return {"kind": self.kind, "threshold": self.threshold}
+
+    def message(self, iteration: int, value: float | None, times: int = 1) -> str:
+        """What a person is told when it fires at an iteration, with the value there."""
+        limit = "" if self.threshold is None else f"{self.threshold:.6g}"
+        found = "" if value is None else f" ({value:.6g})"
+        what = {
+            LOSS_ABOVE: f"loss is above {limit}{found}",
+            REWARD_BELOW: f"reward is below {limit}{found}",
+            VARIANCE_ABOVE: f"field variance is above {limit}{found}",
+            STRIKES: f"integrity strikes have reached {limit}{found}",
+            SAVES_FAILING: "saves are failing",
+            RUN_FINISHED: "training has ended by itself",
+        }[self.kind]
+        again = f", {times:,} times since the last alert" if times > 1 else ""
+        return f"Alert: {what} at iteration {iteration:,}{again}."
+
 
 Rules = tuple[Rule, ...]
 
@@ -129,3 +171,49 @@ def parse(content: bytes, file: Path) -> dict[str, Rules]:
     if any(len(name) > _LONGEST_ID for name in book):
         raise DamagedFileError(file, "is not a list of alert rules as this program writes it")
     return book
+
+
+def rules_from(value: object, field: str = "rules") -> tuple[Rule, ...]:
+    """The rules in a list of objects. Raises ConfigurationError, which names the field."""
+    if not isinstance(value, list):
+        raise ConfigurationError(field, f"must be a list of rules, not {_shown(value)}")
+    if len(value) > MOST_RULES:
+        raise ConfigurationError(field, f"must be at most {MOST_RULES} rules, not {len(value):,}")
+    rules = tuple(_rule(given, f"{field}[{number}]") for number, given in enumerate(value))
+    for number, rule in enumerate(rules):
+        if rule in rules[:number]:
+            raise ConfigurationError(f"{field}[{number}]", "says the same as an earlier rule")
+    return rules
+
+
+def _rule(given: object, field: str) -> Rule:
+    if not isinstance(given, Mapping):
+        raise ConfigurationError(field, f"must be an object with kind and threshold, not {_shown(given)}")
+    kind = given.get("kind")
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise ConfigurationError(f"{field}.kind", f"must be one of {', '.join(KINDS)}, not {_shown(kind)}")
+    return Rule(kind, _threshold(kind, given.get("threshold"), f"{field}.threshold"))
+
+
+def _threshold(kind: str, value: object, field: str) -> float | None:
+    if kind not in _WITH_THRESHOLD:
+        return None
+    number = math.nan
+    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= _LARGEST:
+        number = float(value)
+    if kind == STRIKES:
+        if not (1 <= number <= _MOST_STRIKES and number.is_integer()):
+            raise ConfigurationError(field, f"must be a whole number from 1 to {_MOST_STRIKES:,}, not {_shown(value)}")
+    elif math.isnan(number):
+        raise ConfigurationError(field, f"must be a number between -1e30 and 1e30, not {_shown(value)}")
+    return number
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _LONGEST_SHOWN else text[:_LONGEST_SHOWN] + "…"
+
+
+def as_list(rules: Sequence[Rule]) -> list[dict[str, Any]]:
+    """Rules as browsers, scripts and the file have them."""
+    return [rule.as_dict() for rule in rules]

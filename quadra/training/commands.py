@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from quadra.byte_progress import carried
-from quadra.states.alerts import Rule, as_list
+from quadra.states.alert_rules import Rule, as_list
 from quadra.states.own_texts import UploadedText, own_texts
 from quadra.storage.labels import checked_name
 from quadra.training.command_queue import Reply

@@ -14,7 +14,7 @@ from quadra.model.activity import ActivityRecorder
 from quadra.model.corpus import BUILT_IN_NAME
 from quadra.model.engine import Engine, StepResult
 from quadra.model.history import SERIES, History
-from quadra.states.alerts import Rule
+from quadra.states.alert_rules import Rule
 from quadra.states.own_texts import id_of
 from quadra.storage.save_record import RunEvents
 

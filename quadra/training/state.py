@@ -19,7 +19,7 @@ from quadra.errors import (
 )
 from quadra.model.engine import Engine
 from quadra.model.history import History
-from quadra.states.alerts import Rule
+from quadra.states.alert_rules import Rule
 from quadra.states.listing import branch_of
 from quadra.states.load_order import (
     LoadReport,

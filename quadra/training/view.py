@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from quadra.config import TrainingConfig
 from quadra.model.corpus import BUILT_IN_NAME
 from quadra.model.history import History
-from quadra.states.alerts import Rule
+from quadra.states.alert_rules import Rule
 from quadra.states.own_texts import UploadedText, own_texts
 from quadra.storage.catalog import Catalog, read_catalog
 from quadra.storage.folder import StateFolder

@@ -10,7 +10,7 @@ from flask import Flask
 from quadra.errors import ConfigurationError
 from quadra.live.alert_watch import AlertMonitor
 from quadra.live.log_lines import TerminalLines
-from quadra.states.alerts import Rule, as_list, rules_from
+from quadra.states.alert_rules import Rule, as_list, rules_from
 from quadra.training.commands import Commands
 from quadra.training.worker import Worker
 from quadra.web.payloads import text

@@ -1,19 +1,22 @@
-"""The watchman misses no iteration and no event, floods nobody, and counts what it does not tell at once."""
+"""The alert monitor misses no iteration and no event, floods nobody, and counts what it does not tell at once; a rule fires
+when its condition begins, once, and again only after it has ended."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quadra.live.alert_watch import MOST_KEPT, AlertMonitor
+from quadra.live.alert_watch import MOST_KEPT, AlertEvaluator, AlertMonitor, Fired
 from quadra.model.engine import StepResult
-from quadra.model.history import History
-from quadra.states.alerts import Rule
+from quadra.model.history import SERIES, History
+from quadra.states.alert_rules import OF_SERIES, Rule
 from quadra.training.lifecycle import SystemState
 from quadra.training.view import Event, SaveTrouble, View
 from tests.live.test_feed import RUN, STATUS
@@ -240,3 +243,74 @@ def test_a_failure_of_the_watchman_is_logged_and_the_next_round_goes_on(
     assert "alert rules could not be looked at" in caplog.text
     desk.train(0.0, 5.0)
     assert desk.round() == [(3, 2)]
+
+
+# --- the evaluator alone
+
+VALUES = st.lists(st.sampled_from([-2.0, -1.0, 0.0, 0.5, 1.0, 2.0, math.nan]), max_size=60)
+
+
+def rows(kind: str, values: list[float]) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Rows that are like this in the series of a rule, and would set off nothing in the others."""
+    found = np.zeros((len(values), len(SERIES)), np.float32)
+    found[:, SERIES.index(OF_SERIES[kind])] = values
+    return found
+
+
+def crossings(kind: str, threshold: float, values: list[float]) -> list[int]:
+    """The iterations at which a condition begins, told one by one."""
+    held, found = False, []
+    for iteration, value in enumerate(values, 1):
+        if math.isnan(value):
+            continue
+        holds = value < threshold if kind == "reward_below" else value > threshold
+        if holds and not held:
+            found.append(iteration)
+        held = holds
+    return found
+
+
+@given(st.sampled_from(sorted(OF_SERIES)), st.sampled_from([-1.0, 0.0, 0.75]), VALUES, st.data())
+def test_every_crossing_is_fired_exactly_once_however_the_rows_come(
+    kind: str, threshold: float, values: list[float], data: st.DataObject
+) -> None:
+    evaluator, fired, done = AlertEvaluator([Rule(kind, threshold)]), [], 0
+    while done < len(values):
+        size = data.draw(st.integers(1, len(values) - done))
+        fired += evaluator.rows(done + 1, rows(kind, values)[done : done + size])
+        done += size
+    assert [iteration for one in fired for iteration in one.iterations] == crossings(kind, threshold, values)
+    assert all(one.value == values[one.iterations[-1] - 1] for one in fired)
+
+
+def test_a_million_rows_are_looked_at_each() -> None:
+    values = np.zeros((1_000_000, len(SERIES)), np.float32)
+    values[777_777, SERIES.index("loss")] = 9.0
+    fired = AlertEvaluator([Rule("loss_above", 5.0)]).rows(1, values)
+    assert fired == [Fired(Rule("loss_above", 5.0), (777_778,), 9.0)]
+
+
+def test_a_threshold_that_the_history_cannot_hold_exactly_is_not_crossed_by_itself() -> None:
+    evaluator = AlertEvaluator([Rule("loss_above", 0.1), Rule("loss_above", 0.0)])
+    assert [one.rule.threshold for one in evaluator.rows(1, rows("loss_above", [0.1]))] == [0.0]
+
+
+def test_a_rule_that_stays_is_not_begun_anew_and_a_new_one_is() -> None:
+    old, new = Rule("loss_above", 1.0), Rule("loss_above", 2.0)
+    evaluator = AlertEvaluator([old])
+    assert len(evaluator.rows(1, rows("loss_above", [3.0]))) == 1
+    evaluator.change([new, old])
+    assert [one.rule for one in evaluator.rows(1, rows("loss_above", [3.0]))] == [new]
+    evaluator.change([])
+    evaluator.change([old])
+    assert [one.rule for one in evaluator.rows(2, rows("loss_above", [3.0]))] == [old]
+
+
+def test_strikes_saves_and_the_end_fire_once_each_time_they_begin() -> None:
+    evaluator = AlertEvaluator([STRIKES, SAVES, FINISHED])
+    assert [evaluator.strikes(number, count) for number, count in enumerate([0, 1, 2, 2, 5])] == [
+        [], [], [Fired(STRIKES, (2,), 2)], [], [],
+    ]  # fmt: skip
+    outcomes = [True, True, False, True]
+    assert [len(evaluator.saves(7, failing)) for failing in outcomes] == [1, 0, 0, 1]
+    assert [evaluator.finished(9), evaluator.finished(12)] == [[Fired(FINISHED, (9,))], [Fired(FINISHED, (12,))]]

@@ -1,9 +1,10 @@
-"""Alert rules are kept with the run: durably, over loads and restarts, when it is gone back to, and on other machines."""
+"""What is no alert rule is named; rules are kept with the run: durably, over loads and restarts, and on other machines."""
 
 from __future__ import annotations
 
 import errno
 import io
+import math
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,22 @@ import pytest
 
 from quadra import TrainingState
 from quadra.cli import states
-from quadra.errors import BadFileError, DamagedFileError, MissingFileError, RefusedError, SaveError
+from quadra.errors import BadFileError, ConfigurationError, DamagedFileError, MissingFileError, RefusedError, SaveError
 from quadra.reports.check import check
-from quadra.states.alert_rules import dump, parse, read_rules, travelling
-from quadra.states.alerts import MOST_RULES, Rule
+from quadra.states.alert_rules import (
+    KINDS,
+    MOST_RULES,
+    OF_SERIES,
+    SAVES_FAILING,
+    STRIKES,
+    Rule,
+    as_list,
+    dump,
+    parse,
+    read_rules,
+    rules_from,
+    travelling,
+)
 from quadra.states.read_only import open_files
 from quadra.states.transfer import mark_foreign, unpack, verified, write_archive
 from quadra.storage.layout import ALERTS, SET_ASIDE, StateLayout
@@ -35,6 +48,48 @@ def with_rules(state: TrainingState, *rules: Rule, count: int = 2) -> str:
     state.save()
     state.change_rules(rules)
     return run
+
+
+def test_every_message_names_what_and_where() -> None:
+    for kind in KINDS:
+        threshold = 3.0 if kind in (*OF_SERIES, STRIKES) else None
+        message = Rule(kind, threshold).message(12_345, 4.5 if threshold else None)
+        assert "iteration 12,345" in message
+        assert ("3" in message and "(4.5)" in message) == (threshold is not None)
+    assert "7 times" in Rule("loss_above", 1.0).message(9, 2.0, 7)
+
+
+@pytest.mark.parametrize(
+    ("given", "field"),
+    [
+        ("loss_above", "rules"),
+        ([1], r"rules\[0\]"),
+        ([{}], r"rules\[0\].kind"),
+        ([{"kind": ["loss_above"]}], r"rules\[0\].kind"),
+        ([{"kind": "run_finished"}, {"kind": "mean_above", "threshold": 1}], r"rules\[1\].kind"),
+        ([{"kind": "loss_above"}], r"rules\[0\].threshold"),
+        *(
+            ([{"kind": "loss_above", "threshold": bad}], r"rules\[0\].threshold")
+            for bad in (True, "1", math.nan, math.inf, -math.inf, 1e31, 10**400, [1])
+        ),
+        *(
+            ([{"kind": STRIKES, "threshold": bad}], r"rules\[0\].threshold")
+            for bad in (0, -1, 1.5, 10**10, None, math.nan)
+        ),
+        ([{"kind": "run_finished"}, {"kind": "run_finished", "threshold": 3}], r"rules\[1\]"),
+        ([{"kind": "loss_above", "threshold": number} for number in range(MOST_RULES + 1)], "rules"),
+    ],
+)
+def test_what_is_no_rule_is_refused_by_its_fields_name(given: Any, field: str) -> None:
+    with pytest.raises(ConfigurationError, match=rf"^{field} ") as refused:
+        rules_from(given)
+    assert len(str(refused.value)) < 300
+
+
+def test_rules_are_read_as_they_are_told() -> None:
+    rules = tuple(Rule(kind, 2.0 if kind in (*OF_SERIES, STRIKES) else None) for kind in KINDS)
+    assert rules_from(as_list(rules)) == rules
+    assert rules_from([{"kind": "saves_failing", "threshold": "x", "other": 1}]) == (Rule(SAVES_FAILING),)
 
 
 def test_rules_come_back_with_their_run_and_after_a_restart(tmp_path: Path) -> None:
