@@ -1,9 +1,13 @@
-"""Where the files that come with the program lie."""
+"""Where the files that come with the program lie: beside the package in a checkout, inside it where it is installed."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent  # what a Python child needs on its path to import this package
-TEMPLATES = ROOT / "templates"
-STATIC = ROOT / "static"
+_PACKAGE = Path(__file__).resolve().parent
+_SITE = _PACKAGE / "site"  # pyproject.toml puts the page's files there in a wheel
+
+IS_INSTALLED = _SITE.is_dir()
+ROOT = _PACKAGE.parent  # what a Python child needs on its path to import this package
+TEMPLATES = (_SITE if IS_INSTALLED else ROOT) / "templates"
+STATIC = (_SITE if IS_INSTALLED else ROOT) / "static"

@@ -9,12 +9,13 @@ import shutil
 import sys
 import unicodedata
 from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import Any, TextIO
+from typing import Any, NoReturn, TextIO
 
 NOTHING = "-"  # in the place of a value that is not there
 _DOTS = "..."
 _UNITS = ("bytes", "kB", "MB", "GB", "TB")
-INTERRUPTED = 130
+BAD_START = 2  # exit code of a start that was refused: nothing was touched
+INTERRUPTED = 130  # exit code after Ctrl-C
 
 
 def shown(text: str) -> str:
@@ -47,6 +48,12 @@ def complain(line: str) -> None:
     with contextlib.suppress(OSError):  # the terminal is gone: there is nobody left to tell
         sys.stderr.write(_encodable(shown(line), sys.stderr) + "\n")
         sys.stderr.flush()
+
+
+def refuse(program: str, reason: str) -> NoReturn:
+    """Ends a start before it touches anything: one line on stderr, and the exit code BAD_START."""
+    complain(f"{program}: {reason}")
+    raise SystemExit(BAD_START)
 
 
 def confirmed(question: str) -> bool:

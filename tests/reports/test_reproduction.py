@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-import app
+from quadra.cli.serve_options import parse
 from quadra.config import TrainingConfig
 from quadra.reports.reproduction import CHECKSUM, FOLDER, changed, reproduction
 from tests.helpers.state_helpers import new_run, opened, small_config
@@ -50,7 +50,7 @@ def test_the_server_of_the_command_makes_new_runs_with_the_same_configuration(co
     assert command is not None
     words = shlex.split(command)
     assert words[:2] == ["python", "app.py"]
-    options = app.parse(words[2:], {})
+    options = parse(words[2:], {})
     names = ("field_size", "seed", "corpus", "device", "threads")
     assert TrainingConfig(**{name: getattr(options, name) for name in names}) == replace(config, corpus=corpus)
     assert (options.state_dir, options.pace) == (FOLDER, None)

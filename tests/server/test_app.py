@@ -18,8 +18,8 @@ from pathlib import Path
 import pytest
 import torch
 
-import app
 from quadra import TrainingConfig, TrainingState
+from quadra.cli.serve_options import parse
 from tests.helpers.server import PATIENCE, ROOT, Client, Server
 
 
@@ -77,11 +77,11 @@ def test_who_may_come_in_is_named_by_options_or_the_environment() -> None:
         "QUADRA_ALLOW_HOST": "a.example, b.example",
         "QUADRA_PROXY": "1",
     }
-    told = app.parse([], environment)
+    told = parse([], environment)
     assert (told.token, told.allow_host, told.proxy) == ("from the environment", ["a.example, b.example"], True)
-    told = app.parse(["--token", "given", "--allow-host", "c.example", "--allow-host", "d.example"], environment)
+    told = parse(["--token", "given", "--allow-host", "c.example", "--allow-host", "d.example"], environment)
     assert (told.token, told.allow_host) == ("given", ["c.example", "d.example"])
-    told = app.parse([], {})
+    told = parse([], {})
     assert (told.token, told.watch_token, told.proxy) == (None, None, False)
 
 

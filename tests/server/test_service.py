@@ -190,9 +190,9 @@ def test_the_unit_restarts_without_end_and_resumes() -> None:
 
 
 def test_what_unit_and_container_set_are_options_of_the_program() -> None:
-    import app
+    from quadra.cli.serve_options import parse
 
-    options = vars(app.parse([], {}))
+    options = vars(parse([], {}))
     unit = [value.split("=")[0] for value in settings()["Environment"]]
     container = re.findall(r"\b(QUADRA_[A-Z_]+)=", DOCKERFILE.read_text(encoding="utf-8"))
     names = [name for name in (*unit, *container) if name.startswith("QUADRA_")]

@@ -1,0 +1,249 @@
+"""Runs the server with the page, behind `python app.py` and `quadramatrix serve` alike."""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NoReturn
+
+from quadra.cli.output import INTERRUPTED, refuse
+from quadra.cli.secret_key import secret_key
+from quadra.cli.serve_options import DESCRIPTION, PROGRAM, parse
+from quadra.config import TrainingConfig
+from quadra.defaults import ServerDefaults
+from quadra.errors import ConfigurationError, QuadraError
+from quadra.live.log_setup import Logs, LogSettings
+
+if TYPE_CHECKING:
+    from quadra.backup.service import Backup
+    from quadra.live.console import Console
+    from quadra.live.feed import Feed
+    from quadra.storage.folder import StateFolder
+    from quadra.storage.restore_points import Retention
+    from quadra.storage.writer_process import WriterProcess
+    from quadra.training.state import TrainingState
+    from quadra.training.view import Event
+    from quadra.training.worker import Worker
+    from quadra.web.access_rules import Rules
+
+log = logging.getLogger("quadra")
+
+
+def main(
+    arguments: list[str] | None = None,
+    program: str = PROGRAM,
+    defaults: ServerDefaults | None = None,
+    description: str = DESCRIPTION,
+) -> NoReturn:
+    """Checks everything that was asked for, takes the port and the folder, then serves until a signal."""
+    options = parse(arguments, os.environ, program, defaults, description)
+    os.environ.setdefault("OMP_NUM_THREADS", str(options.threads or 1))  # read once, when numpy and torch are imported
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    try:
+        config = TrainingConfig(
+            field_size=options.field_size,
+            seed=options.seed,
+            corpus=options.corpus,
+            device=options.device,
+            threads=options.threads,
+        )
+        logs = LogSettings(options.log_format, options.log_file, options.log_budget * 1_000_000)
+        _check(config, options.backup_url)
+        logs.check()
+        listener = _listen(program, options.host, options.port)
+        run(options, config, logs, listener, _rules(options, listener))
+    except ConfigurationError as error:
+        refuse(program, f"--{error.field.replace('_', '-')}: {error}")
+    except QuadraError as error:
+        refuse(program, str(error))
+
+
+def run(
+    options: argparse.Namespace, config: TrainingConfig, logs: LogSettings, listener: socket.socket, rules: Rules
+) -> NoReturn:
+    """Composes the parts and serves. The training thread imports torch, behind the page."""
+    from quadra.backup.service import beside
+    from quadra.live.console import Console
+    from quadra.storage.folder import StateFolder
+    from quadra.storage.writer_process import IS_POSSIBLE, WriterProcess
+    from quadra.training.view import Event
+    from quadra.web.app import create_app
+    from quadra.web.server import serve
+
+    folder = StateFolder(options.state_dir)
+    writer = WriterProcess(folder.lock_descriptor) if IS_POSSIBLE else None
+    console = Console(sys.stdout, Logs(logs).line)
+    worker = _worker(options, config, folder, writer)
+    worker.listen(console.take)
+    backup = beside(worker, options.backup_url, options.backup_every) if options.backup_url else None
+    app, _, feed = create_app(worker, secret_key(), backup, console.journal, rules)
+    ending = _Ending(worker, feed, console, backup)
+    worker.listen(ending.with_training)
+    _handle_signals(ending.now)
+    if writer is not None:
+        threading.Thread(target=ending.with_writer, args=(writer,), name="writer watch", daemon=True).start()
+    for part in (console, worker, feed):
+        part.start()
+    if backup is not None:
+        backup.start()
+
+    def say(text: str) -> None:
+        console.take(Event("message", {"text": text, "type": "info"}))
+
+    for event in _greeting(rules, listener):
+        console.take(event)
+    if options.resume:
+        worker.resume()
+    serve(app, listener, say)
+    raise SystemExit
+
+
+def _worker(
+    options: argparse.Namespace, config: TrainingConfig, folder: StateFolder, writer: WriterProcess | None
+) -> Worker:
+    from quadra.storage.restore_points import Retention
+    from quadra.training.view import Settings
+    from quadra.training.worker import Worker
+
+    retention = Retention(options.points_budget * 1_000_000, options.best_window)
+    settings = Settings(options.save_every, options.pace, retention, options.rescue)
+    return Worker(folder, config, settings, lambda: _open_state(folder, config, writer, retention))
+
+
+class _Ending:
+    """The end of the process, for whatever reason: it saves first."""
+
+    def __init__(self, worker: Worker, feed: Feed, console: Console, backup: Backup | None) -> None:
+        self._worker = worker
+        self._feed, self._console, self._backup = feed, console, backup
+
+    def now(self, code_if_saved: int = 0) -> None:
+        """Saves, closes every part and ends the process. Does not return."""
+        code = 1
+        try:
+            code = max(code_if_saved, _close(self._worker))
+            self._end_backup()
+            for part in (self._feed, self._console):
+                part.close()
+        finally:
+            os._exit(code)  # threads that hold a browser's connection would keep the process alive
+
+    def _end_backup(self) -> None:
+        from quadra.training.view import Event
+
+        missed = self._backup.close() if self._backup else None
+        if missed is not None:
+            self._console.take(Event("message", {"text": missed, "type": "warning"}))
+
+    def with_training(self, event: Event) -> None:
+        """Ends the process where training has died: a page without training behind it would be a lie."""
+        if event.kind == "died":
+            threading.Thread(target=self.now, args=(1,), name="shutdown").start()
+
+    def with_writer(self, writer: WriterProcess) -> None:
+        """Blocks until the writer process has ended. Somebody has killed it then, and this process saves and ends too."""
+        writer.wait()
+        log.error("The process that writes saves was killed; this one saves and ends too.")
+        self.now(1)
+
+
+def _open_state(
+    folder: StateFolder, config: TrainingConfig, writer: WriterProcess | None, retention: Retention
+) -> TrainingState:
+    """Returns the run's state. The training thread calls this: the import brings torch."""
+    from quadra.training.state import TrainingState
+
+    gc.freeze()  # what was imported stays for ever; to look at all of it again holds training up for a tenth of a second
+    state = TrainingState(folder, config, writer, retention)
+    state.shelf.look()
+    return state
+
+
+def _check(config: TrainingConfig, backup_url: str | None) -> None:
+    """Raises QuadraError for a corpus that cannot be read, a device that is missing and an address that no backup can use."""
+    from quadra.model.corpus import Corpus
+
+    if config.corpus is not None:
+        Corpus(config.corpus).close()
+    if config.device != "cpu":
+        from quadra.model.flat_tensors import require_device
+
+        require_device(config.device)
+    if backup_url:
+        from quadra.backup.remote import Remote
+
+        Remote(backup_url)
+
+
+def _listen(program: str, host: str, port: int) -> socket.socket:
+    from quadra.web.server import listen
+
+    try:
+        return listen(host, port)
+    except OSError as error:
+        refuse(program, f"{host}:{port} cannot be listened on: {error.strerror}. Choose another --port or --host.")
+
+
+def _handle_signals(shut_down: Callable[[], None]) -> None:
+    """SIGTERM, a closed terminal and Ctrl-C finish the iteration, save and end; a second Ctrl-C ends at once."""
+    closing = threading.Event()
+
+    def handle(number: int, _frame: object) -> None:
+        if closing.is_set():
+            if number == signal.SIGINT:
+                os._exit(INTERRUPTED)
+            return
+        closing.set()
+        threading.Thread(target=shut_down, name="shutdown").start()
+
+    for name in ("SIGTERM", "SIGINT", "SIGHUP"):
+        if hasattr(signal, name):  # Windows has no SIGHUP
+            signal.signal(getattr(signal, name), handle)
+
+
+def _close(worker: Worker) -> int:
+    """Saves and releases the folder; returns the exit code."""
+    try:
+        worker.close().result()
+    except QuadraError as error:
+        log.error("The state could not be saved: %s", error)  # noqa: TRY400  # the reason is for people
+        return 1
+    return 0
+
+
+def _rules(options: argparse.Namespace, listener: socket.socket) -> Rules:
+    from quadra.web.access_rules import rules_for
+
+    names = [name.strip() for text in options.allow_host for name in text.split(",") if name.strip()]
+    address = listener.getsockname()[0]
+    return rules_for(address, options.token or None, options.watch_token or None, names, options.proxy, options.host)
+
+
+def _greeting(rules: Rules, listener: socket.socket) -> list[Event]:
+    """Returns the lines that say where the server is and how to come in. A token that somebody set is never printed."""
+    from quadra.live.log_setup import SECRET
+    from quadra.training.view import Event
+    from quadra.web.access_rules import links
+
+    def said(text: str, kind: str = "message") -> Event:
+        return Event(kind, {"text": text, "type": "info"})
+
+    address = said(f"QuadraMatrix is on http://{_address(listener)}  (Ctrl-C saves and ends)")
+    if rules.token is None:
+        return [address]
+    if not rules.was_generated:
+        return [address, said("Whoever opens it is asked for the token.")]
+    found = links(rules, *listener.getsockname()[:2])
+    return [address, *(said(f"Open it with its token: {link}", SECRET) for link in found)]
+
+
+def _address(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
