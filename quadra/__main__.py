@@ -32,15 +32,15 @@ def _handed_on(command: str, rest: list[str]) -> int:
 
         return states(rest)
     if command == "check":
-        from quadra.reports.check import main as check
+        from quadra.cli.check import main as check
 
         return check(rest)
     if command == "prove":
-        from quadra.reports.prove import main as prove
+        from quadra.cli.prove import main as prove
 
         return prove(rest)
     if command == "report":
-        from quadra.reports.html_report import main as report
+        from quadra.cli.report import main as report
 
         return report(rest)
     complain(f"python -m quadra: there is no command {command!r}. Choose from {', '.join(_COMMANDS)}.")

@@ -1,6 +1,6 @@
 """`python -m quadra.prove FOLDER`: prove that a saved state continues to the very bit."""
 
-from quadra.reports.prove import main
+from quadra.cli.prove import main
 
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -1,6 +1,6 @@
 """`python -m quadra.report FOLDER`: write a saved state as one HTML file."""
 
-from quadra.reports.html_report import main
+from quadra.cli.report import main
 
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from quadra.storage.saved_state import SavedState
 
 FAILED = 1  # exit code where a saved state did not pass its verification
-_STATE_FILES = (".pth", ".pkl")
+STATE_FILES = (".pth", ".pkl")
 _HEADER = ("ID", "KIND", "ITERATION", "SAVED (UTC)", "LOSS", "REWARD", "SIZE", "NAME, NOTE")
 _RIGHT = (2, 4, 5, 6)  # columns of numbers
 _LEAST = 12  # columns that names and notes need, for a table
@@ -71,7 +71,7 @@ def look_up(options: argparse.Namespace, text: str) -> tuple[StateLayout, Listed
 def require_outside(output: Path, folder: Path) -> Path:
     """A path that no file of a saved state has. Raises ConfigurationError."""
     inside = output.resolve().is_relative_to(folder.resolve())
-    if output.suffix in _STATE_FILES or (inside and folder.is_dir()):
+    if output.suffix in STATE_FILES or (inside and folder.is_dir()):
         raise ConfigurationError("--output", f"{output} may be a saved state's own file. Choose another place or name.")
     return output
 

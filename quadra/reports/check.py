@@ -1,13 +1,7 @@
-"""`python -m quadra.check FOLDER`: verify every saved state in a state directory, beside a live server too.
-
-Says what is whole and what is not, changes nothing, and ends with code 0 where everything is whole, 1 where something is
-not, 2 where the folder cannot be looked at.
-"""
+"""The check of a state directory, beside a live server too: which of its saved states are whole. Changes nothing."""
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,14 +9,14 @@ from pathlib import Path
 from quadra.errors import BadFileError, MissingFileError
 from quadra.states.alert_rules import read_rules
 from quadra.states.own_texts import id_of, is_intact, is_there, own_texts, reference_of, text_file
+from quadra.states.read_only import retrying
 from quadra.storage.catalog import Catalog, SavedSummary, read_catalog, summarize
 from quadra.storage.files.durable import is_plain_file
 from quadra.storage.labels import read_labels
 from quadra.storage.layout import BEST, RESET_MARKER, SET_ASIDE, WEIGHTS, StateLayout
 from quadra.storage.saved_state import NotSealedError, SavedState, read_save
 
-CANNOT_LOOK = 2
-_LOOKS = 2  # at a file before it counts as bad: a live server may have replaced it between its parts
+_ATTEMPTS = 2  # at a file before it counts as bad: a live server may have replaced it between its parts
 
 
 @dataclass(frozen=True)
@@ -38,23 +32,6 @@ def check(folder: Path) -> list[Finding]:
     if not folder.is_dir():
         raise NotADirectoryError(f"{folder} is not a folder")
     return list(_findings(StateLayout(folder)))
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Print the findings; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m quadra.check", description="Verify a state directory.")
-    parser.add_argument("folder", type=Path)
-    folder = parser.parse_args(arguments).folder
-    try:
-        findings = check(folder)
-    except OSError as error:
-        sys.stderr.write(f"{folder} cannot be checked: {error.strerror or error}\n")
-        return CANNOT_LOOK
-    for finding in findings:
-        sys.stdout.write(f"{'ok ' if finding.is_good else 'BAD'} {finding.text}\n")
-    bad = sum(not finding.is_good for finding in findings)
-    sys.stdout.write(f"{bad} of {len(findings)} findings are bad.\n" if bad else "Everything is whole.\n")
-    return int(bad > 0)
 
 
 def _findings(layout: StateLayout) -> Iterator[Finding]:
@@ -137,12 +114,7 @@ def _look_at(copy: SavedSummary, folder: Path) -> Iterator[Finding]:
 
 
 def _read(copy: SavedSummary) -> SavedState:
-    for _ in range(_LOOKS - 1):
-        try:
-            return read_save(copy.file, copy.folder)
-        except BadFileError:
-            continue
-    return read_save(copy.file, copy.folder)
+    return retrying(lambda: read_save(copy.file, copy.folder), _ATTEMPTS)
 
 
 def _named(file: Path, folder: Path) -> str:

@@ -1,15 +1,12 @@
-"""`python -m quadra.report FOLDER`: a saved state as one HTML file, to keep, to send and to print.
+"""The report of a saved state: one HTML file, to keep, to send and to print.
 
 The file needs nothing else: no script, no other file, no network, and its own policy forbids all of them.
 """
 
 from __future__ import annotations
 
-import argparse
 import base64
-import contextlib
 import hashlib
-import sys
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
@@ -22,29 +19,25 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from numpy.typing import NDArray
 
 from quadra.config import TrainingConfig
-from quadra.errors import BadFileError, ConfigurationError, LoadError, QuadraError
+from quadra.errors import LoadError
 from quadra.model.corpus import BUILT_IN_NAME
 from quadra.model.history import SERIES, checksum_of
 from quadra.paths import STATIC, TEMPLATES
 from quadra.reports.environment import machine, versions
-from quadra.reports.history_export import file_name
 from quadra.reports.line_chart import BUCKETS, SMOOTH_FROM, Look, line_chart, window_of
 from quadra.reports.reproduction import CHECKSUM, PROVE, reproduction
 from quadra.reports.saved_values import SavedValues, facts_of
 from quadra.reports.tables import counted, figure, q_table_view, settings_table, statistics_table, whole
-from quadra.storage.files.durable import replace_file
+from quadra.states.read_only import retrying
 from quadra.storage.save_record import SaveRecord
 from quadra.storage.saved_state import NotSealedError, SavedState, read
 
-CANNOT_REPORT = 2
 LOOKS = {
     "loss": Look("Loss", "#0072b2", from_zero=True),
     "reward": Look("Reward", "#00805c", from_zero=False),
     "variance": Look("Field variance", "#b35c00", from_zero=True),
     "mean": Look("Field mean", "#a8457f", from_zero=False),
 }
-_LOOKS_AT_A_FOLDER = 5  # that a live server may be saving into, before it counts as bad
-_STATE_FILES = (".pth", ".pkl")
 
 
 def report(state: SavedState, name: str, written_at: datetime, note: str = "") -> str:
@@ -87,48 +80,12 @@ def _style(record: SaveRecord) -> str:
     return "\n" + _environment().get_template("report.css").render(record=record)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Write the report of a folder's newest state; returns the exit code."""
-    options = _parse(arguments)
-    folder: Path = options.folder
-    try:
-        state = _newest(folder)
-        output: Path = options.output or Path(file_name(state.record.run, state.record.iteration_count, "html"))
-        if output.suffix in _STATE_FILES:
-            raise ConfigurationError("--output", f"{output} is a name of a saved state's file. Choose another one.")
-        name = options.name or folder.resolve().name
-        replace_file(output, [report(state, name, datetime.now(UTC), options.note).encode("utf-8")])
-    except OSError as error:
-        return _refused(f"{error.filename or folder} cannot be written or read: {error.strerror or error}")
-    except QuadraError as error:
-        return _refused(f"{folder}: {error}")
-    sys.stdout.write(f"Report written: {output}\n")
-    return 0
-
-
-def _parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m quadra.report", description="Write the report of a saved state.")
-    parser.add_argument("folder", type=Path, help="with the three files of a saved state")
-    parser.add_argument("--output", type=Path, help="default: quadramatrix-RUN-ITERATION.html, where you are")
-    parser.add_argument("--name", default="", help="title of the report (default: the folder's name)")
-    parser.add_argument("--note", default="", help="a text that the report shows below its title")
-    return parser.parse_args(arguments)
-
-
-def _refused(reason: str) -> int:
-    sys.stderr.write(f"No report was written. {reason}\n")
-    return CANNOT_REPORT
-
-
-def _newest(folder: Path) -> SavedState:
-    """Raises LoadError; looks again where a live server replaced a file meanwhile."""
+def read_newest(folder: Path) -> SavedState:
+    """Returns the newest save in a state directory. Raises LoadError or a BadFileError."""
     if not folder.is_dir():
         raise LoadError("this is not a folder.")
     try:
-        for _ in range(_LOOKS_AT_A_FOLDER - 1):
-            with contextlib.suppress(BadFileError):
-                return read(folder)
-        return read(folder)
+        return retrying(lambda: read(folder))
     except NotSealedError as error:
         raise LoadError(
             "this state is of the earlier generation of the dashboard. Load it in the dashboard, which saves it anew."

@@ -1,15 +1,11 @@
-"""`python -m quadra.prove FOLDER`: show that a saved state continues to the very bit, on this machine, today.
+"""The proof that a saved state continues to the very bit, on this machine, today.
 
 The state is copied, so that a live server may go on saving over it. From the copy, one process trains N iterations in one
 go; two others train half of them each, with a save, an end and a load in between. Every bit of both endings is compared.
-`--state ID` begins at any saved state of the folder. Ends with code 0 where they are the same, 1 where they are not, 2 where
-there is no state to begin with.
 """
 
 from __future__ import annotations
 
-import argparse
-import contextlib
 import hashlib
 import json
 import os
@@ -17,28 +13,24 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from quadra.config import TrainingConfig
-from quadra.errors import BadFileError, LoadError, QuadraError
+from quadra.errors import LoadError
 from quadra.paths import ROOT
 from quadra.reports.environment import machine, versions
-from quadra.states.listing import StateListing
-from quadra.states.lookup import find_state
 from quadra.states.own_texts import files_with
-from quadra.states.read_only import open_to_go
+from quadra.states.read_only import open_to_go, retrying
 from quadra.storage.files.durable import Piece, read_file
 from quadra.storage.layout import METRICS, SYSTEM, WEIGHTS, StateLayout
 from quadra.storage.saved_state import NotSealedError, SavedState, read
 from quadra.training.state import TrainingState
 
-CANNOT_PROVE = 2
 ITERATIONS = 100
-_LOOKS = 5  # at a folder that a live server may be saving into, before it counts as bad
 
 
 @dataclass(frozen=True)
@@ -113,33 +105,6 @@ def digests(engine: Mapping[str, Any], rows: object) -> dict[str, str]:
     return {name: _digest(part) for name, part in {**engine, "history": rows}.items()}
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Prove and print the certificate; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m quadra.prove", description="Prove that a saved state continues exactly."
-    )
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--state", help="id of a saved state, its beginning, or its name (default: the newest save)")
-    parser.add_argument("--iterations", type=_positive, default=ITERATIONS)
-    parser.add_argument("--json", action="store_true", help="print the certificate as JSON")
-    options = parser.parse_args(arguments)
-    try:
-        certificate = _proved(options.folder, options.state, options.iterations)
-    except (QuadraError, OSError) as error:
-        sys.stderr.write(f"Nothing could be proved: {error}\n")
-        return CANNOT_PROVE
-    told = json.dumps(asdict(certificate), indent=1) if options.json else "\n".join(certificate.lines())
-    sys.stdout.write(f"{told}\n")
-    return int(bool(certificate.different))
-
-
-def _proved(folder: Path, state: str | None, iterations: int) -> Certificate:
-    if state is None:
-        return prove(folder, iterations)
-    layout = StateLayout(folder)
-    return prove_state(layout, find_state(StateListing(layout).entries(), state).id, TrainingConfig(), iterations)
-
-
 def train(folder: Path, iterations: int) -> dict[str, str]:
     """Load, train, save; the digests of the ending. This is what each process does."""
     with TrainingState(folder) as state:
@@ -168,10 +133,7 @@ def _train(folder: Path, iterations: int) -> dict[str, str]:
 def _copied(folder: Path, target: Path) -> SavedState:
     """Copy the newest save; again, where a live server replaced a file meanwhile."""
     target.mkdir()
-    for _ in range(_LOOKS - 1):
-        with contextlib.suppress(BadFileError):
-            return _copied_once(folder, target)
-    return _copied_once(folder, target)
+    return retrying(lambda: _copied_once(folder, target))
 
 
 def _copied_once(folder: Path, target: Path) -> SavedState:
@@ -221,10 +183,3 @@ def _pieces(value: object) -> Iterator[bytes]:
         yield array.tobytes()
     else:
         yield repr(value).encode()
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, not {number}")
-    return number

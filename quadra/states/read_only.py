@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TypeVar
 
 from quadra.config import TrainingConfig
 from quadra.errors import BadFileError
@@ -16,32 +18,36 @@ from quadra.storage.layout import FILES, WEIGHTS, StateLayout
 from quadra.storage.save_record import verify
 from quadra.storage.saved_state import SavedState, files_of, read_save
 
-_LOOKS = 5  # at a state that a live server may be replacing, before it counts as bad
+ATTEMPTS = 5  # at reading a state that a live server may be replacing, before it counts as bad
+
+Result = TypeVar("Result")
+
+
+def retrying(read: Callable[[], Result], attempts: int = ATTEMPTS) -> Result:
+    """Returns what `read` returns. Raises a BadFileError only where all of so many attempts do.
+
+    A live server may replace the files of a state one after the other while they are read.
+    """
+    for _ in range(attempts - 1):
+        with contextlib.suppress(BadFileError):
+            return read()
+    return read()
 
 
 def open_state(layout: StateLayout, state: str, defaults: TrainingConfig) -> tuple[ListedState, SavedState]:
     """One state by its id. Raises UnknownSourceError, or a BadFileError."""
-    for _ in range(_LOOKS - 1):
-        with contextlib.suppress(BadFileError):
-            return _opened(layout, state, defaults)
-    return _opened(layout, state, defaults)
+    return retrying(lambda: _opened(layout, state, defaults))
 
 
 def open_files(layout: StateLayout, state: str, defaults: TrainingConfig) -> tuple[ListedState, dict[str, list[Piece]]]:
     """The three complete files of a state; those of the earlier generation as they are. Raises what `open_state` raises."""
-    for _ in range(_LOOKS - 1):
-        with contextlib.suppress(BadFileError):
-            return _files(layout, state, defaults)[:2]
-    return _files(layout, state, defaults)[:2]
+    return retrying(lambda: _files(layout, state, defaults))[:2]
 
 
 def open_to_go(layout: StateLayout, state: str, defaults: TrainingConfig) -> tuple[ListedState, dict[str, list[Piece]]]:
     """What a state needs to continue elsewhere: the three files, and its own text where it has one, by their paths in a
     state directory. Raises what `open_state` raises."""
-    for _ in range(_LOOKS - 1):
-        with contextlib.suppress(BadFileError):
-            return _to_go(layout, state, defaults)
-    return _to_go(layout, state, defaults)
+    return retrying(lambda: _to_go(layout, state, defaults))
 
 
 def _to_go(layout: StateLayout, state: str, defaults: TrainingConfig) -> tuple[ListedState, dict[str, list[Piece]]]:

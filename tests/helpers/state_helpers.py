@@ -140,6 +140,23 @@ def write_state(folder: Path, state: SavedState) -> Path:
     return folder
 
 
+def write_two_runs(folder: Path) -> Path:
+    """A state directory with two runs, the present one with earlier saves."""
+    with opened(folder) as state:
+        new_run(state, 2, "stopped")
+        new_run(state, 2, "stopped", seed=2)
+        for _ in range(4):
+            train(state, 1)
+            state.save()
+    return folder
+
+
+def flip_bit(path: Path, offset: int = 200) -> None:
+    content = bytearray(path.read_bytes())
+    content[offset] ^= 0x10
+    path.write_bytes(content)
+
+
 def write_as_elsewhere(folder: Path, state: SavedState, rest: Mapping[str, Any], **settings: Any) -> Path:
     """The three files of a state as a machine would have written them that has what this one may lack.
 

@@ -1,4 +1,4 @@
-"""The report of a saved state: what stands in it, whatever the state and its texts are; and its command line."""
+"""The report of a saved state: what stands in it, whatever the state and its texts are."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from html.parser import HTMLParser
-from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
@@ -20,54 +18,15 @@ from numpy.typing import NDArray
 from quadra import __version__
 from quadra.errors import LoadError
 from quadra.model.history import checksum_of
-from quadra.reports.html_report import CANNOT_REPORT, main, report
+from quadra.reports.html_report import report
 from quadra.reports.tables import SHADES
-from quadra.storage.layout import METRICS, WEIGHTS
-from quadra.storage.saved_state import SavedState, read
-from tests.helpers.state_helpers import RUN_A, files_of, saved_states, write_earlier, write_state
+from quadra.storage.saved_state import SavedState
+from tests.helpers.documents import Document
+from tests.helpers.state_helpers import RUN_A, saved_states
 
 NOW = datetime(2026, 2, 3, 4, 5, 6, tzinfo=UTC)
 HOSTILE = """</title><script>alert("1")</script><img src=x onerror='alert(2)'>&amp; "quoted" 'single' {{ 7 * 7 }}"""
-VOID = {"meta", "link", "br", "img"}
 (STATE,) = saved_states(30)
-
-
-class Document(HTMLParser):
-    """The text of an HTML document by element, and all that could reach out of it."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.tags: set[str] = set()
-        self.addresses: list[str] = []
-        self.handlers: list[str] = []
-        self.texts: list[tuple[str, str]] = []
-        self.feed(html)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.add(tag)
-        self.addresses += [
-            value or "" for name, value in attrs if name in ("src", "href", "action", "data", "xlink:href")
-        ]
-        self.handlers += [name for name, _ in attrs if name.startswith("on") or name == "style"]
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if data.strip():
-            self.texts.append((self.open[-1] if self.open else "", data.strip()))
-
-    @property
-    def text(self) -> str:
-        return " ".join(" ".join(text.split()) for tag, text in self.texts if tag != "style")
-
-    def of(self, tag: str) -> list[str]:
-        return [text for element, text in self.texts if element == tag]
 
 
 def made(state: SavedState, name: str = "A name", note: str = "") -> tuple[str, Document]:
@@ -270,63 +229,3 @@ def test_a_forged_state_without_what_belongs_in_it_is_refused(engine: dict[str, 
 @pytest.mark.parametrize("moment", ["12:12", "0001-01-01T00:00:00+23:59", "2026-01-01T00:00:00", "Z"])
 def test_a_moment_that_is_none_stays_as_it_is(moment: str) -> None:
     assert f"Saved {moment} " in made(replace(STATE, record=replace(STATE.record, saved_at=moment)))[1].text
-
-
-def test_the_command_line_writes_the_report_of_a_folder_and_leaves_the_folder_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    folder = write_state(tmp_path / "my run", STATE)
-    before = files_of(folder)
-    monkeypatch.chdir(tmp_path)
-    assert main([str(folder)]) == 0
-    assert capsys.readouterr().out == "Report written: quadramatrix-aaaaaaaa-30.html\n"
-    default = Document((tmp_path / "quadramatrix-aaaaaaaa-30.html").read_text(encoding="utf-8"))
-    assert default.of("bdi") == ["my run"]
-    output = tmp_path / "other.html"
-    assert main([str(folder), "--output", str(output), "--name", "<b>", "--note", "for you"]) == 0
-    other = Document(output.read_text(encoding="utf-8"))
-    assert (other.of("bdi"), other.of("p")[1]) == (["<b>"], "for you")
-    assert files_of(folder) == before
-
-
-def test_the_command_line_looks_again_where_a_file_was_replaced_meanwhile(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = write_state(tmp_path / "state", STATE)
-    whole = (folder / METRICS).read_bytes()
-    (folder / METRICS).unlink()
-
-    def read_late(place: Path) -> SavedState:
-        try:
-            return read(place)
-        finally:
-            (place / METRICS).write_bytes(whole)
-
-    monkeypatch.setattr("quadra.reports.html_report.read", read_late)
-    assert main([str(folder), "--output", str(tmp_path / "a.html")]) == 0
-
-
-def refusal(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
-    """What the command line says on stderr, in one line; it must end with its code and write nothing else."""
-    assert main([str(argument) for argument in arguments]) == CANNOT_REPORT == 2
-    told = capsys.readouterr()
-    assert told.out == ""
-    assert told.err.startswith("No report was written. ")
-    assert told.err.count("\n") == 1
-    return told.err
-
-
-def test_the_command_line_says_why_it_wrote_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    output = tmp_path / "out.html"
-    assert "nowhere: this is not a folder" in refusal(capsys, tmp_path / "nowhere", "--output", output)
-    assert "oscillator_weights.pth: is not there" in refusal(capsys, tmp_path, "--output", output)
-    folder = write_state(tmp_path / "state", STATE)
-    assert "cannot be written" in refusal(capsys, folder, "--output", tmp_path / "no" / "folder" / "a.html")
-    whole = (folder / WEIGHTS).read_bytes()
-    assert "saved state's file" in refusal(capsys, folder, "--output", folder / WEIGHTS)
-    assert (folder / WEIGHTS).read_bytes() == whole
-    (folder / WEIGHTS).write_bytes(whole[:-100])
-    assert WEIGHTS in refusal(capsys, folder, "--output", output)
-    earlier = write_earlier(tmp_path / "earlier")
-    assert "earlier generation" in refusal(capsys, earlier, "--output", output)
-    assert not output.exists()
