@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from quadra.config import ACTIONS, NETWORKS
 from quadra.model.activity import ActivityRecorder, ActivitySample, Columns, rows_of
-from quadra.model.firing import LayerSpikes, evenly, spikes_for
+from quadra.model.probes import LayerSpikes, evenly, spikes_for
 from quadra.model.qlearning import in_order
 
 if TYPE_CHECKING:

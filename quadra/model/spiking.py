@@ -1,8 +1,6 @@
-"""Leaky integrate-and-fire networks side by side, forward and backward by hand.
+"""The three spiking networks in torch, evaluated side by side, forward and backward by hand.
 
-The neuron is snntorch.Leaky(reset_mechanism="subtract") with a fast-sigmoid surrogate gradient:
-Eshraghian et al., "Training Spiking Neural Networks Using Lessons From Deep Learning", Proc. IEEE 2023;
-Neftci et al., "Surrogate Gradient Learning in Spiking Neural Networks", IEEE SPM 2019.
+Their neuron and its surrogate gradient are in `model.neuron`. `model.kernels` has the same networks compiled for the CPU.
 """
 
 from __future__ import annotations
@@ -15,40 +13,7 @@ from torch import Tensor
 
 from quadra.config import LAYERS, TrainingConfig
 from quadra.model.flat_tensors import TensorSlot, places
-
-
-@dataclass(frozen=True)
-class Neuron:
-    """The constants of a leaky integrate-and-fire neuron."""
-
-    decay: float  # beta, per time step
-    threshold: float
-    slope: float  # of the surrogate gradient
-
-    def integrate(self, currents: Sequence[Tensor], membranes: Sequence[Tensor], spikes: Sequence[Tensor]) -> None:
-        """Fill membranes and spikes, one tensor per time step, from the input currents.
-
-        u[t] = decay * u[t-1] + i[t] - threshold * s[t-1],  s[t] = 1 if u[t] > threshold else 0,  u[-1] = s[-1] = 0
-        """
-        membranes[0].copy_(currents[0])
-        torch.gt(membranes[0], self.threshold, out=spikes[0])
-        for t in range(1, len(membranes)):
-            torch.add(currents[t], membranes[t - 1], alpha=self.decay, out=membranes[t])
-            membranes[t].sub_(spikes[t - 1], alpha=self.threshold)
-            torch.gt(membranes[t], self.threshold, out=spikes[t])
-
-    def surrogate_gradient(self, membranes: Tensor) -> Tensor:
-        """ds/du = 1 / (1 + slope * |u - threshold|)^2, same shape as `membranes`."""
-        return (membranes - self.threshold).abs_().mul_(self.slope).add_(1.0).pow_(-2)
-
-    def memory(self, time_steps: int, device: str) -> Tensor:
-        """M[t, k] = decay^(k-t) for k >= t, shape (T, T): dL/di[t] = sum over k of M[t, k] * (dL/ds * ds/du)[k].
-
-        The reset term carries no gradient, so the membrane's gradient through time is this linear filter.
-        """
-        steps = torch.arange(time_steps, device=device)
-        distance = steps[None, :] - steps[:, None]
-        return torch.where(distance >= 0, self.decay ** distance.clamp(min=0).float(), 0.0)
+from quadra.model.neuron import Neuron
 
 
 @dataclass(frozen=True)
@@ -84,7 +49,7 @@ class SpikingNetworks:
         self._neuron = Neuron(config.membrane_decay, config.firing_threshold, config.surrogate_slope)
         self._time_steps = config.time_steps
         self._device = config.device
-        self._memory = self._neuron.memory(config.time_steps, config.device)
+        self._gradient_filter = self._neuron.gradient_filter(config.time_steps, config.device)
         self._columns = [_columns([sizes[layer] for sizes in self.sizes.values()]) for layer in (1, 2, 3)]
         self._traces: dict[int, tuple[LayerTrace, ...]] = {}
         self._inputs: dict[str, Tensor] = {}
@@ -148,7 +113,7 @@ class SpikingNetworks:
         """dL/di of a layer, shape (T, k, neurons)."""
         membranes = trace.membranes[:, :, columns].index_select(1, rows)
         gradient = self._neuron.surrogate_gradient(membranes).mul_(spike_gradient)
-        return torch.mm(self._memory, gradient.flatten(1)).view_as(gradient)
+        return torch.mm(self._gradient_filter, gradient.flatten(1)).view_as(gradient)
 
     def _linear_backward(self, name: str, layer: str, current: Tensor, below: Tensor) -> Tensor:
         """Gradients of one Linear layer; returns dL/ds of the spikes below, shape (T, k, neurons below)."""

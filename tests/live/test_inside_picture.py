@@ -16,7 +16,7 @@ from quadra.config import ACTIONS, NETWORKS
 from quadra.errors import RefusedError
 from quadra.live.inside_picture import MOST_STATES, describe_picture, take_picture
 from quadra.model.activity import MOST_COLUMNS
-from quadra.model.firing import spikes_for
+from quadra.model.probes import spikes_for
 from tests.helpers.state_helpers import assert_same, content, opened, train
 
 FULL = 32_767

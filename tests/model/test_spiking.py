@@ -1,4 +1,4 @@
-"""The spiking networks: hand-computed neurons, and snnTorch as the oracle for rates and gradients."""
+"""The spiking networks: snnTorch as the oracle for rates and gradients."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from torch import Tensor
 from quadra.config import NETWORKS, TrainingConfig
 from quadra.model.flat_tensors import FlatTensors
 from quadra.model.spiking import (
-    Neuron,
     SpikingNetworks,
     draw_parameters,
     layer_sizes,
@@ -20,56 +19,7 @@ from quadra.model.spiking import (
 )
 from tests.helpers.model_helpers import OracleNetwork
 
-NEURON = Neuron(decay=0.95, threshold=1.0, slope=25.0)
 LEFT_OUT = 1e-5  # a membrane this near the threshold may spike in one implementation and not in the other
-
-
-def run(currents: list[float]) -> tuple[list[float], list[float]]:
-    """Membranes and spikes of one neuron."""
-    membranes, spikes = torch.empty(len(currents)), torch.empty(len(currents))
-    NEURON.integrate(torch.tensor(currents).unbind(), membranes.unbind(), spikes.unbind())
-    return membranes.tolist(), spikes.tolist()
-
-
-def test_a_silent_neuron_keeps_leaking() -> None:
-    membranes, spikes = run([0.8, 0.0, 0.0])
-    assert membranes == pytest.approx([0.8, 0.76, 0.722])
-    assert spikes == [0.0, 0.0, 0.0]
-
-
-def test_a_spike_is_subtracted_one_step_late() -> None:
-    membranes, spikes = run([0.6] * 5)
-    assert membranes == pytest.approx([0.6, 1.17, 0.7115, 1.275925, 0.81212875])
-    assert spikes == [0.0, 1.0, 0.0, 1.0, 0.0]
-
-
-def test_a_neuron_may_spike_in_a_row_and_be_driven_below_zero() -> None:
-    membranes, spikes = run([3.0, 0.0, 0.0, 0.0, 0.0])
-    assert membranes == pytest.approx([3.0, 1.85, 0.7575, 0.719625, 0.68364375])
-    assert spikes == [1.0, 1.0, 0.0, 0.0, 0.0]
-    assert run([1.5, -2.0])[0] == pytest.approx([1.5, -1.575])  # 0.95 * 1.5 - 2 - 1
-
-
-def test_a_membrane_at_the_threshold_does_not_spike() -> None:
-    assert run([1.0, 0.0]) == (pytest.approx([1.0, 0.95]), [0.0, 0.0])
-    assert run([0.0, 1.0, 0.0]) == (pytest.approx([0.0, 1.0, 0.95]), [0.0, 0.0, 0.0])
-    assert run([1.0000001192092896, 0.0])[1] == [1.0, 0.0]  # the next float32
-
-
-def test_the_surrogate_gradient_is_one_at_the_threshold_and_falls_to_both_sides() -> None:
-    found = NEURON.surrogate_gradient(torch.tensor([1.0, 1.04, 0.96, 0.0, 2.0]))
-    assert found.tolist() == pytest.approx([1.0, 0.25, 0.25, 26.0**-2, 26.0**-2], rel=1e-5)
-
-
-def test_the_surrogate_gradient_leaves_the_membranes_as_they_are() -> None:
-    membranes = torch.tensor([0.5, 1.5])
-    NEURON.surrogate_gradient(membranes)
-    assert membranes.tolist() == [0.5, 1.5]
-
-
-def test_a_current_is_remembered_by_later_membranes_only() -> None:
-    expected = [1.0, 0.95, 0.9025, 0.0, 1.0, 0.95, 0.0, 0.0, 1.0]
-    assert NEURON.memory(3, "cpu").flatten().tolist() == pytest.approx(expected)
 
 
 class Networks:

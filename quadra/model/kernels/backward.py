@@ -1,7 +1,8 @@
 """The spiking networks compiled for the CPU, backward: gradients and the Adam step in one pass over the parameters.
 
-Surrogate gradient and Adam are those of `spiking` and `torch_trainer`, which name their sources; both ways pass the same
-tests. There is no buffer of gradients: each row of them is used as soon as it is known. Shapes as in `forward`.
+The surrogate gradient is in `kernels.neuron`. Adam is that of `model.adam`, which names its source; this module and
+`model.torch_backend` pass the same tests. No buffer of gradients exists: each row is used as soon as it is known. Shapes and
+`model` as in `kernels.forward`.
 """
 
 from __future__ import annotations
@@ -28,21 +29,7 @@ from quadra.model.kernels.forward import (
     traced,
 )
 from quadra.model.kernels.jit import ONE, TWO, ZERO, Doubles, Floats, Integers, Rows, compiled
-
-
-@compiled()
-def through_neurons(gradient: Floats, u: Floats, model: Floats) -> None:
-    """dL/di from dL/ds, both (T, width), in place: the surrogate 1 / (1 + slope * |u - threshold|)^2, back through time."""
-    decay, threshold, slope = model[0], model[1], model[2]
-    for t in range(u.shape[0] - 1, -1, -1):
-        g, now = gradient[t], u[t]
-        for c in range(g.size):
-            far = ONE + slope * abs(now[c] - threshold)
-            g[c] /= far * far
-        if t < u.shape[0] - 1:
-            later = gradient[t + 1]
-            for c in range(g.size):
-                g[c] += decay * later[c]
+from quadra.model.kernels.neuron import through_surrogate
 
 
 @compiled()
@@ -136,7 +123,7 @@ def learn_last(
                 ask[c] /= np.float32(steps)
             for t in range(steps):
                 g[t] = ask
-            through_neurons(g, u, model)
+            through_surrogate(g, u, model)
         add_products(below, gradients, 0, width, p, net[W3] + low, outputs, width)
         weight, bias = net[W3] + low, net[B3] + low
         broken += learn_rows(p, m, v, rule, weight, bias, outputs, width, gradients, 1, picked, spikes, counts)
@@ -188,13 +175,13 @@ def learn(
             action, net, p, m, v, rule, shown, scale, means, variances, picked, s, count, model, second
         )
         for i in range(picked.size):
-            through_neurons(second[i * steps : (i + 1) * steps], u[picked[i], 1], model)
+            through_surrogate(second[i * steps : (i + 1) * steps], u[picked[i], 1], model)
         flat = second.reshape(-1)
         add_products(first, flat, 0, hidden, p, net[W2], hidden, hidden)
         broken += learn_rows(p, m, v, rule, net[W2], net[B2], hidden, hidden, flat, 0, picked, s, count)
         summed = np.zeros((picked.size, hidden), np.float32)
         for i in range(picked.size):
-            through_neurons(first[i * steps : (i + 1) * steps], u[picked[i], 0], model)
+            through_surrogate(first[i * steps : (i + 1) * steps], u[picked[i], 0], model)
             for t in range(steps):
                 summed[i] += first[i * steps + t]
         broken += learn_first(net, p, m, v, rule, shown[action], picked, summed)

@@ -1,11 +1,11 @@
 """The spiking networks compiled for the CPU, forward: rates, and mean and loss of what the actions make of them.
 
-The neuron is that of `spiking`, which names its sources; both ways pass the same tests. What each trick saves,
-measured, is in docs/performance.md.
+The twin of `model.spiking`; both pass the same tests. What each trick saves, measured, is in docs/performance.md.
 
 Shapes: n cells, B vectors, T time steps, H neurons in each hidden layer. Matrices lie row by row in a flat buffer:
 `fc1` as (H, n), `fc2` and `fc3` as (inputs, outputs), so that what is added or multiplied is always a whole row.
-`net` is a network's row of the layout: its sizes and where its matrices begin.
+`net` is a network's row of the layout: its sizes and where its matrices begin. `model` holds the neuron's constants and the
+set point: decay, threshold, slope, set point.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from quadra.model.kernels.jit import ONE, ZERO, Doubles, Floats, Integers, Rows, compiled
+from quadra.model.kernels.neuron import integrate, list_spikes
 
 BLOCK = 512  # cells worked on at a time: their weights and activations stay in the cache
 INPUTS, HIDDEN, OUTPUTS, W1, B1, W2, B2, W3, B3, TRACE = range(10)  # columns of the layout
@@ -92,24 +93,6 @@ def add_products(
         p = left[first + i * step : first + i * step + width]
         for j in range(whole_others if i < whole_count else 0, others):
             out[i, j] += dot(p, right[start + j * stride : start + j * stride + width])
-
-
-@compiled()
-def integrate(now: Floats, before: Floats, model: Floats) -> None:
-    """u[t] = decay * u[t-1] + i[t] - threshold * s[t-1]; `now` holds i[t] before and u[t] after."""
-    decay, threshold = model[0], model[1]
-    for c in range(now.size):
-        now[c] += decay * before[c] - (threshold if before[c] > threshold else ZERO)
-
-
-@compiled()
-def list_spikes(u: Floats, threshold: float, rows: Rows) -> int:
-    """Write the numbers of the neurons that spike into `rows`; returns how many."""
-    count = 0
-    for j in range(u.size):
-        rows[count] = j  # without a branch, which could not be foreseen
-        count += u[j] > threshold
-    return count
 
 
 @compiled()

@@ -31,9 +31,7 @@ Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 _ONLY_COMPILE = "QUADRA_ONLY_COMPILE"  # set where a process is there to fill the cache
 REGROUP = {"reassoc", "contract"}  # sums may be regrouped into vectors; NaN and infinity stay what they are
 # numba keeps what it compiled by a kernel's name and file; a change of another file whose kernels it calls must count too.
-_FINGERPRINT = crc32(
-    b"".join(path.read_bytes() for path in (Path(__file__).with_name(name) for name in ("forward.py", "backward.py")))
-)
+_FINGERPRINT = crc32(b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py"))))
 _jit: Any = njit  # its declared types do not know a signature and options together
 ZERO, ONE, TWO = np.float32(0.0), np.float32(1.0), np.float32(2.0)
 

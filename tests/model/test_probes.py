@@ -1,4 +1,4 @@
-"""Firing rates for the probes: hand-computed, and those of snnTorch and of the engine's own networks."""
+"""Firing rates and spikes for people: hand-computed, and those of snnTorch and of the engine's own networks."""
 
 from __future__ import annotations
 
@@ -12,10 +12,21 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from quadra.config import NETWORKS, TrainingConfig
+from quadra.model import probes
 from quadra.model.actions import Transformation
 from quadra.model.corpus import BUILT_IN, features
 from quadra.model.flat_tensors import FlatTensors
-from quadra.model.probes import PROBE_LINES, Array, Layer, layer_rates, network_inputs, probe_texts, probe_vectors
+from quadra.model.probes import (
+    PROBE_LINES,
+    Array,
+    Layer,
+    evenly,
+    layer_rates,
+    network_inputs,
+    probe_texts,
+    probe_vectors,
+    spikes_for,
+)
 from quadra.model.spiking import LAYERS, SpikingNetworks, draw_parameters, parameter_places
 from tests.helpers.model_helpers import OracleNetwork
 from tests.helpers.state_helpers import small_config
@@ -153,3 +164,50 @@ def test_the_probes_are_the_first_lines_of_the_built_in_corpus_and_a_constant_fi
     for line, vector in zip(lines, vectors, strict=False):
         assert vector.tolist() == features(line, 12).tolist()
     assert vectors[-1].tolist() == [0.5] * 12
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_output_fires_as_often_as_in_the_networks_that_are_trained(seed: int) -> None:
+    config = small_config(field_size=40)
+    parameters = drawn(config, seed, 4.0)
+    vector = torch.rand(1, 40, generator=torch.Generator().manual_seed(seed))
+    networks = SpikingNetworks(config, parameters, FlatTensors.zeros(parameter_places(config), "cpu"))
+    expected = networks.rates(Transformation(vector, config).network_inputs())
+    found = spikes_for(vector[0].numpy(), {name: tensor.numpy() for name, tensor in parameters.items()}, config)
+    for network in NETWORKS:
+        rates = found[network][-1].spikes.mean(0)
+        np.testing.assert_allclose(rates, expected[network][0].numpy(), atol=1e-6)
+        assert found[network][-1].rate == pytest.approx(expected[network].mean().item(), abs=1e-6)
+        assert [layer.spikes.shape for layer in found[network]] == [
+            (config.time_steps, layer.size) for layer in found[network]
+        ]
+    assert any(0 < layer.rate < 1 for layers in found.values() for layer in layers)
+
+
+def test_of_a_large_output_evenly_spread_neurons_are_evaluated_as_if_all_were(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = small_config(field_size=40)
+    parameters = {name: tensor.numpy() for name, tensor in drawn(config, 1, 4.0).items()}
+    vector = np.random.default_rng(1).random(40).astype(np.float32)
+    whole = spikes_for(vector, parameters, config)["field_update"][-1]
+    monkeypatch.setattr(probes, "MOST_OUTPUTS", 7)
+    part = spikes_for(vector, parameters, config)["field_update"][-1]
+    assert part.neurons.tolist() == [0, 5, 11, 17, 22, 28, 34]
+    assert part.spikes.tolist() == whole.spikes[:, part.neurons].tolist()
+    assert part.size == 40
+
+
+def test_evenly_takes_all_where_they_are_few() -> None:
+    assert evenly(3, 7).tolist() == [0, 1, 2]
+
+
+def test_hidden_layers_are_computed_whole_however_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = small_config(field_size=9, field_update_hidden=20)
+    parameters = {name: tensor.numpy() for name, tensor in drawn(config, 1, 4.0).items()}
+    vector = np.random.default_rng(1).random(9).astype(np.float32)
+    whole = spikes_for(vector, parameters, config)["field_update"]
+    monkeypatch.setattr(probes, "MOST_OUTPUTS", 6)
+    part = spikes_for(vector, parameters, config)["field_update"]
+    assert [layer.spikes.shape[1] for layer in part] == [20, 20, 6]
+    for number in (0, 1):
+        assert part[number].spikes.tolist() == whole[number].spikes.tolist()
+    assert part[-1].spikes.tolist() == whole[-1].spikes[:, part[-1].neurons].tolist()
