@@ -23,7 +23,7 @@ from quadra.backup.manifest import Manifest, manifest_of
 from quadra.backup.remote import Remote
 from quadra.config import TrainingConfig
 from quadra.errors import BackupError, BadFileError, QuadraError, RefusedError, WorkerClosedError
-from quadra.states.alert_rules import travelling
+from quadra.states.alert_rules import exported_rules
 from quadra.storage.catalog import iso
 from quadra.storage.layout import WEIGHTS, StateLayout
 from quadra.storage.save_record import SaveRecord, peek
@@ -302,7 +302,7 @@ def written_out(layout: StateLayout, run: str, defaults: TrainingConfig, folder:
     from quadra.states.read_only import open_to_go  # here, since it takes torch along: a server must not wait for that
 
     entry, files = open_to_go(layout, run, defaults)
-    for name, pieces in {**files, **travelling(layout.path, entry.run, entry.id, entry.run)}.items():
+    for name, pieces in {**files, **exported_rules(layout.path, entry.run, entry.id, entry.run)}.items():
         with (folder / Path(name).name).open("wb") as stream:
             stream.writelines(pieces)
     record = peek(folder / WEIGHTS)

@@ -40,19 +40,19 @@ ALL = Retention(budget=sys.maxsize)  # how much may be kept is for the server to
 
 
 @contextmanager
-def held_shelf(options: argparse.Namespace) -> Iterator[StateManager]:
+def held_states(options: argparse.Namespace) -> Iterator[StateManager]:
     """The states of a folder, for changing; what was deleted long ago goes on this occasion."""
-    with _held(options) as (_, shelf):
-        yield shelf
-        shelf.purge(datetime.now(UTC))
+    with _held(options) as (_, manager):
+        yield manager
+        manager.purge(datetime.now(UTC))
 
 
 @contextmanager
 def _held(options: argparse.Namespace) -> Iterator[tuple[StateFolder, StateManager]]:
     with StateFolder(options.state_dir) as folder:
-        shelf = StateManager(folder, RestorePoints(folder, ALL))
-        shelf.look()
-        yield folder, shelf
+        manager = StateManager(folder, RestorePoints(folder, ALL))
+        manager.repair_labels()
+        yield folder, manager
 
 
 def save(options: argparse.Namespace) -> int:
@@ -61,10 +61,10 @@ def save(options: argparse.Namespace) -> int:
 
     name = checked_name(options.name)
     layout = require_states(options.state_dir)
-    with held_shelf(options) as shelf:
+    with held_states(options) as manager:
         default = _default(layout)
         entry, files = open_files(layout, default, TrainingConfig())
-        slot = shelf.add_slot(name, files, options.overwrite)
+        slot = manager.add_slot(name, files, options.overwrite)
     say(f"Saved as {shown(name)!r}: {slot}, iteration {entry.iteration_count} of run {entry.run}.")
     return 0
 
@@ -81,15 +81,15 @@ def _default(layout: StateLayout) -> str:
 def load(options: argparse.Namespace) -> int:
     """A state becomes what Load takes by default."""
     require_states(options.state_dir)
-    with _held(options) as (folder, shelf):
-        return _loaded(options, folder, find_state(shelf.library.entries(), options.state))
+    with _held(options) as (folder, manager):
+        return _loaded(options, folder, find_state(manager.listing.entries(), options.state))
 
 
 def roll_back(options: argparse.Namespace) -> int:
     """The same for the newest state of a run that is not after an iteration."""
     layout = require_states(options.state_dir)
-    with _held(options) as (folder, shelf):
-        entries = [entry for entry in shelf.library.entries() if entry.label.deleted_at is None]
+    with _held(options) as (folder, manager):
+        entries = [entry for entry in manager.listing.entries() if entry.label.deleted_at is None]
         run = _run(entries, options.run) if options.run is not None else _default(layout)
         entry = _nearest([entry for entry in entries if entry.run == run], run, options.iteration)
         where = "at" if entry.iteration_count == options.iteration else "the nearest before"
@@ -115,7 +115,7 @@ def _loaded(options: argparse.Namespace, folder: StateFolder, entry: ListedState
     from quadra.training.state import TrainingState  # here, since it takes torch along
 
     with TrainingState(folder, _as_it_was(options, folder, entry), retention=ALL) as state:
-        state.shelf.look()
+        state.saved_states.repair_labels()
         report = state.load(entry.id)
         _tell(report)
         default = state.catalog().default
@@ -170,10 +170,10 @@ def _labelled(
     options: argparse.Namespace, name: str | None = None, note: str | None = None, pinned: bool | None = None
 ) -> ListedState:
     require_states(options.state_dir)
-    with held_shelf(options) as shelf:
-        entry = find_state(shelf.library.entries(), options.state)
-        shelf.label(entry.id, name, note, pinned)
-        return find_state(shelf.library.entries(), entry.id)
+    with held_states(options) as manager:
+        entry = find_state(manager.listing.entries(), options.state)
+        manager.label(entry.id, name, note, pinned)
+        return find_state(manager.listing.entries(), entry.id)
 
 
 def delete(options: argparse.Namespace) -> int:
@@ -181,8 +181,8 @@ def delete(options: argparse.Namespace) -> int:
     _, entry = look_up(options, options.state)
     if not options.yes:
         _require_yes(f"Delete {entry.id} ({', '.join(entry.kinds)}, iteration {entry.iteration_count})?")
-    with held_shelf(options) as shelf:
-        shelf.delete(entry.id)
+    with held_states(options) as manager:
+        manager.delete(entry.id)
     say(f"Deleted: {entry.id}. For an hour `undelete {entry.id}` takes it back.")
     return 0
 
@@ -197,8 +197,8 @@ def _require_yes(question: str) -> None:
 def take_back(options: argparse.Namespace) -> int:
     """Undo a deletion."""
     require_states(options.state_dir)
-    with held_shelf(options) as shelf:
-        entry = find_deleted(shelf.library.entries(), options.state)
-        shelf.take_back(entry.id)
+    with held_states(options) as manager:
+        entry = find_deleted(manager.listing.entries(), options.state)
+        manager.undelete(entry.id)
     say(f"Taken back: {entry.id}.")
     return 0

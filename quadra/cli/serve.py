@@ -162,7 +162,7 @@ def _open_state(
 
     gc.freeze()  # what was imported stays for ever; to look at all of it again holds training up for a tenth of a second
     state = TrainingState(folder, config, writer, retention)
-    state.shelf.look()
+    state.saved_states.repair_labels()
     return state
 
 

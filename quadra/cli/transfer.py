@@ -10,12 +10,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
 from typing import BinaryIO, cast
 
-from quadra.cli.change import held_shelf
+from quadra.cli.change import held_states
 from quadra.cli.output import complain, say, shown
 from quadra.cli.show import FAILED, look_up, require_outside, written
 from quadra.config import TrainingConfig
 from quadra.errors import BadFileError, UnknownSourceError
-from quadra.states.alert_rules import travelling
+from quadra.states.alert_rules import exported_rules
 from quadra.storage.files.durable import is_plain_file
 from quadra.storage.labels import LONGEST_NAME, checked_name
 from quadra.storage.layout import ALERTS, CORPORA, FILES, TEXT_FILE
@@ -34,7 +34,7 @@ def export_state(options: argparse.Namespace) -> int:
     output = require_outside(options.output or Path(f"{name}.zip"), options.state_dir)
     _, files = open_to_go(layout, entry.id, TrainingConfig())
     with TemporaryFile() as stream:
-        rules = travelling(layout.path, entry.run, entry.id, entry.run)
+        rules = exported_rules(layout.path, entry.run, entry.id, entry.run)
         write_archive(cast("BinaryIO", stream), {**files, **rules}, name)
         stream.seek(0)
         return written(output, iter(partial(stream.read, _PIECE), b""))
@@ -59,9 +59,9 @@ def import_state(options: argparse.Namespace) -> int:
             complain(f"{options.source}: {error}. Nothing was imported.")
             return FAILED
         mark_foreign(target, arrival)
-        with held_shelf(options) as shelf:
-            state = shelf.take_folder(target, name)
-            called = shelf.library.label(state).name
+        with held_states(options) as manager:
+            state = manager.import_folder(target, name)
+            called = manager.listing.label(state).name
     for warning in arrival.warnings:
         say(shown(warning))
     say(f"Imported as {shown(called)!r}: {state}, iteration {arrival.iteration_count} of run {arrival.run}.")

@@ -1,6 +1,6 @@
-"""StateManager: what people do with saved states besides training: save by name, name, note, pin, delete and take back.
+"""StateManager: what people change in saved states: save by name, import, name, note, pin, delete and undelete.
 
-What is deleted waits for an hour, under its label, before its files go.
+A deleted state waits for an hour, under its label, before its files are removed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from quadra.errors import BadFileError, FolderError, NameTakenError, RefusedError, SaveError, UnknownSourceError
-from quadra.states.alert_rules import Rulebook, read_rules
+from quadra.states.alert_rules import AlertRules, read_rules
 from quadra.states.listing import BEST_STATE, CURRENT, POINT, RUN, SAVE, SLOT, SLOT_PREFIX, ListedState, StateListing
 from quadra.states.own_texts import UploadedText, described, id_of, is_whole_there, note_file, text_file
 from quadra.storage.catalog import iso, summarize
@@ -33,43 +33,50 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("quadra")
 
-UNDO = timedelta(hours=1)  # for which what was deleted can be taken back
-
+UNDO = timedelta(hours=1)  # for which a deleted state can be undeleted
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 
 
 def _with_our_error(act: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
-    """Where the disk fails, a SaveError: what was there is then intact."""
+    """Raises SaveError where `act` raises OSError: what was there is then intact."""
 
     @wraps(act)
-    def acting(*given: Parameters.args, **named: Parameters.kwargs) -> Result:
+    def wrapper(*arguments: Parameters.args, **named: Parameters.kwargs) -> Result:
         try:
-            return act(*given, **named)
+            return act(*arguments, **named)
         except OSError as error:
             raise SaveError(f"{error.strerror or error} ({error.filename or 'state directory'})") from error
 
-    return acting
+    return wrapper
 
 
 class StateManager:
-    """The saved states of a held folder, as people change them. Everything raises SaveError where the disk fails."""
+    """Changes the saved states of a held folder. Every method raises SaveError where the disk fails."""
 
     def __init__(self, folder: StateFolder, points: RestorePoints) -> None:
         self._folder, self._points = folder, points
-        self.library = StateListing(folder)
-        self.rulebook = Rulebook(folder)
+        self.listing = StateListing(folder)
+        self.alert_rules = AlertRules(folder)
+
+    @property
+    def library(self) -> StateListing:
+        """The former name of `listing`, for scripts."""
+        return self.listing
 
     @_with_our_error
-    def look(self) -> None:
-        """Set a damaged list of names aside, and say so."""
+    def repair_labels(self) -> None:
+        """Sets a damaged file of labels aside and logs a warning."""
         self._labels()
 
     @_with_our_error
     def add_slot(self, name: str, files: Mapping[str, Iterable[Piece]], overwrite: bool = False) -> str:
-        """Keep three complete files under a name; returns the state's id. One of the same name that is to be overwritten
-        is deleted when the new one is durable. Raises ConfigurationError or NameTakenError."""
+        """Stores three complete files under a name. Returns the id of the new state.
+
+        A state of the same name that is to be overwritten is deleted when the new one is durable. Raises ConfigurationError
+        or NameTakenError.
+        """
         name = checked_name(name)
         labels = self._labels()
         others = self._slots_named(name, labels)
@@ -84,8 +91,8 @@ class StateManager:
         return state
 
     @_with_our_error
-    def take_folder(self, folder: Path, name: str) -> str:
-        """Make a folder of three verified files a named state; returns its id. A name that is taken gets a number."""
+    def import_folder(self, folder: Path, name: str) -> str:
+        """Makes a folder of three verified files a named state. Returns its id; a name that is taken gets a number."""
         if not name.strip():
             arrived = summarize(folder / WEIGHTS, folder)
             name = f"imported run {arrived.id[:8]}, iteration {arrived.iteration_count}"
@@ -95,32 +102,32 @@ class StateManager:
             number += 1
             name = f"{base} ({number})"
         for file in (folder / text for text in self._folder.text_names(folder) if text.endswith(".txt")):
-            self.keep_text(file, described(file))
+            self.add_text(file, described(file))
         state = self.add_slot(name, {file: [read_file(folder / file)] for file in FILES})
-        with contextlib.suppress(BadFileError):  # it has none, or `transfer.verified` has told
+        with contextlib.suppress(BadFileError):  # it has none, or `transfer.verified` has warned
             book = read_rules(folder)
-            for told in self.rulebook.hand_on(state, book.get(summarize(folder / WEIGHTS, folder).id, ())):
-                log.warning(told)
+            for warning in self.alert_rules.try_write(state, book.get(summarize(folder / WEIGHTS, folder).id, ())):
+                log.warning(warning)
         return state
 
     @_with_our_error
-    def keep_text(self, file: Path, text: UploadedText) -> None:
-        """A text that was written durably elsewhere becomes one that runs can train on.
+    def add_text(self, file: Path, text: UploadedText) -> None:
+        """Makes a text that was written durably elsewhere one that runs can train on.
 
-        Durable on return; cut off, the text is there as a whole or not at all. One that was altered here meanwhile is set
-        aside, not overwritten.
+        The text is durable on return; after a crash it is there as a whole or not at all. A text of the same id that was
+        altered meanwhile is set aside, not overwritten.
         """
         self._folder.require_own()
-        place, target = self._folder.corpora_folder(), text_file(self._folder.path, text.id)
+        corpora, target = self._folder.corpora_folder(), text_file(self._folder.path, text.id)
         replace_file(note_file(self._folder.path, text.id), [text.note()])
         if is_whole_there(self._folder.path, text.id):
             return
         self._folder.set_aside([target])
         link_or_copy(file, target)
-        sync_folder(place)
+        sync_folder(corpora)
 
-    def bring_text(self, corpus: Corpus) -> tuple[str, ...]:
-        """Have the folder hold the own text of the run in memory, as `keep_text` would; returns what a person should know."""
+    def ensure_text(self, corpus: Corpus) -> tuple[str, ...]:
+        """Writes the own text of the run in memory where the folder lacks it. Returns warnings for people."""
         text = id_of(corpus.reference)
         if text is None:
             return ()
@@ -146,8 +153,11 @@ class StateManager:
     def label(
         self, state: str, name: str | None = None, note: str | None = None, pinned: bool | None = None
     ) -> ListedState:
-        """Change what is said of a state; None leaves it. Raises UnknownSourceError, ConfigurationError or NameTakenError."""
-        entry, labels = self.library.find(state), self._labels()
+        """Changes the label of a state; None leaves a part as it is. Returns the state with its new label.
+
+        Raises UnknownSourceError, ConfigurationError or NameTakenError.
+        """
+        entry, labels = self.listing.find(state), self._labels()
         label = labels.get(state, NO_LABEL)
         if name is not None:
             name = checked_name(name) if name.strip() or SLOT in entry.kinds else ""
@@ -159,12 +169,12 @@ class StateManager:
         if pinned is not None:
             label = replace(label, pinned=pinned)
         if label != NO_LABEL:
-            self._keep(entry)
+            self._copy_to_restore_point(entry)
         self._write({**labels, state: label})
         return replace(entry, label=label)
 
-    def _keep(self, entry: ListedState) -> None:
-        """What somebody has named, noted or pinned must not go when ten newer saves, or a better one, are there."""
+    def _copy_to_restore_point(self, entry: ListedState) -> None:
+        """Ensures that a labelled state outlives the next ten saves, and a better state of its run."""
         if not {SAVE, BEST_STATE} & set(entry.kinds) or {POINT, CURRENT, RUN} & set(entry.kinds):
             return
         target = self._folder.keep_as_point(entry.file, entry.run, entry.iteration_count)
@@ -175,8 +185,8 @@ class StateManager:
 
     @_with_our_error
     def delete(self, state: str) -> None:
-        """Have a state removed in an hour. Raises UnknownSourceError, or RefusedError for what cannot be deleted."""
-        entry = self.library.find(state)
+        """Marks a state to be removed in an hour. Raises UnknownSourceError, or RefusedError for what cannot be deleted."""
+        entry = self.listing.find(state)
         if CURRENT in entry.kinds:
             raise RefusedError("This is the run on the page. Initialize another one, or reset, to be rid of it.")
         if SAVE in entry.kinds:
@@ -185,24 +195,28 @@ class StateManager:
         self._write({**labels, state: self._deleted(labels.get(state, NO_LABEL))})
 
     @_with_our_error
-    def take_back(self, state: str) -> None:
-        """Undo a deletion. Raises UnknownSourceError where it is too late, NameTakenError."""
-        self.library.find(state)
+    def undelete(self, state: str) -> None:
+        """Undoes a deletion. Raises UnknownSourceError where it is too late, NameTakenError."""
+        self.listing.find(state)
         labels = self._labels()
         label = replace(labels.get(state, NO_LABEL), deleted_at=None)
         if state.startswith(SLOT_PREFIX) and self._slots_named(label.name, labels):
             raise NameTakenError(f"There is a saved state named {label.name!r} now. Rename that one first.")
         self._write({**labels, state: label})
 
+    def take_back(self, state: str) -> None:
+        """The former name of `undelete`, for scripts."""
+        self.undelete(state)
+
     @_with_our_error
     def purge(self, now: datetime) -> None:
-        """Remove what was deleted more than an hour before."""
+        """Removes the files of states that were deleted more than an hour before `now`."""
         labels = self._labels()
         late = iso(now - UNDO)
         due = [state for state, label in labels.items() if label.deleted_at is not None and label.deleted_at < late]
         if not due:
             return
-        for entry in (entry for entry in self.library.entries() if entry.id in due):
+        for entry in (entry for entry in self.listing.entries() if entry.id in due):
             self._remove(entry)
         self._write({state: label for state, label in labels.items() if state not in due})
 
@@ -213,14 +227,14 @@ class StateManager:
         elif SLOT in entry.kinds:
             self._folder.remove_slot(entry.id.removeprefix(SLOT_PREFIX))
         elif {POINT, BEST_STATE} & set(entry.kinds):
-            place = self._folder.path / POINTS / entry.run
+            points = self._folder.path / POINTS / entry.run
             remove(self._folder.point(entry.run, entry.iteration_count))
             if BEST_STATE in entry.kinds:
-                remove(place / BEST)
-            sync_folder(place)
+                remove(points / BEST)
+            sync_folder(points)
 
     def _slots_named(self, name: str, labels: Mapping[str, Label]) -> list[str]:
-        """The named states that have a name, and are not deleted."""
+        """Returns the ids of the states with this name that are not deleted."""
         there = {SLOT_PREFIX + folder.name for folder in self._folder.slot_folders()}
         return [
             state
@@ -232,7 +246,7 @@ class StateManager:
         return replace(label, deleted_at=iso(datetime.now(UTC)))
 
     def _labels(self) -> dict[str, Label]:
-        """What is said of the states; a damaged list is set aside, and told, so that new names can be given."""
+        """Returns the labels by id; a damaged file is set aside with a warning, so that new names can be given."""
         try:
             return read_labels(self._folder.path)
         except BadFileError as error:

@@ -45,13 +45,13 @@ class Commands:
 
     def label(self, state_id: str, name: str | None, note: str | None, pinned: bool | None) -> Reply:
         """Change a saved state's name, note or pin."""
-        return self._change_states(lambda state: state.shelf.label(state_id, name, note, pinned).as_dict())
+        return self._change_states(lambda state: state.saved_states.label(state_id, name, note, pinned).as_dict())
 
     def delete(self, state_id: str) -> Reply:
         """Have a saved state removed in an hour."""
 
         def delete(state: TrainingState) -> dict[str, Any]:
-            state.shelf.delete(state_id)
+            state.saved_states.delete(state_id)
             self._announce("The state was deleted. It can be taken back for an hour.")
             return {"id": state_id}
 
@@ -61,7 +61,7 @@ class Commands:
         """Undo a deletion."""
 
         def undelete(state: TrainingState) -> dict[str, Any]:
-            state.shelf.take_back(state_id)
+            state.saved_states.undelete(state_id)
             return {"id": state_id}
 
         return self._change_states(undelete)
@@ -70,9 +70,9 @@ class Commands:
         """Make a verified folder of three files a named state."""
 
         def import_it(state: TrainingState) -> dict[str, Any]:
-            slot = state.shelf.take_folder(folder, name)
+            slot = state.saved_states.import_folder(folder, name)
             self._worker.show(texts=own_texts(state.folder.path))  # one may have come along
-            self._announce(f"Imported as {state.shelf.library.find(slot).label.name!r}.")
+            self._announce(f"Imported as {state.saved_states.listing.find(slot).label.name!r}.")
             return {"id": slot}
 
         return self._change_states(carried(import_it))
@@ -81,7 +81,7 @@ class Commands:
         """Make a text that was uploaded one that new runs can train on."""
 
         def keep(state: TrainingState) -> dict[str, Any]:
-            state.shelf.keep_text(file, text)
+            state.saved_states.add_text(file, text)
             self._worker.show(texts=own_texts(state.folder.path), deletes=state.folder.describe_deletable())
             self._announce(f"The text {text.name!r} is kept: {text.lines} lines.")
             return text.as_dict()
@@ -139,7 +139,7 @@ class Commands:
 
         def change(state: TrainingState) -> dict[str, Any]:
             answer = action(state)
-            state.shelf.purge(datetime.now(UTC))
+            state.saved_states.purge(datetime.now(UTC))
             self._worker.states_changed(state)
             return answer
 

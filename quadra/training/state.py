@@ -65,7 +65,12 @@ class TrainingState(SavedRun):
     ) -> None:
         own = folder if isinstance(folder, StateFolder) else StateFolder(folder)
         super().__init__(own, config or TrainingConfig(), scribe, retention)
-        self.shelf = StateManager(self.folder, self._store.points)
+        self.saved_states = StateManager(self.folder, self._store.points)
+
+    @property
+    def shelf(self) -> StateManager:
+        """The former name of `saved_states`, for scripts."""
+        return self.saved_states
 
     def close(self) -> None:
         """Save what is unsaved, then release the folder."""
@@ -149,7 +154,7 @@ class TrainingState(SavedRun):
     def load(self, source: str | None = None, newest: bool = False, discard_unsaved: bool = False) -> LoadReport:
         """Replace the run in memory by a saved one; what is unsaved is saved first, unless it is to be discarded.
 
-        `source`: id of a saved state as `quadra.library` has them, default: the contract's default, or the newest of all
+        `source`: id of a saved state as `states.listing` has them, default: the contract's default, or the newest of all
         where `newest` is true. A run that cannot be read is given up for the newest one that can; raises a LoadError when
         there is none, SaveError when what is unsaved could not be saved. The run in memory then stays as it is.
         """
@@ -169,7 +174,7 @@ class TrainingState(SavedRun):
             raise LoadError(" ".join(reason_of(file, error) for file, error in dict(failures).items()))
         candidate, (state, engine, warnings) = found
         self._adopt(state, engine)
-        self.rules, told = self.shelf.rulebook.bring(state.record.run)
+        self.rules, told = self.saved_states.alert_rules.load(state.record.run)
         warnings += told
         self.happened = self.happened.and_loaded(self.iteration_count)
         failures += damaged_saves(catalog)
@@ -183,7 +188,7 @@ class TrainingState(SavedRun):
 
     def _go_back(self, source: str, discard_unsaved: bool) -> LoadReport:
         """Load a restore point, a named state or the like: it goes on as a run of its own, and no other run is changed."""
-        entry = self.shelf.library.find(source)
+        entry = self.saved_states.listing.find(source)
         summary = summarize(entry.file, entry.folder)
         state, engine, warnings = self._revived(
             summary, salvage=False, goes_back=True
@@ -197,7 +202,7 @@ class TrainingState(SavedRun):
         state = replace(state, record=fresh, logs={}, damaged=())
         self._adopt(state, engine)
         warnings += self._keep_as_loaded(summary, state)
-        self.rules, told = self.shelf.rulebook.bring(fresh.run, source, entry.run)
+        self.rules, told = self.saved_states.alert_rules.load(fresh.run, source, entry.run)
         warnings += told
         count = state.record.iteration_count
         return LoadReport(state.record, warnings, (), None, summary, False, count, saved_first, came_from)
@@ -215,7 +220,7 @@ class TrainingState(SavedRun):
     def keep_as_slot(self, name: str, overwrite: bool = False) -> str:
         """Keep what has just been saved in full under a name; returns its id. Raises what `save_slot` raises, and OSError."""
         place = self.folder.path
-        return self.shelf.add_slot(name, files_of(read(place), read_file(place / WEIGHTS)), overwrite)
+        return self.saved_states.add_slot(name, files_of(read(place), read_file(place / WEIGHTS)), overwrite)
 
     def go_on_as_new_run(self) -> Receipt:
         """Where the folder was exchanged: hold what now stands at its path, and save the run in memory there as a new one,
@@ -229,9 +234,11 @@ class TrainingState(SavedRun):
         self._store.forget()
         self.run = secrets.token_hex(8)
         self._sequence = self._load_rank = self._saved_iteration = 0
-        text_told = self.shelf.bring_text(self.engine.corpus)  # first: what is saved can then be continued at once
+        text_told = self.saved_states.ensure_text(
+            self.engine.corpus
+        )  # first: what is saved can then be continued at once
         receipt = self.save()
-        for told in (*text_told, *self.shelf.rulebook.hand_on(self.run, self.rules)):
+        for told in (*text_told, *self.saved_states.alert_rules.try_write(self.run, self.rules)):
             log.warning(told)
         return receipt
 
@@ -247,7 +254,7 @@ class TrainingState(SavedRun):
             raise StaleRulesError(
                 "The rules were changed elsewhere meanwhile; nothing was changed now. Look at the newest ones and try again."
             )
-        self.shelf.rulebook.keep(self.run, rules)
+        self.saved_states.alert_rules.write(self.run, rules)
         self.rules = rules
 
     def reset(self) -> None:

@@ -218,7 +218,7 @@ class Worker:
     def _offer_rescue(self, until: int | None) -> None:
         """Name the last good state; with the option, go back to it and train on, once for each iteration that failed."""
         count = self._state.iteration_count
-        good = last_good(self._state.shelf.library, self._state.run, count)
+        good = last_good(self._state.saved_states.listing, self._state.run, count)
         rescue = None if good is None else Rescue(count, good.id, good.iteration_count)
         self.show(rescue=rescue)
         if rescue is None or not self._settings.rescue or self._rescued_at == count:

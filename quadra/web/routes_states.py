@@ -12,7 +12,7 @@ from quadra.config import TrainingConfig
 from quadra.live.feed import MOST_POINTS
 from quadra.model.history import History
 from quadra.reports.proof_queue import Proofs
-from quadra.states.alert_rules import travelling
+from quadra.states.alert_rules import exported_rules
 from quadra.states.listing import StateListing
 from quadra.states.timeline import marks_of
 from quadra.storage.layout import StateLayout
@@ -80,7 +80,7 @@ def _files(layout: StateLayout, state: str, defaults: TrainingConfig) -> tuple[s
     )
 
     entry, files = read_only.open_to_go(layout, state, defaults)
-    rules = travelling(layout.path, entry.run, entry.id, entry.run)
+    rules = exported_rules(layout.path, entry.run, entry.id, entry.run)
     name = StateListing(layout).label(state).name
     return transfer.archive_name(name, entry.run, entry.iteration_count), {**files, **rules}
 

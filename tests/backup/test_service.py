@@ -544,7 +544,7 @@ def test_rules_in_a_backup_that_cannot_be_read_are_told_and_the_state_comes_back
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("quadra.backup.service.travelling", lambda *_: {ALERTS: [b"no rules"]})
+        patch.setattr("quadra.backup.service.exported_rules", lambda *_: {ALERTS: [b"no rules"]})
         _, name = with_text_and_rules(site, 3)
     restored = site.ask("restore_backup", name=name)
     (warning,) = restored["warnings"]

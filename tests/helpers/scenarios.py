@@ -75,7 +75,7 @@ def other_run_deleted(root: Path) -> None:
     two_runs(root)
     with opened(root / "state", seed=FIRST) as state:
         state.load()
-        state.shelf.delete(next(saved.id for saved in state.catalog().states if saved.seed == SECOND))
+        state.saved_states.delete(next(saved.id for saved in state.catalog().states if saved.seed == SECOND))
 
 
 def all_metrics_damaged(root: Path) -> None:
@@ -221,7 +221,7 @@ def train_to_the_point(stage: Stage) -> None:
 
 def purge(stage: Stage) -> None:
     """Remove what was deleted long ago."""
-    stage.run.shelf.purge(datetime.now(UTC) + timedelta(days=1))
+    stage.run.saved_states.purge(datetime.now(UTC) + timedelta(days=1))
 
 
 def reset(stage: Stage) -> None:

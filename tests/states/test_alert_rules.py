@@ -24,10 +24,10 @@ from quadra.states.alert_rules import (
     Rule,
     as_list,
     dump,
+    exported_rules,
     parse,
     read_rules,
     rules_from,
-    travelling,
 )
 from quadra.states.read_only import open_files
 from quadra.states.transfer import mark_foreign, unpack, verified, write_archive
@@ -146,7 +146,7 @@ def test_rules_travel_with_an_exported_state(tmp_path: Path) -> None:
         run = with_rules(state, LOSS, REWARD)
         entry, files = open_files(StateLayout(tmp_path / "here"), run, small_config())
     archive = io.BytesIO()
-    write_archive(archive, {**files, **travelling(tmp_path / "here", run, entry.id)}, "a")
+    write_archive(archive, {**files, **exported_rules(tmp_path / "here", run, entry.id)}, "a")
     arrived = tmp_path / "arrived"
     arrived.mkdir()
     assert unpack(archive, arrived, 1 << 24) == ()
@@ -154,7 +154,7 @@ def test_rules_travel_with_an_exported_state(tmp_path: Path) -> None:
     assert arrival.warnings == ()
     mark_foreign(arrived, arrival)
     with opened(tmp_path / "there") as state:
-        slot = state.shelf.take_folder(arrived, "from there")
+        slot = state.saved_states.import_folder(arrived, "from there")
         assert state.rules == ()
         state.load(slot)
         assert state.rules == (LOSS, REWARD)
@@ -190,7 +190,7 @@ def test_a_state_directory_that_is_imported_as_a_whole_brings_the_rules_of_its_r
     arrived.mkdir()
     assert f"backup/{ALERTS}" not in unpack(archive, arrived, 1 << 24)
     with opened(tmp_path / "there") as state:
-        state.load(state.shelf.take_folder(arrived, "x"))
+        state.load(state.saved_states.import_folder(arrived, "x"))
         assert state.rules == (LOSS,)
 
 
@@ -205,7 +205,7 @@ def test_damaged_rules_in_an_upload_are_told_and_the_state_is_taken(tmp_path: Pa
     unpack(archive, arrived, 1 << 24)
     assert "without alert rules" in verified(arrived).warnings[0]
     with opened(tmp_path / "there") as state:
-        state.load(state.shelf.take_folder(arrived, "x"))
+        state.load(state.saved_states.import_folder(arrived, "x"))
         assert state.rules == ()
 
 
@@ -314,8 +314,8 @@ def test_the_file_is_bounded(tmp_path: Path) -> None:
 def test_no_file_is_no_damage(tmp_path: Path) -> None:
     with pytest.raises(MissingFileError):
         read_rules(tmp_path)
-    assert travelling(tmp_path, "a", "a") == {}
+    assert exported_rules(tmp_path, "a", "a") == {}
     (tmp_path / ALERTS).write_text("?")
     with pytest.raises(BadFileError):
         read_rules(tmp_path)
-    assert travelling(tmp_path, "a", "a") == {}
+    assert exported_rules(tmp_path, "a", "a") == {}

@@ -31,7 +31,7 @@ def opened(folder: Path) -> TrainingState:
 
 
 def entries(state: TrainingState) -> dict[str, ListedState]:
-    return {entry.id: entry for entry in state.shelf.library.entries()}
+    return {entry.id: entry for entry in state.saved_states.listing.entries()}
 
 
 def bits(state: TrainingState) -> str:
@@ -109,9 +109,9 @@ def test_overwriting_a_slot_has_to_be_asked_for_and_can_be_undone(tmp_path: Path
         assert listed[first].label.deleted_at is not None
         assert listed[second].label.deleted_at is None
         with pytest.raises(NameTakenError):
-            state.shelf.take_back(first)
-        state.shelf.label(second, name="newer")
-        state.shelf.take_back(first)
+            state.saved_states.undelete(first)
+        state.saved_states.label(second, name="newer")
+        state.saved_states.undelete(first)
         assert entries(state)[first].label == Label(name="same")
 
 
@@ -183,8 +183,8 @@ def test_a_slot_of_a_run_that_is_gone_can_be_loaded(tmp_path: Path) -> None:
         run = new_run(state, 3)
         slot, expected = state.save_slot("kept"), bits(state)
         new_run(state, 2, "stopped")
-        state.shelf.delete(run)
-        state.shelf.purge(LATER)
+        state.saved_states.delete(run)
+        state.saved_states.purge(LATER)
         assert run not in entries(state)
         state.load(slot)
         assert bits(state) == expected
@@ -221,9 +221,9 @@ def test_a_damaged_state_is_refused_by_name_and_the_run_in_memory_stays(tmp_path
 def test_names_notes_and_pins_are_kept(tmp_path: Path) -> None:
     with opened(tmp_path) as state:
         run, _ = three_saves(state)
-        state.shelf.label(run, name="first", note="two\nlines")
-        state.shelf.label(f"{run}@4", pinned=True)
-        state.shelf.label(run, pinned=True, name="")
+        state.saved_states.label(run, name="first", note="two\nlines")
+        state.saved_states.label(f"{run}@4", pinned=True)
+        state.saved_states.label(run, pinned=True, name="")
     with opened(tmp_path) as state:
         listed = entries(state)
         assert listed[run].label == Label(note="two\nlines", pinned=True)
@@ -246,9 +246,9 @@ def test_where_both_are_damaged_they_are_set_aside_and_told_and_states_stay(
         for name in (LABELS, LABELS_COPY):
             (tmp_path / name).write_bytes(b"[1, 2]")
         with pytest.raises(BadFileError, match="labels"):
-            state.shelf.library.entries()
+            state.saved_states.listing.entries()
         with caplog.at_level(logging.WARNING):
-            state.shelf.label(slot, name="again")
+            state.saved_states.label(slot, name="again")
         assert "names of saved states are lost" in caplog.text
         assert entries(state)[slot].label.name == "again"
     assert len(list((tmp_path / SET_ASIDE).rglob("labels*.json"))) == 2
@@ -264,8 +264,8 @@ def test_what_is_no_list_of_labels_is_named(tmp_path: Path, content: bytes) -> N
 def test_a_pinned_save_outlives_the_ten_that_follow_it(tmp_path: Path) -> None:
     with opened(tmp_path) as state:
         run, seen = three_saves(state)
-        state.shelf.label(f"{run}@4", pinned=True)
-        state.shelf.label(f"{run}@8", note="good")
+        state.saved_states.label(f"{run}@4", pinned=True)
+        state.saved_states.label(f"{run}@8", note="good")
         for _ in range(12):
             train(state, 1)
             state.save()
@@ -281,11 +281,11 @@ def test_a_deleted_run_is_not_loaded_any_more_and_can_be_taken_back(tmp_path: Pa
     with opened(tmp_path) as state:
         first = new_run(state, 3, "stopped")
         new_run(state, 2, "stopped")
-        state.shelf.delete(first)
+        state.saved_states.delete(first)
         assert first not in [summary.id for summary in state.catalog().states]
         with pytest.raises(UnknownSourceError):
             state.load(first)
-        state.shelf.take_back(first)
+        state.saved_states.undelete(first)
         state.load(first)
         assert state.run == first
 
@@ -296,14 +296,14 @@ def test_what_was_deleted_goes_after_an_hour_and_not_before(tmp_path: Path) -> N
         slot = state.save_slot("gone")
         new_run(state, 1, "stopped")
         for gone in (run, slot):
-            state.shelf.delete(gone)
-        state.shelf.purge(datetime.now(UTC) + UNDO - timedelta(minutes=1))
+            state.saved_states.delete(gone)
+        state.saved_states.purge(datetime.now(UTC) + UNDO - timedelta(minutes=1))
         assert {run, slot} <= set(entries(state))
-        state.shelf.purge(LATER)
+        state.saved_states.purge(LATER)
         assert not {run, slot} & set(entries(state))
         assert not (tmp_path / POINTS / run).exists()
         with pytest.raises(UnknownSourceError):
-            state.shelf.take_back(slot)
+            state.saved_states.undelete(slot)
         assert read_labels(tmp_path) == {}
 
 
@@ -316,8 +316,8 @@ def test_a_deleted_restore_point_goes_alone(tmp_path: Path) -> None:
             state.save()
         before = set(entries(state))
         assert BEST_STATE in {kind for entry in entries(state).values() for kind in entry.kinds}
-        state.shelf.delete(f"{run}@100")
-        state.shelf.purge(LATER)
+        state.saved_states.delete(f"{run}@100")
+        state.saved_states.purge(LATER)
         assert before - set(entries(state)) == {f"{run}@100"}
 
 
@@ -325,9 +325,9 @@ def test_what_training_needs_cannot_be_deleted(tmp_path: Path) -> None:
     with opened(tmp_path) as state:
         run, _ = three_saves(state)
         with pytest.raises(RefusedError, match="run on the page"):
-            state.shelf.delete(run)
+            state.saved_states.delete(run)
         with pytest.raises(RefusedError, match="last ten saves"):
-            state.shelf.delete(f"{run}@8")
+            state.saved_states.delete(f"{run}@8")
         assert {entry.kinds for entry in entries(state).values()} == {(CURRENT,), (SAVE,)}
 
 
@@ -353,3 +353,13 @@ def test_a_listing_beside_the_owner_needs_no_lock_and_opens_every_state(tmp_path
             assert entry.as_dict()["kept"]
             assert entry.size > 0
         assert [entry.iteration_count for entry in found] == [12, 12, 8, 4]
+
+
+def test_scripts_reach_the_saved_states_by_their_former_names_too(tmp_path: Path) -> None:
+    with opened(tmp_path) as state:
+        run = new_run(state, 1, "stopped")
+        slot = state.save_slot("one")
+        assert {entry.id for entry in state.shelf.library.entries()} == entries(state).keys() == {run, slot}
+        state.shelf.delete(slot)
+        state.shelf.take_back(slot)
+        assert entries(state)[slot].label.deleted_at is None

@@ -33,6 +33,7 @@ from quadra.storage.folder import StateFolder
 from quadra.storage.layout import CORPORA, UPLOADED_TEXT
 from quadra.storage.restore_points import RestorePoints, Retention
 from tests.helpers.state_helpers import (
+    REPOSITORY,
     Crash,
     assert_same,
     content,
@@ -58,12 +59,12 @@ def uploaded(place: Path, text: bytes = TEXT, name: str = "mine.txt") -> tuple[P
 def given(state: TrainingState, place: Path, text: bytes = TEXT) -> str:
     """Give a text, and begin a run on it; its id."""
     file, own = uploaded(place, text)
-    state.shelf.keep_text(file, own)
+    state.saved_states.add_text(file, own)
     state.initialize(corpus=own.id)
     return own.id
 
 
-def shelf_of(folder: StateFolder) -> StateManager:
+def manager_of(folder: StateFolder) -> StateManager:
     return StateManager(folder, RestorePoints(folder, Retention()))
 
 
@@ -93,9 +94,9 @@ def test_what_cannot_be_trained_on_is_refused_with_its_reason(
         received(sent, tmp_path / "text.txt", "x", 1_000_000)
 
 
-def test_the_limit_is_what_the_readme_says() -> None:
+def test_the_limit_is_what_the_guide_says() -> None:
     assert LARGEST_TEXT == 20_000_000
-    assert "20 MB" in Path("README.md").read_text(encoding="utf-8")
+    assert "20 MB" in (REPOSITORY / "docs" / "guide" / "own-text.md").read_text(encoding="utf-8")
 
 
 def test_a_run_trains_on_the_lines_that_were_given(tmp_path: Path) -> None:
@@ -140,7 +141,7 @@ def test_an_archive_carries_the_text_and_continues_elsewhere_to_the_bit(tmp_path
     assert unpack(archive, arrived, 10_000_000) == ()
     mark_foreign(arrived, verified(arrived))
     with opened(tmp_path / "there") as state:
-        slot = state.shelf.take_folder(arrived, "from afar")
+        slot = state.saved_states.import_folder(arrived, "from afar")
         assert [(own.id, own.name, own.lines) for own in own_texts(state.folder.path)] == [(text, "mine.txt", 3)]
         assert "trained on" not in " ".join(state.load(slot).remarks())
         train(state, 5)
@@ -222,7 +223,7 @@ def test_a_link_in_place_of_a_text_is_not_followed(tmp_path: Path) -> None:
         place.rmdir()
         place.symlink_to(tmp_path)
         with pytest.raises(FolderUnusableError, match="link"):
-            state.shelf.keep_text(file, own)
+            state.saved_states.add_text(file, own)
 
 
 def test_a_text_that_is_gone_or_altered_is_said_and_the_run_still_loads(tmp_path: Path) -> None:
@@ -271,10 +272,10 @@ def test_however_far_a_text_came_the_folder_has_it_whole_or_not_at_all(tmp_path:
         folder = tmp_path / str(number)
         crashed = False
         with StateFolder(folder) as held:
-            shelf, place = shelf_of(held), held.uploads_folder() / f"upload-{'0' * 16}"
+            manager, place = manager_of(held), held.uploads_folder() / f"upload-{'0' * 16}"
             with fault(number, Crash(), OPERATIONS) as crash:
                 try:
-                    shelf.keep_text(*uploaded(place))
+                    manager.add_text(*uploaded(place))
                 except Crash:
                     crashed = True
         with StateFolder(folder):
@@ -291,14 +292,14 @@ def test_however_far_a_text_came_the_folder_has_it_whole_or_not_at_all(tmp_path:
 
 def test_a_disk_that_fails_refuses_the_text_and_harms_none_that_is_there(tmp_path: Path) -> None:
     with StateFolder(tmp_path / "state") as held:
-        shelf = shelf_of(held)
-        shelf.keep_text(*uploaded(tmp_path / "first", b"There before.\n"))
+        manager = manager_of(held)
+        manager.add_text(*uploaded(tmp_path / "first", b"There before.\n"))
         before = own_texts(held.path)
         file, own = uploaded(tmp_path / "second")
         for number in itertools.count(1):
             with fault(number, OSError(28, "No space left on device"), OPERATIONS) as full:
                 try:
-                    shelf.keep_text(file, own)
+                    manager.add_text(file, own)
                 except SaveError as error:
                     assert "No space left" in str(error)
             assert set(before) <= set(own_texts(held.path))
@@ -385,7 +386,7 @@ def test_a_text_that_cannot_be_brought_is_told_and_the_run_is_saved(
     with opened(tmp_path / "state") as state:
         if hindrance == "altered":
             file, own = uploaded(tmp_path / "sent")
-            state.shelf.keep_text(file, own)
+            state.saved_states.add_text(file, own)
             (tmp_path / "state" / reference_of(own.id)).write_bytes(TEXT.swapcase())
             state.initialize(corpus=own.id)
         else:

@@ -99,7 +99,7 @@ def test_a_pinned_point_outlives_every_budget(tmp_path: Path) -> None:
     with opened(tmp_path, budget=0) as state:
         run = new_run(state, 0)
         train_and_save(state, 100)
-        state.shelf.label(f"{run}@100", pinned=True)
+        state.saved_states.label(f"{run}@100", pinned=True)
         train_and_save(state, 400)
         assert names(tmp_path, run) == ["100.pth", "400.pth"]
 
@@ -248,13 +248,13 @@ def test_whatever_is_done_nothing_that_is_kept_goes_and_the_budget_holds(tmp_pat
                 case "train":
                     train_and_save(state, state.iteration_count + 50, 25)
                 case "pin":
-                    points = [e.id for e in state.shelf.library.entries() if POINT in e.kinds and "@" in e.id]
+                    points = [e.id for e in state.saved_states.listing.entries() if POINT in e.kinds and "@" in e.id]
                     if points:
                         pinned.add(chance.choice(points))
-                        state.shelf.label(max(pinned), pinned=True)
-                        pinned = {e.id for e in state.shelf.library.entries() if e.label.pinned}
+                        state.saved_states.label(max(pinned), pinned=True)
+                        pinned = {e.id for e in state.saved_states.listing.entries() if e.label.pinned}
                 case "unpin" if pinned:
-                    state.shelf.label(min(pinned), pinned=False)
+                    state.saved_states.label(min(pinned), pinned=False)
                     pinned.remove(min(pinned))
                 case "slot":
                     slots.add(state.save_slot(f"slot {len(slots)}"))
@@ -262,7 +262,7 @@ def test_whatever_is_done_nothing_that_is_kept_goes_and_the_budget_holds(tmp_pat
                     state.load(chance.choice(sorted(pinned)))
                 case "new run":
                     state.initialize()
-            listed = {e.id: e for e in state.shelf.library.entries()}
+            listed = {e.id: e for e in state.saved_states.listing.entries()}
             best = state.best
             assert pinned | slots <= set(listed)
             assert best is None or best.iteration == state.iteration_count or f"{state.run}@{best.iteration}" in listed
