@@ -97,9 +97,9 @@ def _processor(quick: bool) -> dict[str, float]:
                 for _ in range(10):
                     state.step()
                 started = time.thread_time()
-                writing = state.begin_save()
+                pending = state.begin_save()
                 began = time.thread_time() - started
-                writing.exception(_PATIENCE)
+                pending.wait(_PATIENCE)
                 started = time.thread_time()
                 state.collect_save()
                 own.append(began + time.thread_time() - started)
@@ -149,7 +149,7 @@ def _with_history(count: int) -> Iterator[TrainingState]:
 
 
 def _auto_save(state: TrainingState) -> None:
-    state.begin_save().result(_PATIENCE)
+    state.begin_save().wait(_PATIENCE)
     state.collect_save()
 
 

@@ -1,6 +1,14 @@
-"""The commit of one weights file: written beside the present one, which is kept, and renamed over it.
+"""The commit of one weights file, which makes a save durable; `save_store` has what a save writes before and after it.
 
-An order says all that it needs, so that another process can carry it out; this room imports neither torch nor numpy.
+In this order:
+
+1. `.oscillator_weights.pth.tmp`, the new weights file, is written beside the present one and synced;
+2. the present weights file gets a second name, `saves/<number>.pth`: the earlier saves of the run;
+3. the new file is renamed to `oscillator_weights.pth`, and the folder is synced: from here on the save is durable;
+4. restore points: the new file gets further names in `points/<run>/`, and points that are over the budget go.
+
+A request holds all that the commit needs, so that another process can carry it out; this module imports neither torch nor
+numpy.
 """
 
 from __future__ import annotations
@@ -35,7 +43,7 @@ MOST_KEPT = 10
 RING_BYTES = 1 << 30  # that earlier saves may take together; two are kept whatever their size
 
 
-class Order(NamedTuple):
+class CommitRequest(NamedTuple):
     """One weights file that is to become the newest save of a folder."""
 
     folder: str
@@ -57,18 +65,23 @@ class Committed(NamedTuple):
     remark: str = ""  # what went wrong behind the commit, which it does not undo
 
 
-def carry_out(order: Order) -> Committed:
-    """Commit; durable on return. Raises FolderChangedError or OSError: the present file is then intact, or the new one is."""
-    folder, target = order.folder, os.path.join(order.folder, WEIGHTS)
+def commit(request: CommitRequest) -> Committed:
+    """Make a weights file the newest save of its folder; durable on return.
+
+    Raises FolderChangedError or OSError: the present file is then intact, or the new one is.
+    """
+    folder, target = request.folder, os.path.join(request.folder, WEIGHTS)
     temporary = temporary_name(target)
-    pieces = seal(lay_out(members_of(order.tensors, order.contents)), order.record)
+    pieces = seal(lay_out(members_of(request.tensors, request.contents)), request.record)
     size = sum(memoryview(piece).nbytes for piece in pieces)
-    require_own_save(folder, order.lock, order.present)
+    require_own_save(folder, request.lock, request.present)
     try:
         write_file(temporary, pieces)
-        require_own_save(folder, order.lock, order.present)  # a folder exchanged during the write must not be touched
-        if order.keep_present and is_plain_file(target):
-            link_or_copy(target, os.path.join(folder, SAVES, RING[slot(order.record.sequence - 1, size)]))
+        require_own_save(
+            folder, request.lock, request.present
+        )  # a folder exchanged during the write must not be touched
+        if request.keep_present and is_plain_file(target):
+            link_or_copy(target, os.path.join(folder, SAVES, RING[slot(request.record.sequence - 1, size)]))
         os.replace(temporary, target)
     except BaseException:
         with contextlib.suppress(OSError):  # the first failure is the one to report
@@ -77,21 +90,21 @@ def carry_out(order: Order) -> Committed:
     identity = identity_of(target)
     assert identity is not None, "it has just been put there"
     sync_folder(folder)
-    return Committed(identity, size, _keep_points(order))
+    return Committed(identity, size, _keep_points(request))
 
 
-def _keep_points(order: Order) -> str:
+def _keep_points(request: CommitRequest) -> str:
     """Give the new file its further names. The save is durable already: a failure here is a remark."""
     try:
-        for place in dict.fromkeys(map(os.path.dirname, (*order.points, *order.expired))):
+        for place in dict.fromkeys(map(os.path.dirname, (*request.points, *request.expired))):
             if not (is_plain_folder(os.path.dirname(place)) and is_plain_folder(place)):
                 raise NotADirectoryError(errno.ENOTDIR, "its folder is not there, or is a link", place)
-        for point in order.points:
-            link_or_copy(os.path.join(order.folder, WEIGHTS), point)
-        if order.expired:
-            for place in dict.fromkeys(map(os.path.dirname, order.points)):
+        for point in request.points:
+            link_or_copy(os.path.join(request.folder, WEIGHTS), point)
+        if request.expired:
+            for place in dict.fromkeys(map(os.path.dirname, request.points)):
                 sync_folder(place)
-        for point in order.expired:
+        for point in request.expired:
             remove(point)
     except OSError as error:
         return f"A restore point could not be kept: {error.strerror or error} ({error.filename})"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
-import os
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,8 +22,7 @@ from quadra.config import TrainingConfig
 from quadra.errors import BadFileError, FolderUnusableError, SaveError
 from quadra.model.run_buffers import Snapshot
 from quadra.storage import metrics_file
-from quadra.storage.catalog import Catalog, SavedSummary, read_catalog
-from quadra.storage.commit import Committed, Order, carry_out, require_own_save
+from quadra.storage.commit import CommitRequest, Committed, commit, require_own_save
 from quadra.storage.files.durable import (
     Identity,
     Piece,
@@ -39,11 +38,14 @@ from quadra.storage.files.durable import (
 from quadra.storage.folder import StateFolder
 from quadra.storage.layout import FILES, HISTORY, METRICS, POINTS, SAVES, SYSTEM, WEIGHTS
 from quadra.storage.metrics_file import MetricsLog
-from quadra.storage.restore_points import NOTHING, RestorePoints, Retention
+from quadra.storage.other_runs import OtherRuns
+from quadra.storage.pending_save import Outcome, PendingSave, Receipt
+from quadra.storage.restore_points import Plan, RestorePoints, Retention
 from quadra.storage.save_record import SaveRecord, peek, verify
-from quadra.storage.saved_state import NotSealedError, SavedState, are_whole, files_of, read_save, system_file
+from quadra.storage.saved_state import SavedState, are_whole, system_file
 from quadra.storage.weights_file import WeightsEncoder, bytes_of
-from quadra.storage.writer_process import PendingCommit, WriterProcess
+from quadra.storage.writer_process import WriterProcess
+from quadra.storage.writer_thread import WriterThread
 
 log = logging.getLogger("quadra")
 
@@ -63,50 +65,16 @@ class Save:
     full: bool  # whether all three files shall agree afterwards
 
 
-@dataclass(frozen=True)
-class Receipt:
-    """What a save that is durable has cost and proved."""
-
-    record: SaveRecord
-    size: int  # bytes of the weights file
-    written: int  # bytes in all
-    full: bool  # whether all three files agree
-    verified: bool = False  # whether the weights file was read back, and its checksum fitted
-    remark: str = ""  # what went wrong beside the save
-
-
-@dataclass(frozen=True)
-class Sent:
-    """A save that the scribe is writing; like a future of its receipt, for one thread."""
-
-    store: SaveStore
-    record: SaveRecord
-    reply: PendingCommit
-
-    def done(self) -> bool:
-        """Whether it has ended; does not wait."""
-        return self.reply.done()
-
-    def exception(self, timeout: float | None = None) -> BaseException | None:
-        """Wait; what went wrong, or None. Raises TimeoutError."""
-        return self.reply.exception(timeout)
-
-    def result(self, timeout: float | None = None) -> Receipt:
-        """Wait, and take the outcome. Raises what went wrong, or TimeoutError."""
-        self.reply.exception(timeout)
-        return self.store.receive(self.record, self.reply)
-
-
 class SaveStore:
     """Writes the saves of one held folder, one at a time: never use it from two threads at once."""
 
     def __init__(
-        self, folder: StateFolder, scribe: WriterProcess | None = None, retention: Retention | None = None
+        self, folder: StateFolder, process: WriterProcess | None = None, retention: Retention | None = None
     ) -> None:
         self.points = RestorePoints(folder, retention or Retention())
-        self._plan = NOTHING  # for the restore points, of the save that is under way
         self._folder = folder
-        self._scribe = scribe
+        self._others = OtherRuns(folder)
+        self._process, self._thread = process, WriterThread()
         self._files = {name: folder.path / name for name in FILES}
         self._metrics = self._files[METRICS], folder.path / SAVES / HISTORY
         self.forget()
@@ -118,7 +86,6 @@ class SaveStore:
         self._logs: dict[Path, MetricsLog] = {}
         self._identities: dict[Path, Identity | None] = {}  # of the files that this object knows
         self._encoder: WeightsEncoder | None = None
-        self._left: frozenset[Path] = frozenset()  # bad files that have a second name in `set-aside` already
         self._has_points: set[str] = set()  # runs whose folder of restore points is there
         self.points.forget()
         # Rows that the metrics files held before they were last extended. The weights file carries all later ones, so
@@ -136,72 +103,106 @@ class SaveStore:
         self._identities = {path: identity_of(path) for path in (*self._files.values(), *self._logs)}
         self.counted_on = min(state.record.metrics_rows, self._rows_in_metrics() or 0)
 
+    def begin(self, save: Save, on_end: Callable[[], None] | None = None) -> PendingSave:
+        """Have a save written beside training: by the writer process where it is a small one, else on the writer thread.
+
+        `on_end` is called on that thread, where it writes the save, once the save has ended. The snapshot is released as soon
+        as its memory is not needed any more.
+        """
+        pending = self._begin_in_process(save)
+        return pending or self._thread.begin(lambda: self._commit_and_release(save), on_end)
+
+    def close(self, pending: PendingSave | None, then: Callable[[], None]) -> None:
+        """Write no more saves. `then` is called once this process does not write `pending` any more; what the writer process
+        may still be writing ends with the process that holds the folder."""
+        self._thread.close(pending, then)
+
     def commit(self, save: Save) -> Receipt:
         """Save; durable on return. Raises FolderError, SaveError or OSError: the previous save is then intact, or this one is."""
+        started = time.perf_counter()
         self._folder.require_own()
         _require_finite(save, self._tail_of(save))
         run, is_first = save.record.run, self._run != save.record.run
         if is_first and self._room_for != run:
             self.forget()
             self._folder.call_off_reset()
-            self._make_room(run)
+            self._others.make_room(run)
             self._room_for, self._identities = run, {self._files[WEIGHTS]: identity_of(self._files[WEIGHTS])}
         require_own_save(self._folder.path, self._folder.lock, self._identities.get(self._files[WEIGHTS]))
         self._folder.saves_folder()
         full = save.full or is_first or self._tail_of(save) >= MOST_TAIL
         written = self._extend_metrics(save) if full else 0
-        order = self._order(save, keep_present=not is_first)
-        self._make_place_for(order)
-        committed = self._carry_out(order)
+        request, plan = self._request(save, keep_present=not is_first)
+        self._make_points_folder(request)
+        committed = self._commit_weights(request, plan)
         self._run = self._room_for = run
         if full:
             written += self._write_system(save)
         if is_first:
-            self._drop_other_saves(run)
+            self._others.drop_saves(run)
+            self._drop_surplus(run)
         verified = full or save.record.sequence % _VERIFY_EVERY == 0
-        if verified:  # an earlier save's second name need not be durable at once: it is there for a damaged newest one
-            sync_folder(self._folder.path / SAVES)
-            if run in self._has_points:
-                sync_folder(self._folder.path / POINTS / run)
-            verify(read_file(self._files[WEIGHTS]), self._files[WEIGHTS])
-        return Receipt(order.record, committed.size, committed.size + written, full, verified, committed.remark)
+        if verified:
+            self._verify(run)
+        return _receipt(request.record, committed, started, written, full, verified)
 
-    def send(self, save: Save) -> Sent | None:
-        """Have the scribe commit a save beside training, from a copy; None where it is not one for the scribe.
+    def _begin_in_process(self, save: Save) -> PendingSave | None:
+        """Hand a copy of a save to the writer process; None where it is not one for it.
 
-        That are saves of the weights alone: whatever else may be due, `commit` sees to it. Each number of a step was found
-        finite by the engine; a full save looks at all of them again.
+        It takes saves of the weights alone: whatever else may be due, `commit` sees to it. Each number of a step was found
+        finite by the engine; a full save checks all of them again.
         """
-        run = save.record.run
+        run, started = save.record.run, time.perf_counter()
         is_plain = not save.full and self._run == run and self._tail_of(save) < MOST_TAIL
-        if self._scribe is None or not is_plain or save.record.sequence % _VERIFY_EVERY == 0:
+        if self._process is None or not is_plain or save.record.sequence % _VERIFY_EVERY == 0:
             return None
-        order = self._order(save, keep_present=True)
-        if order.points and run not in self._has_points:
+        request, plan = self._request(save, keep_present=True)
+        if (request.points and run not in self._has_points) or not self._process.send(request):
             return None
-        reply = self._scribe.send(order)
-        return None if reply is None else Sent(self, order.record, reply)
+        save.snapshot.release()
+        record, answer = request.record, self._process.answer
+        return PendingSave(lambda timeout: self._outcome(record, plan, started, answer(timeout)), "process")
 
-    def receive(self, record: SaveRecord, reply: PendingCommit) -> Receipt:
-        """Take the outcome of a save that was sent. Raises what `commit` raises."""
-        committed = self._taken(record, reply.result)
-        return Receipt(record, committed.size, committed.size, full=False, remark=committed.remark)
-
-    def _carry_out(self, order: Order) -> Committed:
-        return self._taken(order.record, lambda: carry_out(order))
-
-    def _taken(self, record: SaveRecord, outcome: Callable[[], Committed]) -> Committed:
-        try:
-            committed = outcome()
-        except BaseException:
+    def _outcome(
+        self, record: SaveRecord, plan: Plan, started: float, answer: Committed | Exception | None
+    ) -> Outcome | None:
+        """What came of a save that the writer process was handed; None while there is no answer."""
+        if isinstance(answer, Committed):
+            self._note(record.run, plan, answer)
+            return _receipt(record, answer, started)
+        if answer is not None:
             self._recognize(record)
+        return answer
+
+    def _commit_and_release(self, save: Save) -> Receipt:
+        try:
+            return self.commit(save)
+        finally:
+            save.snapshot.release()
+
+    def _commit_weights(self, request: CommitRequest, plan: Plan) -> Committed:
+        try:
+            committed = commit(request)
+        except BaseException:
+            self._recognize(request.record)
             raise
+        self._note(request.record.run, plan, committed)
+        return committed
+
+    def _note(self, run: str, plan: Plan, committed: Committed) -> None:
+        """A weights file has become durable."""
         self._identities[self._files[WEIGHTS]] = committed.identity
         if committed.remark:
             self.points.forget()
         else:
-            self.points.done(record.run, self._plan, committed.size)
-        return committed
+            self.points.done(run, plan, committed.size)
+
+    def _verify(self, run: str) -> None:
+        """Read the weights file back. Raises a BadFileError where it is not what was written."""
+        sync_folder(self._folder.path / SAVES)  # an earlier save's name need be durable only for a damaged newest one
+        if run in self._has_points:
+            sync_folder(self._folder.path / POINTS / run)
+        verify(read_file(self._files[WEIGHTS]), self._files[WEIGHTS])
 
     def _recognize(self, record: SaveRecord) -> None:
         """A commit that failed may have failed behind its rename: then what stands there is not somebody else's."""
@@ -264,14 +265,14 @@ class SaveStore:
         log.warning("%s was changed or removed by somebody else; what stood there was set aside in %s", path, target)
         return True
 
-    def _order(self, save: Save, keep_present: bool) -> Order:
-        """The weights file of a save, to be committed, and what becomes of the restore points."""
+    def _request(self, save: Save, keep_present: bool) -> tuple[CommitRequest, Plan]:
+        """The weights file of a save, to be committed, and what the save does to the restore points."""
         if self._encoder is None:
             self._encoder = WeightsEncoder(save.config, save.snapshot)
-        record, tensors = self._told(save.record), bytes_of(save.snapshot.flat)
+        record, tensors = self._with_metrics_rows(save.record), bytes_of(save.snapshot.flat)
         contents = self._encoder.contents(save.snapshot, save.rows[self.counted_on :])
-        self._plan = self.points.plan(save.record, save.rows, len(tensors) + sum(map(len, contents)))
-        return Order(
+        plan = self.points.plan(save.record, save.rows, len(tensors) + sum(map(len, contents)))
+        request = CommitRequest(
             folder=str(self._folder.path),
             lock=self._folder.lock,
             present=self._identities.get(self._files[WEIGHTS]),
@@ -279,94 +280,30 @@ class SaveStore:
             record=record,
             tensors=tensors,
             contents=contents,
-            points=tuple(map(str, self._plan.points)),
-            expired=tuple(map(str, self._plan.expired)),
+            points=tuple(map(str, plan.points)),
+            expired=tuple(map(str, plan.expired)),
         )
+        return request, plan
 
-    def _told(self, record: SaveRecord) -> SaveRecord:
+    def _with_metrics_rows(self, record: SaveRecord) -> SaveRecord:
         """The record with the rows that the metrics file is counted on for."""
         rows = self.counted_on
         return record if record.metrics_rows == rows else replace(record, metrics_rows=rows)
 
-    def _make_place_for(self, order: Order) -> None:
+    def _make_points_folder(self, request: CommitRequest) -> None:
         """The folder of the restore points; where it cannot be had, the commit says so when it has kept the state."""
-        if order.points and order.record.run not in self._has_points:
+        if request.points and request.record.run not in self._has_points:
             with contextlib.suppress(OSError, FolderUnusableError):
-                self._folder.points_folder(order.record.run)
-                self._has_points.add(order.record.run)
+                self._folder.points_folder(request.record.run)
+                self._has_points.add(request.record.run)
 
-    def _make_room(self, run: str) -> None:
-        """Before a run's first save here: another run's newest intact save becomes a run of its own, bad files go aside."""
-        bad = [path for path in (*self._files.values(), self._metrics[1]) if os.path.lexists(path)]
-        catalog = read_catalog(self._folder)
-        failed = [file for file, _ in catalog.unreadable if file == self._files[WEIGHTS]]
-        for copy in self._present_saves(catalog):
-            if self._is_kept(copy, catalog):
-                bad = failed
-                break
-            try:
-                bad = [*failed, *self._keep(copy, copy.id == run)]
-                break
-            except BadFileError as error:
-                failed.append(error.path if error.path.is_relative_to(self._folder.path) else copy.file)
-        else:
-            bad += [*failed, *self._folder.kept_saves()]
-        self._left = frozenset(bad)
-        target = self._folder.set_aside(dict.fromkeys(bad), leave=True)
-        if target is not None:
-            log.warning("Files that could not be used were set aside in %s: %s", target, ", ".join(map(str, bad)))
-
-    def _present_saves(self, catalog: Catalog) -> Sequence[SavedSummary]:
-        """The folder's own saves, newest first."""
-        own = [copy for copy in catalog.copies if copy.folder == self._folder.path]
-        return sorted(own, key=lambda copy: (copy.sequence, not copy.is_earlier_save), reverse=True)
-
-    def _is_kept(self, save: SavedSummary, catalog: Catalog) -> bool:
-        """Whether this save stands in `runs/` already: a copy made then is complete, the present files may not be."""
-        return any(
-            copy.id == save.id and copy.sequence >= save.sequence and copy.folder != self._folder.path
-            for copy in catalog.copies
-        )
-
-    def _keep(self, save: SavedSummary, of_this_run: bool) -> list[Path]:
-        """Keep a save of another run as three complete files; returns what was found bad on the way."""
-        try:
-            state = read_save(save.file, self._folder.path)
-        except NotSealedError:  # of the earlier generation, which had no checksums: kept as it is
-            names = [name for name in FILES if is_plain_file(self._files[name])]
-            self._folder.add_run(save.id, {name: [read_file(self._files[name])] for name in names})
-            return []
-        if of_this_run:  # what is in memory follows it
-            return [error.path for error in state.damaged]
-        self._folder.add_run(save.id, files_of(state, read_file(save.file)))
-        return [error.path for error in state.damaged]
-
-    def _drop_other_saves(self, run: str) -> None:
-        """Earlier saves of a run that now stands in `runs/` become its restore points; what cannot now, at another time."""
-        for file in self._folder.kept_saves():
-            try:
-                self._drop(file, run)
-            except (OSError, FolderUnusableError) as error:
-                log.info("An earlier save of another run stays: %s", error)
+    def _drop_surplus(self, run: str) -> None:
+        """Remove restore points that are over the budget though no save has added one; what cannot go now stays."""
         try:
             for point in self.points.surplus(run):
                 remove(point)
         except OSError as error:
             log.info("A restore point stays: %s", error)
-
-    def _drop(self, file: Path, run: str) -> None:
-        try:
-            record = verify(read_file(file), file)
-        except BadFileError:
-            if file not in self._left:
-                self._folder.set_aside([file], leave=True)
-            remove(file)
-            return
-        if record is None:
-            remove(file)
-        elif record.run != run:
-            self._folder.keep_as_point(file, record.run, record.iteration_count)
-            remove(file)
 
 
 def _require_finite(save: Save, tail: int) -> None:
@@ -377,6 +314,18 @@ def _require_finite(save: Save, tail: int) -> None:
     rows = save.rows[len(save.rows) - tail :]
     if not (math.isfinite(total) and np.isfinite(save.snapshot.flat).all() and are_whole(rows)):
         raise SaveError("The state holds numbers that are not finite. The last good state on disk was kept.")
+
+
+def _receipt(
+    record: SaveRecord,
+    committed: Committed,
+    started: float,
+    written: int = 0,
+    full: bool = False,
+    verified: bool = False,
+) -> Receipt:
+    seconds = time.perf_counter() - started
+    return Receipt(record, committed.size, committed.size + written, full, verified, committed.remark, seconds)
 
 
 def _size(pieces: Sequence[Piece]) -> int:

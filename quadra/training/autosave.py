@@ -14,15 +14,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from quadra.errors import SaveError, SaveTimeoutError
-from quadra.storage import writer_thread
+from quadra.storage import pending_save
 from quadra.storage.catalog import Catalog, summary_of
 from quadra.storage.folder import StateFolder
 from quadra.storage.layout import WEIGHTS
 from quadra.training.view import SaveHealth, SaveOutcome, SaveTrouble
 
 if TYPE_CHECKING:
+    from quadra.storage.pending_save import Receipt
     from quadra.storage.save_record import Ended, RunEvents, SaveRecord
-    from quadra.storage.save_store import Receipt
     from quadra.training.state import TrainingState
 
 log = logging.getLogger("quadra.worker")
@@ -51,7 +51,6 @@ class AutoSave:
         self._every = save_every
         self._publish, self._tell, self._wake = publish, tell, wake
         self._due_at: float | None = None  # when the save that is due came due
-        self._began_at = 0.0  # when the save that is under way began
         self._catalog: Catalog | None = None
         self.forget()
 
@@ -97,8 +96,8 @@ class AutoSave:
             self._begin(state)
         if self._due_at is None and not state.must_wait_for_save:
             return None
-        waited = time.perf_counter() - self._began_at
-        if waited >= writer_thread.TIMEOUT:
+        waited = state.saving_seconds
+        if waited >= pending_save.TIMEOUT:
             self._due_at = None
             self._fail(state, SaveTimeoutError(f"The disk has not answered for {waited:.0f} seconds."))
             return RETRY if state.must_wait_for_save else None
@@ -158,7 +157,6 @@ class AutoSave:
 
     def _begin(self, state: TrainingState) -> None:
         assert self._due_at is not None, "a save is due"
-        self._began_at = time.perf_counter()
         try:
             state.begin_save(wake=self._wake)
         except SaveError as error:
@@ -177,7 +175,7 @@ class AutoSave:
 
     def _succeeded(self, state: TrainingState, receipt: Receipt) -> SaveOutcome:
         self._durable = receipt.record.iteration_count
-        outcome = _outcome(state, receipt)
+        outcome = _outcome(receipt)
         if receipt.remark and receipt.remark != self._remark:
             self._tell("message", text=receipt.remark, type="warning")
         self._remark = receipt.remark or self._remark
@@ -203,7 +201,7 @@ class AutoSave:
             verified_at=verified.saved_at if verified else self._health.verified_at,
             free_bytes=free if low else None,
         )
-        shown = {"last_save": _outcome(state, receipt), "trouble": None, "saves": self._health, "best": state.best}
+        shown = {"last_save": _outcome(receipt), "trouble": None, "saves": self._health, "best": state.best}
         self._publish(**shown, **self._listed(state, record))
 
     def _show_happened(self, state: TrainingState) -> None:
@@ -242,6 +240,6 @@ class AutoSave:
             return {}
 
 
-def _outcome(state: TrainingState, receipt: Receipt) -> SaveOutcome:
-    record, took = receipt.record, round(state.save_seconds * 1000.0, 3)
+def _outcome(receipt: Receipt) -> SaveOutcome:
+    record, took = receipt.record, round(receipt.seconds * 1000.0, 3)
     return SaveOutcome(record.iteration_count, record.saved_at, took, receipt.size, receipt.written)

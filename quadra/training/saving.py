@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -10,11 +11,11 @@ from quadra.config import TrainingConfig
 from quadra.errors import FolderChangedError, RefusedError, SaveError
 from quadra.storage.catalog import Catalog, iso, read_catalog
 from quadra.storage.folder import StateFolder
+from quadra.storage.pending_save import PendingSave, Receipt
 from quadra.storage.restore_points import Best, Retention
 from quadra.storage.save_record import Ended, SaveRecord
-from quadra.storage.save_store import Receipt, Save, SaveStore
+from quadra.storage.save_store import Save, SaveStore
 from quadra.storage.writer_process import WriterProcess
-from quadra.storage.writer_thread import WriterThread, Writing
 from quadra.training.run import RunInMemory
 from quadra.version import __version__
 
@@ -25,12 +26,12 @@ class SavedRun(RunInMemory):
     """What is saved of a run, and what is not yet."""
 
     def __init__(
-        self, folder: StateFolder, defaults: TrainingConfig, scribe: WriterProcess | None, retention: Retention | None
+        self, folder: StateFolder, defaults: TrainingConfig, writer: WriterProcess | None, retention: Retention | None
     ) -> None:
         super().__init__(defaults)
         self.folder = folder
-        self._store = SaveStore(folder, scribe, retention)
-        self._saver = WriterThread()
+        self._store = SaveStore(folder, writer, retention)
+        self._pending: PendingSave | None = None  # the save that is under way, until its receipt is collected
         self._forget()
 
     def _forget(self) -> None:
@@ -57,17 +58,17 @@ class SavedRun(RunInMemory):
     @property
     def must_wait_for_save(self) -> bool:
         """Whether the next step needs the memory from which a save is being written."""
-        return self._engine is not None and self._engine.snapshot_in_use and self._saver.is_busy
-
-    @property
-    def save_seconds(self) -> float:
-        """How long the newest save took."""
-        return self._saver.seconds
+        return self._engine is not None and self._engine.snapshot_in_use and self.is_saving
 
     @property
     def is_saving(self) -> bool:
         """Whether a save is being written beside training."""
-        return self._saver.is_busy
+        return self._pending is not None and not self._pending.has_ended
+
+    @property
+    def saving_seconds(self) -> float:
+        """For how long the save that is under way has been; 0.0 where none is."""
+        return 0.0 if self._pending is None else time.perf_counter() - self._pending.began_at
 
     @property
     def best(self) -> Best | None:
@@ -94,47 +95,43 @@ class SavedRun(RunInMemory):
         """
         self._settle()
         self.begin_save(ended, full=True)
-        self._saver.wait()
+        self.wait_for_save()
         return self._finish_save()
 
     def begin_save(
         self, ended: Ended | None = None, full: bool = False, wake: Callable[[], None] | None = None
-    ) -> Writing:
+    ) -> PendingSave:
         """Begin to save the state as it is now, beside training; `collect_save` gives the outcome.
 
-        `wake` is called from a thread that writes, where one does, when it has ended. Raises SaveTimeoutError while an
+        `wake` is called from the writer thread, where that writes the save, when it has ended. Raises SaveTimeoutError while an
         earlier save is still being written.
         """
-        self._saver.require_idle()
+        if self._pending is not None:
+            self._pending.require_ended()
         self._settle()  # what the last save proved must be known before the next one looks at the folder
         self._sequence += 1
         load_rank = self._next_load_rank() if ended == "stopped" else self._load_rank
         save = self._snapshot(ended or self._ended, load_rank, full)
-        sent = self._store.send(save)
-        if sent is not None:
-            save.snapshot.release()
-            self._saver.take(sent)
-            return sent
-        writing = self._saver.begin(lambda: self._store.commit(save))
-        writing.add_done_callback(lambda _: save.snapshot.release())
-        if wake is not None:
-            writing.add_done_callback(lambda _: wake())
-        return writing
+        self._pending = self._store.begin(save, on_end=wake)
+        return self._pending
 
     def collect_save(self) -> Receipt | None:
         """The outcome of a save that has ended since the last call; None where there is none.
 
         Raises SaveError where it failed.
         """
-        return self._finish_save() if self._saver.has_ended else None
+        return self._finish_save() if self._pending is not None and self._pending.has_ended else None
 
     def wait_for_save(self) -> None:
         """Until no save is being written. Raises SaveTimeoutError where the disk does not answer."""
-        self._saver.wait()
+        if self._pending is not None:
+            self._pending.wait()
 
     def _finish_save(self) -> Receipt:
+        pending, self._pending = self._pending, None
+        assert pending is not None, "a save has ended"
         try:
-            receipt = self._saver.result()
+            receipt = pending.receipt()
         except FolderChangedError:
             self._saved_iteration = 0  # what was saved stood in the folder that is not ours any more
             raise
@@ -148,7 +145,7 @@ class SavedRun(RunInMemory):
     def _settle(self) -> None:
         """Wait for a save that is under way; whether it failed is known from what is unsaved afterwards."""
         try:
-            self._saver.wait()
+            self.wait_for_save()
             self.collect_save()
         except SaveError as error:
             log.warning("The last save failed: %s", error)

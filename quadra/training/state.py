@@ -40,9 +40,9 @@ from quadra.storage.files.durable import read_file
 from quadra.storage.folder import StateFolder
 from quadra.storage.labels import checked_name
 from quadra.storage.layout import ID, RUNS, WEIGHTS
+from quadra.storage.pending_save import Receipt
 from quadra.storage.restore_points import Retention
 from quadra.storage.save_record import SaveRecord
-from quadra.storage.save_store import Receipt
 from quadra.storage.saved_state import SavedState, files_of, read
 from quadra.storage.writer_process import WriterProcess
 from quadra.training.saving import SavedRun
@@ -60,11 +60,11 @@ class TrainingState(SavedRun):
         self,
         folder: str | os.PathLike[str] | StateFolder,
         config: TrainingConfig | None = None,
-        scribe: WriterProcess | None = None,
+        writer: WriterProcess | None = None,
         retention: Retention | None = None,
     ) -> None:
         own = folder if isinstance(folder, StateFolder) else StateFolder(folder)
-        super().__init__(own, config or TrainingConfig(), scribe, retention)
+        super().__init__(own, config or TrainingConfig(), writer, retention)
         self.saved_states = StateManager(self.folder, self._store.points)
 
     @property
@@ -85,7 +85,7 @@ class TrainingState(SavedRun):
         """Release the folder without saving; a write that the disk has not finished holds it until it has."""
         if self._engine is not None:
             self._engine.corpus.close()
-        self._saver.close(self.folder.close)
+        self._store.close(self._pending, self.folder.close)
 
     def __enter__(self) -> TrainingState:
         return self
@@ -126,7 +126,7 @@ class TrainingState(SavedRun):
         On a field so large that one copy of it must serve both, a save that is under way is waited for (SaveTimeoutError).
         """
         if self.must_wait_for_save:
-            self._saver.wait()
+            self.wait_for_save()
         strikes = self.engine.neuroplasticity.integrity_strikes
         try:
             result = self.engine.step()

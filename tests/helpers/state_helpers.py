@@ -30,8 +30,9 @@ from quadra.storage import weights_entries
 from quadra.storage.files.lock import LOCK
 from quadra.storage.folder import StateFolder
 from quadra.storage.layout import METRICS, SYSTEM, WEIGHTS
+from quadra.storage.pending_save import Receipt
 from quadra.storage.save_record import Ended, SaveRecord, seal
-from quadra.storage.save_store import Receipt, Save, SaveStore
+from quadra.storage.save_store import Save, SaveStore
 from quadra.storage.saved_state import SavedState, read, system_file
 from quadra.storage.weights_file import WeightsEncoder
 from tests.helpers.model_helpers import differences

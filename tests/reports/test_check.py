@@ -62,9 +62,9 @@ def test_a_folder_can_be_checked_beside_its_owner(folder: Path) -> None:
         state.load()
         for _ in range(5):
             train(state, 1)
-            writing = state.begin_save()
+            pending = state.begin_save()
             assert bad(folder) == []
-            writing.result(30)
+            pending.wait(30)
             state.collect_save()
 
 

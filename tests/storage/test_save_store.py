@@ -36,8 +36,9 @@ from quadra.storage.layout import (
     WEIGHTS,
     StateLayout,
 )
+from quadra.storage.pending_save import Receipt
 from quadra.storage.save_record import FORMAT_VERSION, peek
-from quadra.storage.save_store import MOST_TAIL, Receipt, Save, SaveStore
+from quadra.storage.save_store import MOST_TAIL, Save, SaveStore
 from quadra.storage.saved_state import SavedState, read, read_save
 from tests.helpers.state_helpers import (
     RUN_A,

@@ -11,7 +11,7 @@ import pytest
 
 from quadra import TrainingState
 from quadra.model.packing import packed, unpacked
-from quadra.storage.commit import carry_out
+from quadra.storage.commit import Committed, commit
 from quadra.storage.files.durable import identity_of
 from quadra.storage.files.zip_writer import lay_out
 from quadra.storage.folder import StateFolder
@@ -55,7 +55,7 @@ def test_the_description_is_one_pickled_dictionary() -> None:
 
 
 @pytest.mark.skipif(not IS_POSSIBLE, reason="descriptors cannot be handed to another process here")
-def test_the_scribe_and_this_process_write_the_same_bytes_for_the_same_state(
+def test_the_writer_process_and_this_process_write_the_same_bytes_for_the_same_state(
     tmp_path: Path, writer: WriterProcess
 ) -> None:
     first, second = saved_states(20, 30)
@@ -63,12 +63,11 @@ def test_the_scribe_and_this_process_write_the_same_bytes_for_the_same_state(
     with StateFolder(tmp_path) as folder:
         store = SaveStore(folder, writer)
         store.commit(save_of(first))
-        order = store._order(save, keep_present=True)
-        carry_out(order)
+        request, _ = store._request(save, keep_present=True)
+        commit(request)
         expected = (tmp_path / WEIGHTS).read_bytes()
-        reply = writer.send(order._replace(present=identity_of(tmp_path / WEIGHTS)))
-        assert reply is not None
-        reply.result(PATIENCE)
+        assert writer.send(request._replace(present=identity_of(tmp_path / WEIGHTS)))
+        assert isinstance(writer.answer(PATIENCE), Committed)
     assert (tmp_path / WEIGHTS).read_bytes() == expected
 
 

@@ -17,11 +17,10 @@ from quadra import TrainingState
 from quadra.errors import FolderChangedError, FolderLockedError, SaveError
 from quadra.model.packing import packed
 from quadra.storage import writer_process
-from quadra.storage.commit import Order, carry_out
+from quadra.storage.commit import CommitRequest, Committed, commit
 from quadra.storage.files.durable import identity_of
 from quadra.storage.folder import StateFolder
 from quadra.storage.layout import WEIGHTS
-from quadra.storage.save_store import Sent
 from quadra.storage.weights_entries import Contents
 from quadra.storage.writer_process import CAPACITY, IS_POSSIBLE, WriterProcess
 from tests.helpers.state_helpers import REPOSITORY, assert_same, content, new_run, record, small_config, train
@@ -48,111 +47,141 @@ def folder(tmp_path: Path) -> Iterator[StateFolder]:
 PLAIN = packed({"wins": [1, 2], "optimizer_step": 3, "generators": {"samples": b"generator"}, "q_table": {}})
 
 
-def order(folder: StateFolder, tensors: bytes = b"t" * 1000, tail: bytes = b"tail") -> Order:
-    return Order(
+def request(folder: StateFolder, tensors: bytes = b"t" * 1000, tail: bytes = b"tail") -> CommitRequest:
+    return CommitRequest(
         folder=str(folder.path), lock=folder.lock, present=identity_of(folder.path / WEIGHTS), keep_present=True,
         record=record(), tensors=tensors, contents=Contents(b"described", b"tail described", tail, PLAIN),
     )  # fmt: skip
 
 
-def test_the_scribe_writes_what_this_process_would_write(writer: WriterProcess, folder: StateFolder) -> None:
-    committed = carry_out(order(folder))
+def committed_by(writer: WriterProcess) -> Committed:
+    """The answer to the request that was sent, which must be a commit."""
+    answer = writer.answer(PATIENCE)
+    assert isinstance(answer, Committed), answer
+    return answer
+
+
+def test_the_writer_process_writes_what_this_process_would_write(writer: WriterProcess, folder: StateFolder) -> None:
+    committed = commit(request(folder))
     expected = (folder.path / WEIGHTS).read_bytes()
     (folder.path / WEIGHTS).unlink()
-    reply = writer.send(order(folder))
-    assert reply is not None
-    assert reply.result(PATIENCE).size == committed.size
+    assert writer.send(request(folder))
+    again = committed_by(writer)
+    assert again.size == committed.size
     assert (folder.path / WEIGHTS).read_bytes() == expected
-    assert reply.result(0.0).identity == identity_of(folder.path / WEIGHTS)
+    assert again.identity == identity_of(folder.path / WEIGHTS)
 
 
 def test_what_the_present_save_was_is_kept(writer: WriterProcess, folder: StateFolder) -> None:
     for tensors in (b"first", b"second"):
-        reply = writer.send(order(folder, tensors))
-        assert reply is not None
-        reply.result(PATIENCE)
+        assert writer.send(request(folder, tensors))
+        committed_by(writer)
     (kept,) = folder.kept_saves()
     assert b"first" in kept.read_bytes()
     assert b"second" in (folder.path / WEIGHTS).read_bytes()
 
 
 def test_an_exchanged_folder_is_told_and_left_as_it_is(writer: WriterProcess, folder: StateFolder) -> None:
-    ours = order(folder)
+    ours = request(folder)
     (folder.path / WEIGHTS).write_bytes(b"somebody else's")
-    reply = writer.send(ours)
-    assert reply is not None
-    with pytest.raises(FolderChangedError):
-        reply.result(PATIENCE)
+    assert writer.send(ours)
+    assert isinstance(writer.answer(PATIENCE), FolderChangedError)
     assert (folder.path / WEIGHTS).read_bytes() == b"somebody else's"
     assert sorted(path.name for path in folder.path.iterdir()) == [".lock", WEIGHTS, "saves"]
 
 
-def test_the_systems_reason_comes_back_and_the_next_order_is_carried_out(
+def test_the_systems_reason_comes_back_and_the_next_request_is_carried_out(
     writer: WriterProcess, folder: StateFolder
 ) -> None:
     (folder.path / f".{WEIGHTS}.tmp").mkdir()
-    reply = writer.send(order(folder))
-    assert reply is not None
-    with pytest.raises(IsADirectoryError, match=WEIGHTS):
-        reply.result(PATIENCE)
+    assert writer.send(request(folder))
+    failure = writer.answer(PATIENCE)
+    assert isinstance(failure, IsADirectoryError)
+    assert WEIGHTS in str(failure)
     (folder.path / f".{WEIGHTS}.tmp").rmdir()
-    again = writer.send(order(folder))
-    assert again is not None
-    again.result(PATIENCE)
+    assert writer.send(request(folder))
+    committed_by(writer)
 
 
 def test_what_does_not_fit_is_not_taken(writer: WriterProcess, folder: StateFolder) -> None:
-    assert writer.send(order(folder, tensors=bytes(CAPACITY + 1))) is None
-    assert writer.send(order(folder, tail=bytes(CAPACITY))) is None
+    assert not writer.send(request(folder, tensors=bytes(CAPACITY + 1)))
+    assert not writer.send(request(folder, tail=bytes(CAPACITY)))
     assert not (folder.path / WEIGHTS).exists()
 
 
 def test_the_copy_is_taken_before_send_returns(writer: WriterProcess, folder: StateFolder) -> None:
     tensors = bytearray(b"before" * 100_000)
-    reply = writer.send(order(folder)._replace(tensors=tensors))
+    assert writer.send(request(folder)._replace(tensors=tensors))
     tensors[:] = b"after!" * 100_000
-    assert reply is not None
-    reply.result(PATIENCE)
+    committed_by(writer)
     assert b"after!" not in (folder.path / WEIGHTS).read_bytes()
 
 
-def test_saves_by_the_scribe_and_by_this_process_make_one_run(writer: WriterProcess, tmp_path: Path) -> None:
+def test_a_request_is_not_taken_before_the_last_one_is_answered(writer: WriterProcess, folder: StateFolder) -> None:
+    temporary = folder.path / f".{WEIGHTS}.tmp"
+    os.mkfifo(temporary)  # a write to it does not begin before somebody reads
+    assert writer.send(request(folder, b"held back"))
+    assert writer.answer(0.0) is None
+    assert not writer.send(request(folder, b"too early"))
+    temporary.open("rb").close()
+    assert isinstance(writer.answer(PATIENCE), OSError)
+    assert not (folder.path / WEIGHTS).exists()
+    assert writer.send(request(folder, b"in its turn"))
+    committed_by(writer)
+    assert b"in its turn" in (folder.path / WEIGHTS).read_bytes()
+
+
+def test_an_answer_that_nobody_asked_for_is_not_taken_for_the_next_ones(
+    writer: WriterProcess, folder: StateFolder
+) -> None:
+    assert writer.send(request(folder, b"first"))
+    deadline = time.monotonic() + PATIENCE
+    while not writer.send(request(folder, b"second" * 100)._replace(present=None)):
+        assert time.monotonic() < deadline
+    assert isinstance(
+        writer.answer(PATIENCE), FolderChangedError
+    )  # the second: the first one's file stands there by then
+
+
+def test_saves_by_the_writer_process_and_by_this_one_make_one_run(writer: WriterProcess, tmp_path: Path) -> None:
     with TrainingState(tmp_path / "state", small_config(), writer) as state:
         new_run(state, 3, "stopped")
         sent = 0
         for _ in range(40):
             train(state, 1)
-            writing = state.begin_save()
-            sent += isinstance(writing, Sent)
-            writing.exception(PATIENCE)
+            pending = state.begin_save()
+            sent += pending.writer == "process"
+            pending.wait(PATIENCE)
             state.collect_save()
             assert state.unsaved_iterations == 0
         assert sent > 30
         expected = content(state)
-        state.release()  # as a crash would: the newest save is the scribe's
+        state.release()  # as a crash would: the newest save is the writer process's
     with TrainingState(tmp_path / "state", small_config()) as state:
         report = state.load()
         assert report.remarks() == []
         assert_same(content(state), expected)
 
 
-def test_a_failed_save_by_the_scribe_is_followed_by_one_that_works(writer: WriterProcess, tmp_path: Path) -> None:
+def test_a_failed_save_by_the_writer_process_is_followed_by_one_that_works(
+    writer: WriterProcess, tmp_path: Path
+) -> None:
     with TrainingState(tmp_path / "state", small_config(), writer) as state:
         new_run(state, 3, "stopped")
         train(state, 1)
         (tmp_path / "state" / f".{WEIGHTS}.tmp").mkdir()
-        assert isinstance(state.begin_save(), Sent)
+        assert state.begin_save().writer == "process"
         state.wait_for_save()
         with pytest.raises(SaveError, match="directory"):
             state.collect_save()
         (tmp_path / "state" / f".{WEIGHTS}.tmp").rmdir()
         train(state, 1)
-        state.begin_save().exception(PATIENCE)
+        state.begin_save().wait(PATIENCE)
         assert state.collect_save() is not None
         assert state.unsaved_iterations == 0
 
 
-def test_without_its_scribe_a_state_saves_by_itself(tmp_path: Path) -> None:
+def test_without_its_writer_process_a_state_saves_by_itself(tmp_path: Path) -> None:
     writer = WriterProcess()
     with TrainingState(tmp_path / "state", small_config(), writer) as state:
         new_run(state, 3, "stopped")
@@ -165,7 +194,7 @@ def test_without_its_scribe_a_state_saves_by_itself(tmp_path: Path) -> None:
     writer.close()
 
 
-def test_a_scribe_ends_with_its_parent_however_that_ends() -> None:
+def test_a_writer_process_ends_with_its_parent_however_that_ends() -> None:
     program = "from quadra.storage.writer_process import WriterProcess; s = WriterProcess(); "
     program += "print(s._process.pid, flush=True); input()"
     parent = subprocess.Popen(
@@ -182,28 +211,36 @@ def test_a_scribe_ends_with_its_parent_however_that_ends() -> None:
         threading.Event().wait(0.01)
 
 
-def test_a_signal_that_reaches_the_scribe_is_passed_on() -> None:
+def test_a_signal_that_reaches_the_writer_process_is_passed_on() -> None:
     program = (
         "import os, signal, threading; from quadra.storage.writer_process import WriterProcess; told = threading.Event();"
         "signal.signal(signal.SIGTERM, lambda *_: told.set()); s = WriterProcess(); print(s._process.pid, flush=True);"
-        "input(); os.kill(s._process.pid, signal.SIGTERM); raise SystemExit(0 if told.wait(20) and s.is_alive else 1)"
+        "input(); os.kill(s._process.pid, signal.SIGTERM); "
+        "raise SystemExit(0 if told.wait(20) and s._process.poll() is None else 1)"
     )
     parent = subprocess.Popen(
         [sys.executable, "-c", program], cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     assert parent.stdin is not None
     assert parent.stdout is not None
-    parent.stdout.readline()
-    wait_for_handlers(parent)
+    wait_for_handlers(int(parent.stdout.readline()))
+    parent.stdin.write("\n")
+    parent.stdin.flush()
     assert parent.wait(PATIENCE) == 0
 
 
-def wait_for_handlers(parent: subprocess.Popen[str]) -> None:
-    """Until the scribe has taken its signals over: its first order can then be carried out."""
-    assert parent.stdin is not None
-    threading.Event().wait(1.0)
-    parent.stdin.write("\n")
-    parent.stdin.flush()
+def wait_for_handlers(pid: int) -> None:
+    """Until a writer process has taken its signals over."""
+    deadline = time.monotonic() + PATIENCE
+    while not caught_signals(pid) >> (signal.SIGTERM - 1) & 1:
+        assert time.monotonic() < deadline
+        threading.Event().wait(0.01)
+
+
+def caught_signals(pid: int) -> int:
+    """The signals for which a process has handlers, a bit each."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1], 16) for line in lines if line.startswith("SigCgt:"))
 
 
 def is_running(pid: int) -> bool:
@@ -213,7 +250,7 @@ def is_running(pid: int) -> bool:
         return False
 
 
-def test_a_scribe_imports_neither_torch_nor_numpy() -> None:
+def test_a_writer_process_imports_neither_torch_nor_numpy() -> None:
     program = (
         "import sys; import quadra.storage.writer_process; "
         "print([name for name in ('torch', 'numpy', 'numba') if name in sys.modules])"
@@ -244,11 +281,11 @@ def test_a_folder_is_not_free_before_what_a_killed_server_left_behind_has_ended(
         assert not left_behind.exists() or not (left_behind / "cmdline").read_bytes()  # ended, perhaps not reaped yet
 
 
-def test_a_folder_that_is_released_is_free_though_the_scribe_lives(tmp_path: Path) -> None:
+def test_a_folder_that_is_released_is_free_though_the_writer_process_lives(tmp_path: Path) -> None:
     with StateFolder(tmp_path / "state") as folder:
         writer = WriterProcess(folder.lock_descriptor)
     with StateFolder(tmp_path / "state"):
-        assert writer.is_alive
+        assert writer._process.poll() is None
     writer.close()
 
 
@@ -260,6 +297,6 @@ def test_a_save_whose_outcome_nobody_took_does_not_hinder_the_next_one(
         state.save()
         for _ in range(3):
             train(state, 1)
-            assert state.begin_save().exception(PATIENCE) is None
+            state.begin_save().wait(PATIENCE)
         assert state.collect_save() is not None
         assert state.unsaved_iterations == 0

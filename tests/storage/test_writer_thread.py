@@ -1,25 +1,17 @@
-"""WriterThread: one save at a time beside training, each outcome taken once, and a disk that hangs holds up nobody for ever."""
+"""WriterThread: saves are written beside training, one at a time, and the folder is freed behind the last one."""
 
 from __future__ import annotations
 
-import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
-from quadra.errors import (
-    DamagedFileError,
-    FolderChangedError,
-    FolderUnusableError,
-    QuadraError,
-    SaveError,
-    SaveTimeoutError,
-)
-from quadra.storage import writer_thread
-from quadra.storage.save_store import Receipt
+from quadra.errors import SaveTimeoutError
+from quadra.storage import pending_save
+from quadra.storage.pending_save import Receipt
 from quadra.storage.writer_thread import WriterThread
-from tests.helpers.state_helpers import Crash, record
+from tests.helpers.state_helpers import record
 
 PATIENCE = 30.0
 
@@ -47,136 +39,102 @@ def disk() -> Disk:
 
 
 @pytest.fixture
-def saver(disk: Disk) -> Iterator[WriterThread]:
-    saver = WriterThread()
-    yield saver
+def writer(disk: Disk) -> Iterator[WriterThread]:
+    writer = WriterThread()
+    yield writer
     disk.go.set()
-    saver.close(lambda: None)
+    writer.close(None, lambda: None)
 
 
-def test_a_save_is_written_on_another_thread_and_its_outcome_taken_once(saver: WriterThread) -> None:
+def test_a_save_is_written_on_another_thread_and_its_outcome_is_that_of_the_commit(writer: WriterThread) -> None:
     threads: list[threading.Thread] = []
 
     def commit() -> Receipt:
         threads.append(threading.current_thread())
         return receipt(7)
 
-    assert (saver.is_busy, saver.has_ended) == (False, False)
-    saver.begin(commit).result(PATIENCE)
+    pending = writer.begin(commit)
+    pending.wait(PATIENCE)
     assert threads != [threading.current_thread()]
-    assert (saver.is_busy, saver.has_ended) == (False, True)
-    assert saver.result().record.iteration_count == 7
-    assert (saver.is_busy, saver.has_ended) == (False, False)
+    assert (pending.writer, pending.has_ended) == ("thread", True)
+    assert pending.receipt().record.iteration_count == 7
 
 
-def test_while_a_save_is_written_the_caller_goes_on_and_no_other_begins(saver: WriterThread, disk: Disk) -> None:
-    writing = saver.begin(disk.commit)
+def test_while_a_save_is_written_the_caller_goes_on(writer: WriterThread, disk: Disk) -> None:
+    pending = writer.begin(disk.commit)
     assert disk.begun.wait(PATIENCE)
-    assert (saver.is_busy, saver.has_ended) == (True, False)
-    ran: list[int] = []
+    assert not pending.has_ended
     with pytest.raises(SaveTimeoutError, match="has not finished"):
-        saver.begin(lambda: ran.append(1) or receipt())  # type: ignore[func-returns-value]  # notes that it ran
-    with pytest.raises(SaveTimeoutError):
-        saver.require_idle()
+        pending.require_ended()
     disk.go.set()
-    assert writing.result(PATIENCE) == saver.result()
-    saver.require_idle()
-    assert ran == []
-
-
-def test_waiting_ends_with_the_save_whatever_came_of_it(saver: WriterThread) -> None:
-    saver.wait()
-    saver.begin(receipt)
-    saver.wait()
-    assert saver.result() == receipt()
-    saver.begin(failing_with(OSError(28, "No space left on device")))
-    saver.wait()
-    assert saver.has_ended
+    pending.wait(PATIENCE)
+    pending.require_ended()
+    assert pending.receipt() == receipt()
 
 
 def test_a_disk_that_hangs_is_told_and_its_save_still_counts_when_it_ends(
-    saver: WriterThread, disk: Disk, monkeypatch: pytest.MonkeyPatch
+    writer: WriterThread, disk: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writer_thread, "TIMEOUT", 0.05)
-    writing = saver.begin(disk.commit)
+    monkeypatch.setattr(pending_save, "TIMEOUT", 0.05)
+    pending = writer.begin(disk.commit)
     with pytest.raises(SaveTimeoutError, match=r"not answered for 0\.05 seconds"):
-        saver.wait()
-    assert saver.is_busy
+        pending.wait()
+    assert not pending.has_ended
     disk.go.set()
-    writing.result(PATIENCE)
-    saver.wait()
-    assert saver.result() == receipt()
+    pending.wait(PATIENCE)
+    assert pending.receipt() == receipt()
 
 
-def failing_with(error: BaseException) -> Callable[[], Receipt]:
-    def commit() -> Receipt:
-        raise error
+def test_who_asked_is_called_on_the_writer_thread_once_the_save_has_ended(writer: WriterThread, disk: Disk) -> None:
+    ended: list[tuple[bool, threading.Thread]] = []
+    told = threading.Event()
 
-    return commit
+    def on_end() -> None:
+        ended.append((pending.has_ended, threading.current_thread()))
+        told.set()
 
-
-def test_the_reason_of_a_failed_save_is_the_systems_and_names_the_file(saver: WriterThread) -> None:
-    saver.begin(failing_with(OSError(28, "No space left on device", "/state/metrics_history.pkl")))
-    saver.wait()
-    with pytest.raises(SaveError, match=r"No space left on device \(/state/metrics_history\.pkl\)"):
-        saver.result()
-
-
-@pytest.mark.parametrize(
-    ("error", "kind"),
-    [
-        (SaveError("the reason"), SaveError),
-        (FolderChangedError("the reason"), FolderChangedError),
-        (FolderUnusableError("the reason"), SaveError),
-        (DamagedFileError("file", "the reason"), SaveError),
-        (OSError("the reason"), SaveError),
-        (MemoryError("the reason"), SaveError),
-    ],
-    ids=lambda value: getattr(value, "__name__", type(value).__name__),
-)
-def test_whatever_fails_is_a_failed_save_with_its_reason(
-    saver: WriterThread, error: Exception, kind: type[QuadraError], caplog: pytest.LogCaptureFixture
-) -> None:
-    saver.begin(failing_with(error))
-    saver.wait()
-    with pytest.raises(SaveError, match="the reason") as failed:
-        saver.result()
-    assert type(failed.value) is kind
-    unforeseen = [line for line in caplog.records if line.levelno >= logging.ERROR]
-    assert bool(unforeseen) == isinstance(error, MemoryError)
+    pending = writer.begin(disk.commit, on_end)
+    assert disk.begun.wait(PATIENCE)
+    assert ended == []
+    disk.go.set()
+    assert told.wait(PATIENCE)
+    ((had_ended, thread),) = ended
+    assert had_ended
+    assert thread is not threading.current_thread()
 
 
-def test_the_end_of_the_process_is_no_failed_save(saver: WriterThread) -> None:
-    saver.begin(failing_with(Crash()))
-    saver.wait()
-    with pytest.raises(Crash):
-        saver.result()
+def test_after_a_failed_save_the_next_one_works(writer: WriterThread) -> None:
+    def failing() -> Receipt:
+        raise OSError(5, "Input/output error")
 
-
-def test_after_a_failed_save_the_next_one_works(saver: WriterThread) -> None:
     for _ in range(3):
-        saver.begin(failing_with(OSError(5, "Input/output error")))
-        saver.wait()
-        with pytest.raises(SaveError):
-            saver.result()
-        saver.begin(receipt)
-        saver.wait()
-        assert saver.result() == receipt()
+        failed = writer.begin(failing)
+        failed.wait(PATIENCE)
+        pending = writer.begin(receipt)
+        pending.wait(PATIENCE)
+        assert pending.receipt() == receipt()
 
 
-def test_closing_an_idle_saver_is_done_at_once() -> None:
-    saver, done = WriterThread(), threading.Event()
-    saver.begin(receipt).result(PATIENCE)
-    saver.close(done.set)
+def test_closing_with_nothing_to_write_is_done_at_once() -> None:
+    writer, done = WriterThread(), threading.Event()
+    pending = writer.begin(receipt)
+    pending.wait(PATIENCE)
+    writer.close(pending, done.set)
     assert done.is_set()
 
 
 def test_closing_while_a_save_is_written_is_done_when_it_ends(disk: Disk) -> None:
-    saver, done = WriterThread(), threading.Event()
-    writing = saver.begin(disk.commit)
+    writer, done = WriterThread(), threading.Event()
+    pending = writer.begin(disk.commit)
     assert disk.begun.wait(PATIENCE)
-    saver.close(done.set)
+    writer.close(pending, done.set)
     assert not done.is_set()
     disk.go.set()
-    assert writing.result(PATIENCE) == receipt()
     assert done.wait(PATIENCE)
+    assert pending.receipt() == receipt()
+
+
+def test_closing_does_not_wait_for_a_save_that_another_process_writes() -> None:
+    writer, done = WriterThread(), threading.Event()
+    writer.close(pending_save.PendingSave(lambda _: None, "process"), done.set)
+    assert done.is_set()

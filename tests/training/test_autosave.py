@@ -6,7 +6,6 @@ import contextlib
 import os
 import shutil
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,9 @@ import pytest
 from quadra import TrainingState
 from quadra.errors import QuadraError, RefusedError, SaveError
 from quadra.storage.layout import METRICS, WEIGHTS
+from quadra.storage.pending_save import Receipt
 from quadra.storage.save_record import peek
-from quadra.storage.save_store import Receipt, Save, SaveStore
+from quadra.storage.save_store import Save, SaveStore
 from quadra.training import autosave
 from quadra.training.autosave import AutoSave
 from quadra.training.lifecycle import SystemState
@@ -155,7 +155,7 @@ def test_at_most_one_write_is_in_flight(bench: Bench, disk: Disk) -> None:
 def test_a_disk_that_hangs_counts_as_failing_and_stop_answers(
     bench: Bench, disk: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("quadra.storage.writer_thread.TIMEOUT", 0.3)
+    monkeypatch.setattr("quadra.storage.pending_save.TIMEOUT", 0.3)
     disk.hold()
     bench.worker.start_training().result(PATIENCE)
     bench.until(lambda: bench.worker.view().status.trouble is not None)
@@ -194,7 +194,7 @@ def test_a_save_that_failed_is_tried_again_while_training_rests(
 def test_a_folder_whose_write_hangs_stays_held_after_close(
     bench: Bench, disk: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("quadra.storage.writer_thread.TIMEOUT", 0.3)
+    monkeypatch.setattr("quadra.storage.pending_save.TIMEOUT", 0.3)
     disk.hold()
     bench.worker.start_training(15).result(PATIENCE)
     disk.await_commit()
@@ -379,7 +379,7 @@ def test_with_auto_save_switched_off_everything_is_shown_at_once(tmp_path: Path)
 class SavingUntilLookedAt:
     """A training state whose save ends right after the first look at it."""
 
-    iteration_count, must_wait_for_save, happened = 20, False, None
+    iteration_count, must_wait_for_save, saving_seconds, happened = 20, False, 0.0, None
 
     def __init__(self) -> None:
         self.looks, self.was_taken, self.begun = 0, False, 0
@@ -401,7 +401,6 @@ class SavingUntilLookedAt:
 def test_no_save_begins_before_the_outcome_of_the_last_one_is_taken(bench: Bench) -> None:
     saves, state = bench.worker.saves, SavingUntilLookedAt()
     saves.after_step(20)
-    saves._began_at = time.perf_counter()
     for _ in range(2):
         saves.before_step(state)
     assert state.begun == 1

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from quadra.storage.layout import WEIGHTS
+from quadra.storage.pending_save import Receipt
 from quadra.storage.save_record import peek
-from quadra.storage.save_store import Receipt, Save, SaveStore
+from quadra.storage.save_store import Save, SaveStore
 from quadra.training.commands import Commands
 from quadra.training.lifecycle import SystemState
 from quadra.training.view import Settings

@@ -81,7 +81,7 @@ def test_at_most_one_save_is_in_flight(tmp_path: Path) -> None:
             train(state, 1)
             with pytest.raises(SaveTimeoutError):
                 state.begin_save()
-            assert not first.done()
+            assert not first.has_ended
             go_on.set()
             state.wait_for_save()
             receipt = state.collect_save()
