@@ -15,7 +15,8 @@ from quadra.states.own_texts import id_of, is_there
 from quadra.storage.layout import METRICS, StateLayout
 from quadra.training.command_queue import Reply
 from quadra.training.commands import Commands
-from quadra.training.progress_events import Teller, progress
+from quadra.training.events import Publish
+from quadra.training.progress_events import progress
 
 _GIVE_IT_AGAIN = "Give the same text in Settings and load the saved state after that: it then continues to the bit."
 
@@ -23,9 +24,9 @@ _GIVE_IT_AGAIN = "Give the same text in Settings and load the saved state after 
 class RemoteCommands:
     """Runs one command after the other on a thread of its own, over its own connection, while uploads go on."""
 
-    def __init__(self, remote: Remote, states: Commands, layout: StateLayout, tell: Teller) -> None:
+    def __init__(self, remote: Remote, states: Commands, layout: StateLayout, publish: Publish) -> None:
         self._remote, self._states, self._layout, self._listing = remote, states, layout, StateListing(layout)
-        self._tell = tell
+        self._publish = publish
         self._thread = ThreadPoolExecutor(1, "backup-requests")
 
     def list(self) -> Reply:
@@ -51,7 +52,7 @@ class RemoteCommands:
         return self._thread.submit(delete)
 
     def _restore(self, backup: str) -> dict[str, Any]:
-        with progress("restore", self._tell), TemporaryDirectory(prefix="quadra-restore-") as temporary:
+        with progress("restore", self._publish), TemporaryDirectory(prefix="quadra-restore-") as temporary:
             folder = Path(temporary)
             try:
                 manifest = self._remote.fetch(backup, folder)

@@ -29,7 +29,8 @@ from quadra.storage.layout import WEIGHTS, StateLayout
 from quadra.storage.save_record import SaveRecord, peek
 from quadra.training.command_queue import Reply
 from quadra.training.commands import Commands
-from quadra.training.view import BackupHealth, Event
+from quadra.training.events import Event, Message, StateSaved, TrainingStopped
+from quadra.training.view import BackupHealth
 from quadra.training.worker import Worker
 
 log = logging.getLogger("quadra.backup")
@@ -99,7 +100,7 @@ class _Parcel:
 
 
 class Backup:
-    """`take`, `now` and `close` may be called from any thread.
+    """`on_event`, `now` and `close` may be called from any thread.
 
     `run` gives the run in memory; `read` is called on this object's thread; `show` and `say` are told what is to be
     shown, and return at once; the future that `show` returns is done when it is seen.
@@ -107,7 +108,7 @@ class Backup:
 
     def __init__(
         self, place: Remote, every: int, run: Callable[[], str | None], read: Read,
-        show: Callable[[BackupHealth], Shown], say: Callable[[str, str], object], timing: Timing = TIMING,
+        show: Callable[[BackupHealth], Shown], say: Callable[[Message], object], timing: Timing = TIMING,
     ) -> None:  # fmt: skip
         self.place = place
         self._run_in_memory, self._read, self._show, self._say, self._timing = run, read, show, say, timing
@@ -134,14 +135,14 @@ class Backup:
         self._shown = self._show(self._health)
         self._thread.start()
 
-    def take(self, event: Event) -> None:
+    def on_event(self, event: Event) -> None:
         """Hear of a save, or that training has ended; returns at once."""
-        if event.kind == "saved":
+        if isinstance(event, StateSaved):
             self._saves += 1
             is_due = 0 < self._health.every <= self._saves
             if is_due and self._timing.clock() >= self._rests_until:
                 self._wish(self._run_in_memory())
-        elif event.kind == "training" and not event.details["running"]:
+        elif isinstance(event, TrainingStopped):
             self._wish(self._run_in_memory())
 
     def now(self) -> Reply:
@@ -230,7 +231,7 @@ class Backup:
         except Exception as error:
             mends_itself = isinstance(error, BadFileError) and wish.run == self._run_in_memory()  # with its next save
             if isinstance(error, QuadraError) and not mends_itself:
-                self._say(f"A state was not backed up: {error}", "warning")
+                self._say(Message(f"A state was not backed up: {error}", "warning"))
                 wish.refuse(error, self._shown)
                 return None
             self._wish_again(wish)
@@ -257,9 +258,8 @@ class Backup:
         self._parcel = None
         parcel.folder.cleanup()
         if self._failures:
-            self._say(
-                f"Backups work again: iteration {record.iteration_count} is at {self.place.shown_url}.", "success"
-            )
+            text = f"Backups work again: iteration {record.iteration_count} is at {self.place.shown_url}."
+            self._say(Message(text, "success"))
         self._failures = 0
         self._rests_until = self._timing.clock() + self._timing.rest
         self._tell(
@@ -274,7 +274,7 @@ class Backup:
         self._failures += 1
         pause, now = self._timing.before_retry(self._failures), datetime.now(UTC)
         if self._failures == 1:
-            self._say(f"A backup failed and is tried again by itself: {error}", "warning")
+            self._say(Message(f"A backup failed and is tried again by itself: {error}", "warning"))
         self._tell(
             failing_since=self._health.failing_since or iso(now),
             reason=str(error),
@@ -321,5 +321,5 @@ def beside(worker: Worker, url: str, every: int, timing: Timing = TIMING) -> Bac
     backup = Backup(
         Remote(url), every, lambda: worker.view().status.run, read, commands.show_backups, commands.say, timing
     )
-    worker.listen(backup.take)
+    worker.listen(backup.on_event)
     return backup

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from quadra.storage.folder import StateFolder
     from quadra.storage.restore_points import Retention
     from quadra.storage.writer_process import WriterProcess
+    from quadra.training.events import Event
     from quadra.training.state import TrainingState
-    from quadra.training.view import Event
     from quadra.training.worker import Worker
     from quadra.web.access_rules import Rules
 
@@ -73,7 +73,7 @@ def run(
     from quadra.live.console import Console
     from quadra.storage.folder import StateFolder
     from quadra.storage.writer_process import IS_POSSIBLE, WriterProcess
-    from quadra.training.view import Event
+    from quadra.training.events import Message
     from quadra.web.app import create_app
     from quadra.web.server import serve
 
@@ -81,7 +81,7 @@ def run(
     writer = WriterProcess(folder.lock_descriptor) if IS_POSSIBLE else None
     console = Console(sys.stdout, Logs(logs).line)
     worker = _worker(options, config, folder, writer)
-    worker.listen(console.take)
+    worker.listen(console.on_event)
     backup = beside(worker, options.backup_url, options.backup_every) if options.backup_url else None
     app, _, feed = create_app(worker, secret_key(), backup, console.journal, rules)
     ending = _Ending(worker, feed, console, backup)
@@ -95,10 +95,10 @@ def run(
         backup.start()
 
     def say(text: str) -> None:
-        console.take(Event("message", {"text": text, "type": "info"}))
+        console.on_event(Message(text))
 
     for event in _greeting(rules, listener):
-        console.take(event)
+        console.on_event(event)
     if options.resume:
         worker.resume()
     serve(app, listener, say)
@@ -136,15 +136,17 @@ class _Ending:
             os._exit(code)  # threads that hold a browser's connection would keep the process alive
 
     def _end_backup(self) -> None:
-        from quadra.training.view import Event
+        from quadra.training.events import Message
 
         missed = self._backup.close() if self._backup else None
         if missed is not None:
-            self._console.take(Event("message", {"text": missed, "type": "warning"}))
+            self._console.on_event(Message(missed, "warning"))
 
     def with_training(self, event: Event) -> None:
         """Ends the process where training has died: a page without training behind it would be a lie."""
-        if event.kind == "died":
+        from quadra.training.events import WorkerDied
+
+        if isinstance(event, WorkerDied):
             threading.Thread(target=self.now, args=(1,), name="shutdown").start()
 
     def with_writer(self, writer: WriterProcess) -> None:
@@ -228,20 +230,16 @@ def _rules(options: argparse.Namespace, listener: socket.socket) -> Rules:
 
 def _greeting(rules: Rules, listener: socket.socket) -> list[Event]:
     """Returns the lines that say where the server is and how to come in. A token that somebody set is never printed."""
-    from quadra.live.log_setup import SECRET
-    from quadra.training.view import Event
+    from quadra.training.events import Message, Secret
     from quadra.web.access_rules import links
 
-    def said(text: str, kind: str = "message") -> Event:
-        return Event(kind, {"text": text, "type": "info"})
-
-    address = said(f"QuadraMatrix is on http://{_address(listener)}  (Ctrl-C saves and ends)")
+    address = Message(f"QuadraMatrix is on http://{_address(listener)}  (Ctrl-C saves and ends)")
     if rules.token is None:
         return [address]
     if not rules.was_generated:
-        return [address, said("Whoever opens it is asked for the token.")]
+        return [address, Message("Whoever opens it is asked for the token.")]
     found = links(rules, *listener.getsockname()[:2])
-    return [address, *(said(f"Open it with its token: {link}", SECRET) for link in found)]
+    return [address, *(Secret(f"Open it with its token: {link}") for link in found)]
 
 
 def _address(listener: socket.socket) -> str:

@@ -13,15 +13,24 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from quadra.model.history import SERIES, History
 from quadra.states.alert_rules import OF_SERIES, REWARD_BELOW, RUN_FINISHED, SAVES_FAILING, STRIKES, Rule
+from quadra.training.events import (
+    AlertFired,
+    CommandProgress,
+    Event,
+    Publish,
+    SaveFailed,
+    StateSaved,
+    TrainingStopped,
+)
 from quadra.training.lifecycle import SystemState
-from quadra.training.view import Event, View
+from quadra.training.view import View
 
 log = logging.getLogger("quadra")
 
@@ -104,13 +113,6 @@ def _holds(rule: Rule, values: NDArray[np.float32]) -> NDArray[np.bool_]:
     return values < threshold if rule.kind == REWARD_BELOW else values > threshold
 
 
-class Teller(Protocol):
-    """How alerts reach the terminal and the browsers."""
-
-    def __call__(self, kind: str, **details: Any) -> None:
-        """Tell of one."""
-
-
 @dataclass
 class _Untold:
     """What one rule has set off since its last alert."""
@@ -122,10 +124,10 @@ class _Untold:
 
 
 class AlertMonitor:
-    """`take` may be called from the worker's thread, `round` from one other, `alerts` from any."""
+    """`on_event` may be called from the worker's thread, `round` from one other, `alerts` from any."""
 
-    def __init__(self, view: Callable[[], View], tell: Teller, clock: Callable[[], float] = time.monotonic) -> None:
-        self._view, self._tell, self._clock = view, tell, clock
+    def __init__(self, view: Callable[[], View], publish: Publish, clock: Callable[[], float] = time.monotonic) -> None:
+        self._view, self._publish, self._clock = view, publish, clock
         self._events: deque[tuple[Event, View]] = deque()
         self._watch = AlertEvaluator()
         self._history = view().history
@@ -134,18 +136,18 @@ class AlertMonitor:
         self._run: str | None = None
         self._untold: dict[Rule, _Untold] = {}
         self._told_at: dict[Rule, tuple[float, float]] = {}  # when, and the pause after that
-        self._kept: deque[dict[str, Any]] = deque(maxlen=MOST_KEPT)
+        self._kept: deque[AlertFired] = deque(maxlen=MOST_KEPT)
         self._start = secrets.token_hex(4)  # tells the alerts of this server's start from those of others
         self._number = 0
 
-    def take(self, event: Event) -> None:
+    def on_event(self, event: Event) -> None:
         """Note an event with the view of this instant; returns at once."""
-        if event.kind not in ("alert", "log_line", "progress"):
+        if not isinstance(event, AlertFired | CommandProgress):
             self._events.append((event, self._view()))
 
     def alerts(self) -> list[dict[str, Any]]:
         """The newest alerts, oldest first."""
-        return list(self._kept)
+        return [alert.as_dict() for alert in self._kept]
 
     def round(self) -> None:
         """Look at all that has happened since the last round, and tell what it set off."""
@@ -209,11 +211,11 @@ class AlertMonitor:
         return [*fired, *self._watch.strikes(count, self._strikes)]
 
     def _hear(self, event: Event, view: View) -> None:
-        told, count = event.details, view.iteration_count
-        if event.kind in ("saved", "save_failed"):
-            self._add(self._watch.saves(count, event.kind == "save_failed"))
-        elif event.kind == "training" and told.get("by_itself"):
-            self._count_strikes(count, told["integrity_strikes"])
+        count = view.iteration_count
+        if isinstance(event, StateSaved | SaveFailed):
+            self._add(self._watch.saves(count, isinstance(event, SaveFailed)))
+        elif isinstance(event, TrainingStopped) and event.by_itself:
+            self._count_strikes(count, event.integrity_strikes)
             self._add(self._watch.finished(count))
 
     def _add(self, found: list[Fired]) -> None:
@@ -243,15 +245,15 @@ class AlertMonitor:
         del self._untold[untold.fired.rule]
         rule, iteration, value = untold.fired.rule, untold.fired.iterations[-1], untold.fired.value
         self._number += 1
-        alert = {
-            "id": f"{self._start}-{self._number}",
-            "rule": rule.as_dict(),
-            "run": untold.run,
-            "iteration": iteration,
-            "value": value,
-            "times": untold.times,
-            "message": rule.message(iteration, value, untold.times),
-            "at": untold.at,
-        }
+        alert = AlertFired(
+            id=f"{self._start}-{self._number}",
+            rule=rule,
+            run=untold.run,
+            iteration=iteration,
+            value=value,
+            times=untold.times,
+            message=rule.message(iteration, value, untold.times),
+            at=untold.at,
+        )
         self._kept.append(alert)
-        self._tell("alert", **alert)
+        self._publish(alert)

@@ -9,25 +9,29 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple, TextIO
 
-from quadra.live import log_setup
 from quadra.live.log_lines import TerminalLines
-from quadra.training.view import Event
+from quadra.training.events import (
+    Event,
+    LoadFailed,
+    SaveEveryChanged,
+    SaveFailed,
+    Secret,
+    StateLoaded,
+    StateSaved,
+    WorkerDied,
+    level,
+    sentence,
+)
 
 Shape = Callable[[str, str, int], str]  # a line, its event and its level, to the line as it is printed
 _SECONDS_BETWEEN_SAVED = 0.5  # at high speed the "saved" lines are thinned to two a second
-_FAILURES = ("save_failed", "load_failed", "died")
 _LEVELS = {"warning": logging.WARNING, "error": logging.ERROR}  # of what is printed; else INFO
-_REPEATING = ("saved", "save_failed")  # of these in a row, the newest says all
-_TYPES = {
-    **dict.fromkeys(("saved", "loaded", "initialized", "reset"), "success"),
-    **dict.fromkeys(_FAILURES, "error"),
-    "alert": "warning",
-}
+_REPEATING = (StateSaved, SaveFailed)  # of these in a row, the newest says all
+_GOOD, _BAD = (StateSaved, StateLoaded), (SaveFailed, LoadFailed, WorkerDied)  # are marked as such
 
 
 class _Line(NamedTuple):
-    event: str
-    kind: str  # as messages have it: info, success, warning or error
+    event: Event
     text: str
 
 
@@ -47,7 +51,7 @@ class Console:
         """Start the thread."""
         self._thread.start()
 
-    def take(self, event: Event) -> None:
+    def on_event(self, event: Event) -> None:
         """Print this event soon; returns at once."""
         self._events.put(event)
 
@@ -78,9 +82,9 @@ class Console:
         text = self._text(event)
         if text is None:
             return
-        line = _Line(event.kind, _type_of(event), text)
-        if event.kind in ("saved", "save_failed"):
-            if self._waiting is not None and self._waiting.event != event.kind:
+        line = _Line(event, text)
+        if isinstance(event, _REPEATING):
+            if self._waiting is not None and self._waiting.event.name != event.name:
                 self._print_waiting()
             self._waiting = line
             if time.monotonic() - self._saved_at >= _SECONDS_BETWEEN_SAVED:
@@ -90,34 +94,15 @@ class Console:
         self._print(line)
 
     def _text(self, event: Event) -> str | None:
-        told = event.details
-        match event.kind:
-            case "saved":
-                return f"{self._good} State saved: {told['iteration_count']} iterations"
-            case "loaded":
-                return f"{self._good} State loaded: {told['iteration_count']} iterations restored"
-            case "save_failed":
-                return f"{self._bad} Failed to save state: {told['message']}"
-            case "load_failed" if told["nothing_there"]:
-                return "No saved state found"
-            case "load_failed":
-                return f"{self._bad} Failed to load state: {told['message']}"
-            case "initialized":
-                return f"New run initialized: field size {told['field_size']}, seed {told['seed']}"
-            case "training":
-                return "Training started" if told["running"] else "Training stopped"
-            case "reset":
-                return "System reset: every saved state was deleted"
-            case "died":
-                return f"{self._bad} The training thread ended: {told['message']}"
-            case "message" | log_setup.SECRET:
-                return str(told["text"])
-            case "alert":
-                return str(told["message"])
-            case "pace":
-                pace = told["iterations_per_second"]
-                return "Pace: no limit" if pace is None else f"Pace: {pace:g} iterations a second"
-        return None
+        """Returns the line of an event; None for one that the terminal does not show."""
+        text = sentence(event)
+        if isinstance(event, LoadFailed) and event.nothing_there:
+            return text
+        if isinstance(event, _GOOD):
+            return f"{self._good} {text}"
+        if isinstance(event, _BAD):
+            return f"{self._bad} {text}"
+        return None if isinstance(event, SaveEveryChanged) else text
 
     def _print_waiting(self) -> None:
         if self._waiting is not None:
@@ -126,22 +111,17 @@ class Console:
             self._saved_at = time.monotonic()
 
     def _print(self, line: _Line) -> None:
-        if line.event != log_setup.SECRET:
-            self.journal.add(line.text, line.kind, line.event if line.event in _REPEATING else None)
+        event, kind = line.event, level(line.event)
+        if not isinstance(event, Secret):
+            self.journal.add(line.text, kind, event.name if isinstance(event, _REPEATING) else None)
         encoding = self._stream.encoding or "utf-8"
-        shaped = self._shape(line.text, line.event, _LEVELS.get(line.kind, logging.INFO))
+        shaped = self._shape(line.text, event.name, _LEVELS.get(kind, logging.INFO))
         printable = shaped.encode(encoding, "replace").decode(encoding)
         try:
             self._stream.write(printable + "\n")
             self._stream.flush()
         except (OSError, ValueError):  # the terminal is gone: there is nobody left to tell
             return
-
-
-def _type_of(event: Event) -> str:
-    if event.kind == "message":
-        return str(event.details["type"])
-    return _TYPES.get(event.kind, "info")
 
 
 def _can_print(stream: TextIO, text: str) -> bool:

@@ -21,24 +21,44 @@ from itertools import count
 from pathlib import PurePath
 from typing import Any, Protocol
 
+from quadra.live.log_lines import TerminalLine
 from quadra.live.viewers import SHORTEST_INTERVAL, Viewers, split, standing_interval
 from quadra.model.corpus import BUILT_IN_NAME
 from quadra.states.alert_rules import as_list
 from quadra.states.own_texts import LARGEST_TEXT
+from quadra.training.events import (
+    AlertFired,
+    AlertRulesChanged,
+    CommandProgress,
+    Event,
+    LoadFailed,
+    Message,
+    PaceChanged,
+    RunInitialized,
+    SaveEveryChanged,
+    SaveFailed,
+    StateLoaded,
+    StateSaved,
+    StatesChanged,
+    SystemReset,
+    TrainingStarted,
+    TrainingStopped,
+    level,
+    sentence,
+)
 from quadra.training.lifecycle import SystemState, refusals
-from quadra.training.view import Event, Status, View
+from quadra.training.view import Status, View
 from quadra.version import __version__
 
 log = logging.getLogger("quadra.feed")
 
 MOST_POINTS = 2000
 LONGEST_QUEUE = 200  # messages that may wait for one browser
-_STANDING = {
-    "saved": "state_saved",
-    "save_failed": "save_failed",
-    "states_changed": "states_changed",
-}  # newest says all
-_REMARKS = ("alert", "log_line", "progress")  # change nothing of what is shown of the system
+_REMARKS = (AlertFired, TerminalLine, CommandProgress)  # change nothing of what is shown of the system
+_SAID = (
+    *(Message, RunInitialized, StateLoaded, LoadFailed, TrainingStarted, TrainingStopped),
+    *(SystemReset, PaceChanged, SaveEveryChanged),
+)
 _LONGEST_TEXT = 300  # characters of a line that are shown
 
 
@@ -59,7 +79,7 @@ class Sender(Protocol):
 
 
 class Feed:
-    """Sends from a thread of its own; `take` and the client methods may be called from any thread."""
+    """Sends from a thread of its own; `on_event` and the client methods may be called from any thread."""
 
     def __init__(
         self,
@@ -93,7 +113,7 @@ class Feed:
         self._wake.set()
         self._thread.join(2.0)
 
-    def take(self, event: Event) -> None:
+    def on_event(self, event: Event) -> None:
         """Pass an event on soon; returns at once."""
         self._events.append(event)
         self._wake.set()
@@ -152,7 +172,7 @@ class Feed:
         events = [self._events.popleft() for _ in range(len(self._events))]
         urgent = is_last
         for event in events:
-            if event.kind in _STANDING:
+            if isinstance(event, StateSaved | SaveFailed | StatesChanged):  # of which the newest says all
                 self._stand(event)
             else:
                 urgent = True
@@ -160,7 +180,7 @@ class Feed:
                 self._send_event(event)
         view = self._view()
         waiting = view.status.saves.waiting
-        changed = any(event.kind not in _REMARKS for event in events)
+        changed = any(not isinstance(event, _REMARKS) for event in events)
         if changed or waiting is not self._told_waiting:  # that training waits for the disk is a state, no event
             self._told_waiting = waiting
             self._standing["training_status"] = {}
@@ -168,11 +188,10 @@ class Feed:
         if urgent or due:
             self._tell_standing(busy)
 
-    def _stand(self, event: Event) -> None:
-        self._standing[_STANDING[event.kind]] = dict(event.details)
-        if event.kind == "save_failed":
-            text = f"Failed to save state: {event.details['message']}"
-            self._standing["status_message"] = {"message": text, "type": "error"}
+    def _stand(self, event: StateSaved | SaveFailed | StatesChanged) -> None:
+        self._standing["state_saved" if isinstance(event, StateSaved) else event.name] = dict(vars(event))
+        if isinstance(event, SaveFailed):
+            self._standing["status_message"] = _message(event)
 
     def _tell_standing(self, busy: list[str]) -> None:
         """Tell all how things stand: browsers that are busy will be told."""
@@ -189,42 +208,25 @@ class Feed:
                 self._sender.send(event, payload, to)
 
     def _send_event(self, event: Event) -> None:
-        told = dict(event.details)
-        match event.kind:
-            case "load_failed":
-                self._say(
-                    told["message"] if told["nothing_there"] else f"Failed to load state: {told['message']}", "error"
-                )
-            case "loaded":
-                self._send_loaded(told["iteration_count"])
-            case "initialized":
+        match event:
+            case StateLoaded():
+                self._move_all(event.iteration_count)
+                history = self._view().history.slice(1, event.iteration_count, MOST_POINTS).as_lists()
+                self._sender.send("state_loaded", {"iteration_count": event.iteration_count, "history": history})
+            case RunInitialized():
                 self._move_all(0)
-                self._sender.send("system_initialized", {"initialized": True, **told})
-                self._say(f"New run initialized: field size {told['field_size']}, seed {told['seed']}.", "success")
-            case "training":
-                self._say("Training started." if told["running"] else "Training stopped.", "info")
-            case "pace":
-                pace = told["iterations_per_second"]
-                self._say("Pace: no limit." if pace is None else f"Pace: {pace:g} iterations a second.", "info")
-            case "save_every":
-                self._say(_cadence(told["iterations"]), "info")
-            case "reset":
+                self._sender.send("system_initialized", {"initialized": True, **vars(event)})
+            case SystemReset():
                 self._move_all(0)
                 self._sender.send("system_reset", {})
-                self._say("System reset: every saved state was deleted.", "success")
-            case "alert" | "log_line" | "alerts_changed" | "progress":
-                self._sender.send(event.kind, told)
-            case "message":
-                self._say(told["text"], told["type"])
-
-    def _send_loaded(self, iteration_count: int) -> None:
-        self._move_all(iteration_count)
-        history = self._view().history.slice(1, iteration_count, MOST_POINTS)
-        self._sender.send("state_loaded", {"iteration_count": iteration_count, "history": history.as_lists()})
-        self._say(f"State loaded: {iteration_count} iterations restored.", "success")
-
-    def _say(self, message: str, kind: str) -> None:
-        self._sender.send("status_message", {"message": message, "type": kind})
+            case AlertFired():
+                self._sender.send(event.name, event.as_dict())
+            case AlertRulesChanged():
+                self._sender.send(event.name, {"rules": as_list(event.rules), "run": event.run})
+            case TerminalLine() | CommandProgress():
+                self._sender.send(event.name, dict(vars(event)))
+        if isinstance(event, _SAID):
+            self._sender.send("status_message", _message(event))
 
     def _move_all(self, iteration_count: int) -> None:
         """Another run is in memory: every browser has been told of its first iterations."""
@@ -243,6 +245,12 @@ class Feed:
             except Exception:
                 self._viewers.take_back(clients, view.history, sent, number)
                 raise
+
+
+def _message(event: Event) -> dict[str, Any]:
+    """Returns the `status_message` of an event; what comes from elsewhere has its full stop, or none, already."""
+    text, kind = sentence(event), level(event)
+    return {"message": text if kind == "error" or isinstance(event, Message) else f"{text}.", "type": kind}
 
 
 def update(view: View, sent: int) -> dict[str, Any]:
@@ -329,10 +337,6 @@ def _new_run(status: Status) -> dict[str, Any]:
         "field_size": config.field_size, "seed": config.seed, "corpus": name, "is_built_in": config.corpus is None,
         "largest_text": LARGEST_TEXT,
     }  # fmt: skip
-
-
-def _cadence(save_every: int) -> str:
-    return f"Saved every {save_every} iterations from now on." if save_every else "Auto-save is off: only Stop saves."
 
 
 def _best(status: Status) -> dict[str, Any] | None:

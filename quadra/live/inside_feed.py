@@ -18,8 +18,16 @@ from typing import Any
 from quadra.errors import QuadraError, WorkerClosedError
 from quadra.live.inside_picture import Picture, describe_picture, take_picture
 from quadra.model.activity import ActivityRecorder
+from quadra.training.events import (
+    Event,
+    Message,
+    RunInitialized,
+    StateLoaded,
+    SystemReset,
+    TrainingStarted,
+    TrainingStopped,
+)
 from quadra.training.lifecycle import SystemState
-from quadra.training.view import Event
 from quadra.training.worker import Worker
 
 log = logging.getLogger("quadra.inside")
@@ -30,7 +38,8 @@ LARGEST_SHARE = 0.01  # of the training thread's time
 _LOOK = 0.05  # seconds between two looks whether a picture may be shown already
 _PATIENCE = 5.0  # seconds until it is taken anew instead
 _EVENT = "inside_update"
-_CHANGING = ("training", "initialized", "loaded", "reset", "message")  # a picture may be another after these events
+# A picture may be another after these events.
+_CHANGING = (TrainingStarted, TrainingStopped, RunInitialized, StateLoaded, SystemReset, Message)
 
 Send = Callable[[str, dict[str, Any], str, Callable[[], None]], None]  # event, payload, client, and what to call then
 
@@ -79,9 +88,9 @@ class InsideFeed:
         with self._lock:
             self._watchers.pop(client, None)
 
-    def take(self, event: Event) -> None:
+    def on_event(self, event: Event) -> None:
         """Something has happened, maybe to what the pictures show; returns at once."""
-        if event.kind in _CHANGING:
+        if isinstance(event, _CHANGING):
             self._rouse()
 
     def _rouse(self) -> None:

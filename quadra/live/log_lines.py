@@ -8,12 +8,28 @@ from __future__ import annotations
 import secrets
 import threading
 from collections import deque
-from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ClassVar
+
+from quadra.training.events import Event, Level, Publish
 
 MOST_LINES = 1000
 _LONGEST_LINE = 2000  # characters that are kept of one
+
+
+@dataclass(frozen=True)
+class TerminalLine(Event):
+    """A line of the terminal, or several that repeat."""
+
+    name: ClassVar = "log_line"
+    start: str  # of which start of the server it is
+    number: int  # in the order of the lines
+    at: str  # when the newest one was printed, ISO 8601, UTC
+    type: Level
+    text: str
+    count: int
+    since: str  # when the first one was printed
 
 
 class TerminalLines:
@@ -21,17 +37,17 @@ class TerminalLines:
 
     def __init__(self) -> None:
         self.start = secrets.token_hex(4)  # tells the lines of this server's start from those of others
-        self._lines: deque[dict[str, Any]] = deque(maxlen=MOST_LINES)
+        self._lines: deque[TerminalLine] = deque(maxlen=MOST_LINES)
         self._number = 0
         self._key: str | None = None  # of the newest line
         self._lock = threading.Lock()
-        self._listeners: list[Callable[[dict[str, Any]], None]] = []
+        self._listeners: list[Publish] = []
 
-    def listen(self, listener: Callable[[dict[str, Any]], None]) -> None:
-        """Have every new or repeated line handed to `listener`, which must only take it and return."""
-        self._listeners.append(listener)
+    def listen(self, on_event: Publish) -> None:
+        """Have every new or repeated line handed to `on_event`, which must only note it and return."""
+        self._listeners.append(on_event)
 
-    def add(self, line: str, kind: str, key: str | None = None) -> None:
+    def add(self, line: str, kind: Level, key: str | None = None) -> None:
         """Note a line of the terminal; `kind`: info, success, warning or error. Lines in a row with the same key, by
         default the same text, share an entry."""
         at, key = datetime.now(UTC).isoformat(timespec="milliseconds"), key or f"{kind} {line}"
@@ -39,21 +55,21 @@ class TerminalLines:
             repeated = self._lines.pop() if self._lines and key == self._key else None
             if repeated is None:
                 self._number += 1
-            entry = {
-                "start": self.start,
-                "number": self._number,
-                "at": at,
-                "type": kind,
-                "text": line[:_LONGEST_LINE],
-                "count": repeated["count"] + 1 if repeated else 1,
-                "since": repeated["since"] if repeated else at,
-            }
+            entry = TerminalLine(
+                start=self.start,
+                number=self._number,
+                at=at,
+                type=kind,
+                text=line[:_LONGEST_LINE],
+                count=repeated.count + 1 if repeated else 1,
+                since=repeated.since if repeated else at,
+            )
             self._key = key
             self._lines.append(entry)
-        for listener in self._listeners:
-            listener(entry)
+        for on_event in self._listeners:
+            on_event(entry)
 
     def lines(self) -> list[dict[str, Any]]:
         """The newest entries, oldest first: start, number, at (ISO 8601, UTC), type, text, count and since."""
         with self._lock:
-            return list(self._lines)
+            return [dict(vars(line)) for line in self._lines]

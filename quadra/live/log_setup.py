@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Any, Literal
 
 from quadra.errors import ConfigurationError
+from quadra.training.events import Secret
 
 Form = Literal["text", "json"]
 FORMS: tuple[Form, ...] = ("text", "json")
@@ -25,9 +26,6 @@ _OLDER_FILES = 4  # beside the one that is written
 _TERMINAL = "quadra.terminal"
 
 log = logging.getLogger("quadra")
-
-
-SECRET = "secret"  # an event for the terminal only: no file keeps it, and no browser is shown it
 
 
 @dataclass(frozen=True)
@@ -72,7 +70,7 @@ class Logs:
         record = logging.makeLogRecord(
             {"name": _TERMINAL, "msg": text, "levelno": level, "levelname": logging.getLevelName(level), "event": event}
         )
-        if self._file is not None and event != SECRET:
+        if self._file is not None and event != Secret.name:
             self._file.handle(record)
         return self._line.format(record)
 

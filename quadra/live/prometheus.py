@@ -17,8 +17,9 @@ from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
+from quadra.training.events import Event, MeasuredSave, SaveFailed
 from quadra.training.lifecycle import SystemState
-from quadra.training.view import BackupHealth, Event, Status, View
+from quadra.training.view import BackupHealth, Status, View
 from quadra.version import __version__
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
@@ -35,7 +36,7 @@ _RESULTS = {  # of the newest iteration, by their names in a step's result
 
 
 class Monitoring:
-    """`take` is a listener of the worker; `exposition` may be called from any thread."""
+    """`on_event` is a listener of the worker; `exposition` may be called from any thread."""
 
     def __init__(self, view: Callable[[], View], clients: Callable[[], int]) -> None:
         self._registry = CollectorRegistry()
@@ -51,12 +52,12 @@ class Monitoring:
         )
         self._failures = Counter("quadramatrix_save_failures", "Saves that failed.", registry=self._registry)
 
-    def take(self, event: Event) -> None:
+    def on_event(self, event: Event) -> None:
         """Count a save; what was saved only because another run took its place has no duration of its own."""
-        if event.kind == "saved" and "written" in event.details:
-            self._durations.observe(event.details["duration_ms"] / 1000.0)
-            self._written.inc(event.details["written"])
-        elif event.kind == "save_failed":
+        if isinstance(event, MeasuredSave):
+            self._durations.observe(event.duration_ms / 1000.0)
+            self._written.inc(event.written)
+        elif isinstance(event, SaveFailed):
             self._failures.inc()
 
     def exposition(self) -> bytes:

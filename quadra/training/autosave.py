@@ -18,6 +18,8 @@ from quadra.storage import pending_save
 from quadra.storage.catalog import Catalog, summary_of
 from quadra.storage.folder import StateFolder
 from quadra.storage.layout import WEIGHTS
+from quadra.training.events import MeasuredSave, Message, RunEventsChanged, SaveEveryChanged, SaveFailed, StateSaved
+from quadra.training.publisher import Publisher
 from quadra.training.view import SaveHealth, SaveOutcome, SaveTrouble
 
 if TYPE_CHECKING:
@@ -40,16 +42,13 @@ _LITTLE_SPACE = 100_000_000  # bytes of free space, likewise
 class AutoSave:
     """The saves of one worker; used on its thread alone.
 
-    `publish` takes changes of the shown status, `tell` events; `wake` is called from another thread when a save ends.
+    `wake` is called from another thread when a save ends.
     """
 
-    def __init__(
-        self, folder: StateFolder, save_every: int, publish: Callable[..., None], tell: Callable[..., None],
-        wake: Callable[[], None],
-    ) -> None:  # fmt: skip
+    def __init__(self, folder: StateFolder, save_every: int, publisher: Publisher, wake: Callable[[], None]) -> None:
         self._folder = folder
         self._every = save_every
-        self._publish, self._tell, self._wake = publish, tell, wake
+        self._publisher, self._wake = publisher, wake
         self._due_at: float | None = None  # when the save that is due came due
         self._catalog: Catalog | None = None
         self.forget()
@@ -81,8 +80,8 @@ class AutoSave:
         if state.is_unsaved and save_every and not 0 < self._every <= save_every:
             self.save(state, None)
         self._every = save_every
-        self._publish(save_every=save_every)
-        self._tell("save_every", iterations=save_every)
+        self._publisher.show(save_every=save_every)
+        self._publisher.publish(SaveEveryChanged(save_every))
 
     def before_step(self, state: TrainingState) -> float | None:
         """Take outcomes, begin what is due; returns for how many seconds training must wait, None: it may go on."""
@@ -103,7 +102,7 @@ class AutoSave:
             return RETRY if state.must_wait_for_save else None
         if waited >= NOTICEABLE and not self._health.waiting:
             self._health = replace(self._health, waiting=True)
-            self._publish(saves=self._health)
+            self._publisher.show(saves=self._health)
         return LOOK_OFTEN
 
     def collect(self, state: TrainingState) -> None:
@@ -150,10 +149,10 @@ class AutoSave:
         """Whether saving stopped because the folder is not ours any more."""
         return self._trouble is not None and self._trouble.code == "folder_changed"
 
-    def tell_saved_first(self, record: SaveRecord | None) -> None:
+    def publish_saved_first(self, record: SaveRecord | None) -> None:
         """The run that was in memory has been saved before another took its place."""
         if record is not None:
-            self._tell("saved", iteration_count=record.iteration_count, saved_at=record.saved_at, duration_ms=0.0)
+            self._publisher.publish(StateSaved(record.iteration_count, record.saved_at, 0.0))
 
     def _begin(self, state: TrainingState) -> None:
         assert self._due_at is not None, "a save is due"
@@ -177,12 +176,12 @@ class AutoSave:
         self._durable = receipt.record.iteration_count
         outcome = _outcome(receipt)
         if receipt.remark and receipt.remark != self._remark:
-            self._tell("message", text=receipt.remark, type="warning")
+            self._publisher.publish(Message(receipt.remark, "warning"))
         self._remark = receipt.remark or self._remark
         self._unshown = receipt
         if receipt.verified or self._trouble is not None:
             self._show(state, receipt)
-        self._tell("saved", **vars(outcome))  # last: who hears of it may ask at once what is shown
+        self._publisher.publish(MeasuredSave(**vars(outcome)))  # last: who hears of it may ask at once what is shown
         return outcome
 
     def _show(self, state: TrainingState, receipt: Receipt) -> None:
@@ -191,7 +190,7 @@ class AutoSave:
         free = self._free_bytes()
         low = free is not None and free < max(_LITTLE_SPACE, _SAVES_WORTH * receipt.written)
         if free is not None and low and self._health.free_bytes is None:
-            self._tell("message", text=f"Only {free / 1e6:.0f} MB are free on the disk.", type="warning")
+            self._publisher.publish(Message(f"Only {free / 1e6:.0f} MB are free on the disk.", "warning"))
         verified = record if receipt.verified else None
         self._trouble = None
         self._health = SaveHealth(
@@ -202,13 +201,13 @@ class AutoSave:
             free_bytes=free if low else None,
         )
         shown = {"last_save": _outcome(receipt), "trouble": None, "saves": self._health, "best": state.best}
-        self._publish(**shown, **self._listed(state, record))
+        self._publisher.show(**shown, **self._listed(state, record))
 
     def _show_happened(self, state: TrainingState) -> None:
         if state.happened is not self._happened:
             self._happened = state.happened
-            self._publish(happened=self._happened)
-            self._tell("happened")
+            self._publisher.show(happened=self._happened)
+            self._publisher.publish(RunEventsChanged())
 
     def _free_bytes(self) -> int | None:
         """Room on the disk; None where the folder is gone, which the next save tells."""
@@ -223,8 +222,8 @@ class AutoSave:
         since = self._trouble.since if self._trouble else self._durable
         self._trouble = SaveTrouble(state.iteration_count, str(error), since, error.code)
         self._health = replace(self._health, waiting=False)
-        self._publish(trouble=self._trouble, saves=self._health)
-        self._tell("save_failed", iteration_count=state.iteration_count, message=str(error))
+        self._publisher.show(trouble=self._trouble, saves=self._health)
+        self._publisher.publish(SaveFailed(state.iteration_count, str(error)))
 
     def _listed(self, state: TrainingState, record: SaveRecord) -> dict[str, Any]:
         """The catalog after a save; it is only shown, so a failure here is no failure of the save."""

@@ -15,6 +15,7 @@ from quadra.states.alert_rules import Rule, as_list
 from quadra.states.own_texts import UploadedText, own_texts
 from quadra.storage.labels import checked_name
 from quadra.training.command_queue import Reply
+from quadra.training.events import AlertRulesChanged, BackupChanged, Message
 from quadra.training.view import BackupHealth
 from quadra.training.worker import Worker
 
@@ -28,7 +29,7 @@ class Commands:
     """Each command returns a future, which gives what the client is told or raises a QuadraError."""
 
     def __init__(self, worker: Worker) -> None:
-        self._worker = worker
+        self._worker, self._publisher = worker, worker.publisher
 
     def save_slot(self, name: str, overwrite: bool = False) -> Reply:
         """Save the run as it is now under a name."""
@@ -71,7 +72,7 @@ class Commands:
 
         def import_it(state: TrainingState) -> dict[str, Any]:
             slot = state.saved_states.import_folder(folder, name)
-            self._worker.show(texts=own_texts(state.folder.path))  # one may have come along
+            self._publisher.show(texts=own_texts(state.folder.path))  # one may have come along
             self._announce(f"Imported as {state.saved_states.listing.find(slot).label.name!r}.")
             return {"id": slot}
 
@@ -82,7 +83,7 @@ class Commands:
 
         def keep(state: TrainingState) -> dict[str, Any]:
             state.saved_states.add_text(file, text)
-            self._worker.show(texts=own_texts(state.folder.path), deletes=state.folder.describe_deletable())
+            self._publisher.show(texts=own_texts(state.folder.path), deletes=state.folder.describe_deletable())
             self._announce(f"The text {text.name!r} is kept: {text.lines} lines.")
             return text.as_dict()
 
@@ -109,8 +110,8 @@ class Commands:
 
         def change(state: TrainingState) -> dict[str, Any]:
             state.change_rules(rules, run, seen)
-            self._worker.show(alerts=rules, deletes=state.folder.describe_deletable())
-            self._worker.tell("alerts_changed", rules=as_list(rules), run=state.run)
+            self._publisher.show(alerts=rules, deletes=state.folder.describe_deletable())
+            self._publisher.publish(AlertRulesChanged(rules, state.run))
             return {"rules": as_list(rules)}
 
         return self._worker.do(change)
@@ -119,17 +120,17 @@ class Commands:
         """Show how the backups go; done once everybody can see it."""
 
         def show(_: TrainingState) -> dict[str, Any]:
-            self._worker.show(backup=health)
-            self._worker.tell("backup")
+            self._publisher.show(backup=health)
+            self._publisher.publish(BackupChanged())
             return {}
 
         return self._worker.do(show)
 
-    def say(self, text: str, kind: str) -> Reply:
-        """Tell everybody a sentence; `kind`: info, success, warning or error."""
+    def say(self, message: Message) -> Reply:
+        """Tell everybody a sentence."""
 
         def say(_: TrainingState) -> dict[str, Any]:
-            self._worker.tell("message", text=text, type=kind)
+            self._publisher.publish(message)
             return {}
 
         return self._worker.do(say)
@@ -146,4 +147,4 @@ class Commands:
         return self._worker.do(change)
 
     def _announce(self, text: str) -> None:
-        self._worker.tell("message", text=text, type="success")
+        self._publisher.publish(Message(text, "success"))

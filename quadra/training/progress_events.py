@@ -1,51 +1,42 @@
-"""Progress: tells browsers how far a long command has come, at most a few times a second, and how long it still takes."""
+"""Progress: publishes how far a long command has come, at most a few times a second, and how long it still takes."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Protocol
 
 from quadra.byte_progress import measured
+from quadra.training.events import CommandProgress, Publish
 
-SOON = 0.5  # seconds before which nothing is told: most commands have ended by then
+SOON = 0.5  # seconds before which nothing is published: most commands have ended by then
 PAUSE = 0.25  # seconds between two messages
 
 
-class Teller(Protocol):
-    """How events reach the browsers."""
-
-    def __call__(self, kind: str, **details: object) -> None:
-        """Tell of one."""
-
-
 class Progress:
-    """One command; called as `quadra.measure` tells."""
+    """One command; called as `quadra.byte_progress` measures."""
 
-    def __init__(self, command: str, tell: Teller, clock: Callable[[], float] = time.monotonic) -> None:
-        self._command, self._tell, self._clock = command, tell, clock
-        self._told_at = clock() + SOON - PAUSE
+    def __init__(self, command: str, publish: Publish, clock: Callable[[], float] = time.monotonic) -> None:
+        self._command, self._publish, self._clock = command, publish, clock
+        self._published_at = clock() + SOON - PAUSE
         self._began = clock()  # what is being done now, at whose speed the rest is reckoned
 
     def __call__(self, doing: str, done: int, total: int) -> None:
-        """Tell it, where it is time."""
+        """Publish it, where it is time."""
         now = self._clock()
         if done == 0:
             self._began = now
-        if now - self._told_at < PAUSE:
+        if now - self._published_at < PAUSE:
             return
-        self._told_at = now
+        self._published_at = now
         taken = now - self._began
         left = taken / done * (total - done) if done and taken >= PAUSE else None
-        self._tell(
-            "progress", command=self._command, doing=doing, done=done, total=total,
-            seconds_left=None if left is None else round(left, 1),
-        )  # fmt: skip
+        seconds_left = None if left is None else round(left, 1)
+        self._publish(CommandProgress(self._command, doing, done, total, seconds_left))
 
 
 @contextmanager
-def progress(command: str, tell: Teller) -> Iterator[None]:
-    """Tell how far what is done within has come."""
-    with measured(Progress(command, tell)):
+def progress(command: str, publish: Publish) -> Iterator[None]:
+    """Publish how far what is done within has come."""
+    with measured(Progress(command, publish)):
         yield

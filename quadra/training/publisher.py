@@ -7,35 +7,34 @@ shown is at most `save_every` iterations ahead of the newest durable save.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from quadra.model.history import History
-from quadra.training.view import Event, Rate, Status, View
+from quadra.training.events import Event, Publish
+from quadra.training.view import Rate, Status, View
 
 if TYPE_CHECKING:
     from quadra.training.state import TrainingState
 
 
 class Publisher:
-    """Used on the worker's thread; `view` and `tell` may be called from any."""
+    """Used on the worker's thread; `view` and `publish` may be used from any."""
 
     def __init__(self, status: Status) -> None:
         self.view = View(status, History(), 0, None, 0, 0.0)
         self._state: TrainingState | None = None  # whose iterations are shown
         self._rate = Rate()
-        self._listeners: list[Callable[[Event], None]] = []
+        self._listeners: list[Publish] = []
 
-    def listen(self, listener: Callable[[Event], None]) -> None:
-        """Have every event handed to `listener`, on the thread that tells it: it must only take it and return."""
-        self._listeners.append(listener)
+    def listen(self, on_event: Publish) -> None:
+        """Have every event handed to `on_event`, on the thread that publishes it: it must only note it and return."""
+        self._listeners.append(on_event)
 
-    def tell(self, kind: str, **details: Any) -> None:
-        """Tell every listener of an event."""
-        event = Event(kind, details)
-        for listener in self._listeners:
-            listener(event)
+    def publish(self, event: Event) -> None:
+        """Hand an event to every listener."""
+        for on_event in self._listeners:
+            on_event(event)
 
     def follow(self, state: TrainingState) -> None:
         """Show the iterations of this state from now on."""

@@ -1,10 +1,9 @@
-"""What the worker shows to the other threads: immutable views of the system, and the events that change it."""
+"""What the worker shows to the other threads: immutable views of the system."""
 
 from __future__ import annotations
 
 import statistics
 from collections import deque
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -26,14 +25,6 @@ SLOWEST_PACE = 0.01  # iterations a second
 FASTEST_PACE = 1_000_000.0
 _RATE_WINDOW = 3.0  # seconds over which iterations a second are measured
 _RATE_SAMPLE = 0.25  # seconds between two samples of that measurement
-
-
-@dataclass(frozen=True)
-class Event:
-    """Something that happened, for whoever listens; `kind` is one of the names used in `Worker`."""
-
-    kind: str
-    details: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,19 @@ from quadra.storage.folder import StateFolder
 from quadra.storage.layout import ID, StateLayout
 from quadra.training.autosave import LOOK, AutoSave
 from quadra.training.command_queue import CommandQueue, Reply, Request
+from quadra.training.events import (
+    LoadFailed,
+    Message,
+    PaceChanged,
+    Publish,
+    RunInitialized,
+    StateLoaded,
+    StatesChanged,
+    SystemReset,
+    TrainingStarted,
+    TrainingStopped,
+    WorkerDied,
+)
 from quadra.training.lifecycle import Command, SystemState, next_state
 from quadra.training.progress_events import progress
 from quadra.training.publisher import Publisher
@@ -73,12 +86,11 @@ class Worker:
         self._inbox = CommandQueue()
         self._thread = threading.Thread(target=self._run, name="training", daemon=True)
         self._training: TrainingState | None = None
-        self._publisher = Publisher(Status.first(config, settings, folder))
-        self.listen, self.show, self.tell = self._publisher.listen, self._publisher.show, self._publisher.tell
+        self.publisher = Publisher(Status.first(config, settings, folder))
         self._next_step_at = 0.0
         self._is_step_due = False
         self._rescued_at: int | None = None  # iteration at which integrity strikes were answered by going back
-        self.saves = AutoSave(folder, settings.save_every, self.show, self.tell, self._wake)  # for what `do` does, too
+        self.saves = AutoSave(folder, settings.save_every, self.publisher, self._wake)  # for what `do` does, too
 
     def start(self) -> None:
         """Start the thread."""
@@ -86,11 +98,15 @@ class Worker:
 
     def view(self) -> View:
         """The system as it is now; callable from any thread."""
-        return self._publisher.view
+        return self.publisher.view
+
+    def listen(self, on_event: Publish) -> None:
+        """Have every event handed to `on_event`, on the thread that publishes it: it must only note it and return."""
+        self.publisher.listen(on_event)
 
     @property
     def _view(self) -> View:
-        return self._publisher.view
+        return self.publisher.view
 
     def initialize(self, field_size: int | None = None, seed: int | None = None, corpus: str | None = None) -> Reply:
         """Begin a new run; `corpus`: as `quadra.corpora.chosen_path` takes it."""
@@ -117,13 +133,13 @@ class Worker:
         outcome = self.saves.save(self._state, None)
         if outcome is None:
             raise SaveError(self.saves.trouble)
-        self.show()
+        self.publisher.show()
         return outcome
 
     def states_changed(self, state: TrainingState) -> None:
         """For what `do` does: the saved states in the folder are others than before."""
-        self.show(catalog=state.catalog(), deletes=self._folder.describe_deletable())
-        self.tell("states_changed")
+        self.publisher.show(catalog=state.catalog(), deletes=self._folder.describe_deletable())
+        self.publisher.publish(StatesChanged())
 
     def save_as_new_run(self) -> Reply:
         """Where the state directory was exchanged: save the run in memory there as a new one."""
@@ -148,7 +164,7 @@ class Worker:
     def _run(self) -> None:
         try:
             self._training = self._open_state()
-            self._publisher.follow(self._training)
+            self.publisher.follow(self._training)
             while not self._inbox.is_closed:
                 request = self._next_request()
                 if request is not None:
@@ -159,7 +175,7 @@ class Worker:
                     self._advance()
         except Exception as error:
             log.exception("The training thread ended unexpectedly")
-            self.tell("died", message=f"{type(error).__name__}: {error}")
+            self.publisher.publish(WorkerDied(f"{type(error).__name__}: {error}"))
         finally:
             self._inbox.refuse_the_rest()
 
@@ -200,11 +216,11 @@ class Worker:
         self._pace_next_step()
         count = self._state.iteration_count
         self.saves.after_step(count)
-        self._publisher.show_step(self._state)
+        self.publisher.show_step(self._state)
         until = self._view.status.until
         if until is not None and count >= until:
             self._end_training("stopped")
-            self.tell("message", text=f"Training reached iteration {count} and stopped.", type="success")
+            self.publisher.publish(Message(f"Training reached iteration {count} and stopped.", "success"))
 
     def _pace_next_step(self) -> None:
         pace, now = self._view.status.pace, time.monotonic()
@@ -213,44 +229,42 @@ class Worker:
 
     def _end_by_failure(self, text: str) -> None:
         self._end_training(None)  # first: the message may name an iteration that must be durable to be shown
-        self.tell("message", text=text, type="error")
+        self.publisher.publish(Message(text, "error"))
 
     def _offer_rescue(self, until: int | None) -> None:
         """Name the last good state; with the option, go back to it and train on, once for each iteration that failed."""
         count = self._state.iteration_count
         good = last_good(self._state.saved_states.listing, self._state.run, count)
         rescue = None if good is None else Rescue(count, good.id, good.iteration_count)
-        self.show(rescue=rescue)
+        self.publisher.show(rescue=rescue)
         if rescue is None or not self._settings.rescue or self._rescued_at == count:
             return
         self._rescued_at = count
-        self.tell(
-            "message", text=f"Going back to iteration {rescue.iteration_count} by itself (--rescue).", type="warning"
-        )
+        text = f"Going back to iteration {rescue.iteration_count} by itself (--rescue)."
+        self.publisher.publish(Message(text, "warning"))
         try:
             self._do_load(rescue.state)
             self._do_start(until)
         except QuadraError as error:
-            self.tell("message", text=f"Training could not go on by itself: {error}", type="error")
+            self.publisher.publish(Message(f"Training could not go on by itself: {error}", "error"))
 
     def _end_training(self, ended: Ended | None, by_itself: bool = True) -> SaveOutcome | None:
         """From training to ready, saved; `ended` is "stopped" where a person or `until` asked for it."""
         outcome = self.saves.save(self._state, ended)
-        self._publisher.restart_rate()
-        self.show(state=SystemState.READY, until=None)
-        self.tell("training", running=False, by_itself=by_itself, integrity_strikes=self._state.strikes)
+        self.publisher.restart_rate()
+        self.publisher.show(state=SystemState.READY, until=None)
+        self.publisher.publish(TrainingStopped(by_itself, self._state.strikes))
         return outcome
 
     def _do_initialize(
         self, field_size: int | None = None, seed: int | None = None, corpus: str | None = None
     ) -> dict[str, Any]:
         target = next_state(self._view.status.state, Command.INITIALIZE)
-        self.saves.tell_saved_first(self._state.initialize(field_size, seed, corpus))
+        self.saves.publish_saved_first(self._state.initialize(field_size, seed, corpus))
         self._adopted(target)
         config = self._state.config
-        details = {"field_size": config.field_size, "seed": config.seed}
-        self.tell("initialized", **details)
-        return {"initialized": True, **details}
+        self.publisher.publish(RunInitialized(config.field_size, config.seed))
+        return {"initialized": True, "field_size": config.field_size, "seed": config.seed}
 
     def _do_start(self, until: int | None) -> dict[str, Any]:
         target = next_state(self._view.status.state, Command.START)
@@ -258,9 +272,9 @@ class Worker:
         if until is not None and until <= count:
             raise ConfigurationError("until", f"must be above the present iteration, {count}, not {until}")
         self._next_step_at = time.monotonic()
-        self._publisher.restart_rate()
-        self.show(state=target, until=until)
-        self.tell("training", running=True)
+        self.publisher.restart_rate()
+        self.publisher.show(state=target, until=until)
+        self.publisher.publish(TrainingStarted())
         return {"running": True, "iteration_count": count, "until": until}
 
     def _do_stop(self) -> dict[str, Any]:
@@ -276,7 +290,7 @@ class Worker:
     def _do_load(self, source: str | None, newest: bool = False, discard_unsaved: bool = False) -> dict[str, Any]:
         target = next_state(self._view.status.state, Command.LOAD)
         try:
-            with progress("load", self.tell):
+            with progress("load", self.publisher.publish):
                 report = self._state.load(source, newest, discard_unsaved)
         except LoadError as error:
             is_of_a_run = source is None or ID.fullmatch(source) is not None
@@ -289,24 +303,24 @@ class Worker:
             raise RefusedError("The state directory is still this server's own; there is nothing to resolve.")
         record = self._state.go_on_as_new_run().record
         self._adopted(self._view.status.state)
-        self.saves.tell_saved_first(record)
-        self.tell("message", text="The run in memory goes on as a new saved run.", type="success")
+        self.saves.publish_saved_first(record)
+        self.publisher.publish(Message("The run in memory goes on as a new saved run.", "success"))
         return {"run": record.run, "iteration_count": record.iteration_count}
 
     def _told_of_load(self, report: LoadReport) -> dict[str, Any]:
         count = report.record.iteration_count
-        self.saves.tell_saved_first(report.saved_first)
-        self.tell("loaded", iteration_count=count)
+        self.saves.publish_saved_first(report.saved_first)
+        self.publisher.publish(StateLoaded(count))
         remarks = report.remarks()
         for text in remarks:
-            self.tell("message", text=text, type="warning")
+            self.publisher.publish(Message(text, "warning"))
         newer = report.newer.brief() if report.newer else None
         told = {"iteration_count": count, "newer": newer, "warnings": remarks}
         return {**told, "went_on_from": report.went_on_from}
 
     def _after_failed_load(self, error: LoadError, as_it_was: bool) -> LoadError:
         """A system that holds a run keeps it; an uninitialized one is freshly initialized, unless it shall stay as it was."""
-        self.tell("load_failed", message=str(error), nothing_there=isinstance(error, NoSavedStateError))
+        self.publisher.publish(LoadFailed(str(error), nothing_there=isinstance(error, NoSavedStateError)))
         if self._view.status.state is not SystemState.UNINITIALIZED or as_it_was or error.code == "unknown_source":
             return error
         self._do_initialize()
@@ -314,23 +328,23 @@ class Worker:
 
     def _do_reset(self) -> dict[str, Any]:
         target = next_state(self._view.status.state, Command.RESET)
-        self._publisher.restart_rate()
+        self.publisher.restart_rate()
         try:
             self._state.reset()
         except OSError as error:
             raise SaveError(f"Not everything could be deleted: {error}. Remove the cause and reset again.") from error
         finally:
             self._adopted(target)
-            self.show(until=None)
-        self.tell("reset")
+            self.publisher.show(until=None)
+        self.publisher.publish(SystemReset())
         return {}
 
     def _do_set_pace(self, pace: float | None) -> dict[str, Any]:
         if pace is not None and not (math.isfinite(pace) and SLOWEST_PACE <= pace <= FASTEST_PACE):
             raise ConfigurationError("iterations_per_second", f"must be from {SLOWEST_PACE} to {FASTEST_PACE:,.0f}")
         self._next_step_at = time.monotonic()
-        self.show(pace=pace)
-        self.tell("pace", iterations_per_second=pace)
+        self.publisher.show(pace=pace)
+        self.publisher.publish(PaceChanged(pace))
         return {"iterations_per_second": pace}
 
     def _do_resume(self) -> dict[str, Any]:
@@ -356,7 +370,7 @@ class Worker:
         """Another run (or none) is in memory."""
         state = self._state
         self.saves.forget()
-        self.show(
+        self.publisher.show(
             state=target,
             **state.identity(),
             texts=own_texts(self._folder.path),

@@ -24,7 +24,7 @@ from quadra.model.history import SERIES
 from quadra.paths import ROOT, STATIC, TEMPLATES
 from quadra.reports.history_export import csv_pieces, file_name, json_pieces
 from quadra.training.commands import Commands
-from quadra.training.view import Event, View
+from quadra.training.view import View
 from quadra.training.worker import Worker
 from quadra.web.access_gate import GuardedSocketIO, add_access, role
 from quadra.web.access_rules import ON_THIS_MACHINE, Access, Rules
@@ -72,11 +72,11 @@ def create_app(
     access = Access(rules, secret_key)
     socketio = _socketio(app, access)
     sender, journal = SocketSender(socketio), journal or TerminalLines()
-    watchman, pictures = AlertMonitor(worker.view, worker.tell), PictureSender(sender)
+    watchman, pictures = AlertMonitor(worker.view, worker.publisher.publish), PictureSender(sender)
     feed, inside = Feed(worker.view, sender, watchman.round), InsideFeed(worker, pictures.send)
-    for listener in (watchman.take, feed.take, inside.take):  # in this order: the feed wakes the watchman
+    for listener in (watchman.on_event, feed.on_event, inside.on_event):  # in this order: the feed wakes the watchman
         worker.listen(listener)
-    journal.listen(lambda line: feed.take(Event("log_line", line)))
+    journal.listen(feed.on_event)
     states = Commands(worker)
     limits, files = http_limits or HttpLimits(), StaticFiles(STATIC, JOINED)
     add_limits(app, limits)
@@ -86,7 +86,7 @@ def create_app(
     add_corpora(app, states.keep_text, worker.uploads_folder)
     others = {
         **state_events(worker, states),
-        **backup_events(backup, states, worker.layout, worker.tell),
+        **backup_events(backup, states, worker.layout, worker.publisher.publish),
         **alert_events(states),
         **inside_events(inside),
         **choice_events(states),

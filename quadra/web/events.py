@@ -12,18 +12,18 @@ from quadra.errors import RefusedError
 from quadra.storage.layout import StateLayout
 from quadra.training.command_queue import Reply
 from quadra.training.commands import Commands
-from quadra.training.progress_events import Teller
+from quadra.training.events import Publish
 from quadra.web.payloads import required_text
 
 
 def backup_events(
-    backup: Backup | None, states: Commands, layout: StateLayout, tell: Teller
+    backup: Backup | None, states: Commands, layout: StateLayout, publish: Publish
 ) -> dict[str, Callable[[Mapping[str, Any]], Reply]]:
     """Returns the events of the backups; each of them is refused where the server has no place for backups."""
     if backup is None:
         names = ("backup_now", "list_backups", "restore_backup", "delete_backup")
         return dict.fromkeys(names, _refuse_backup)
-    commands = RemoteCommands(Remote(backup.place.url), states, layout, tell)
+    commands = RemoteCommands(Remote(backup.place.url), states, layout, publish)
     return {
         "backup_now": lambda _: backup.now(),
         "list_backups": lambda _: commands.list(),

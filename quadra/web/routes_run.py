@@ -18,7 +18,7 @@ def add_metrics(app: Flask, socketio: SocketIO, worker: Worker) -> None:
     """Register `GET /health` and `GET /metrics`; saves are counted from here on."""
     manager = socketio.server.manager
     monitoring = Monitoring(worker.view, lambda: sum(1 for _ in manager.get_participants("/", None)))
-    worker.listen(monitoring.take)
+    worker.listen(monitoring.on_event)
 
     @app.get("/health")
     def health() -> dict[str, Any]:

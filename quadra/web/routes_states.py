@@ -68,7 +68,7 @@ def add_states(app: Flask, worker: Worker, states: Commands, asset: Callable[[st
         lambda state: _files(layout, state, defaults),
         lambda folder, name: states.import_folder(folder, name).result(),
         worker.uploads_folder,
-        worker.tell,
+        worker.publisher.publish,
     )
 
 

@@ -25,7 +25,8 @@ from werkzeug.formparser import FormDataParser
 
 from quadra.byte_progress import expect
 from quadra.errors import BadArchiveError, BadFileError, FolderUnusableError, UnknownSourceError
-from quadra.training.progress_events import Teller, progress
+from quadra.training.events import Publish
+from quadra.training.progress_events import progress
 from quadra.web.error_answers import error_answer
 
 if TYPE_CHECKING:
@@ -49,14 +50,14 @@ def add_transfer(
     open_files: Callable[[str], tuple[str, Mapping[str, Iterable[Piece]]]],
     take: Callable[[Path, str], Mapping[str, Any]],
     uploads: Callable[[], Path],
-    tell: Teller,
+    publish: Publish,
 ) -> None:
     """Add `GET /api/states/<id>/archive` and `POST /api/states`.
 
     `open_files`: what a state is called (`transfer.archive_name`) and its three files; raises UnknownSourceError. `take`:
     keeps the verified state in a folder, which it may move, under a name, "" where none was given; what it returns is
-    the answer. `uploads`: a folder that is there, on the disk of the saved states, for what is under way. `tell`: how far the
-    check of an upload has come.
+    the answer. `uploads`: a folder that is there, on the disk of the saved states, for what is under way. `publish`: is told
+    how far the check of an upload has come.
     """
     one_at_a_time = Lock()  # a large state is in memory while it is verified
 
@@ -72,7 +73,7 @@ def add_transfer(
     def api_upload() -> Response | tuple[Response, int]:
         request.max_content_length = LARGEST_UPLOAD
         try:
-            with _upload(uploads()) as (name, folder, skipped), one_at_a_time, progress("import", tell):
+            with _upload(uploads()) as (name, folder, skipped), one_at_a_time, progress("import", publish):
                 # Read and checked, read to be marked and written so, read again and written under its name.
                 sizes = [file.stat().st_size for file in folder.iterdir()]
                 expect("Checking and keeping", 6 * sum(sizes))

@@ -34,9 +34,10 @@ from quadra.storage.folder import StateFolder
 from quadra.storage.layout import ALERTS, WEIGHTS
 from quadra.storage.save_record import SaveRecord
 from quadra.storage.saved_state import SavedState, read
+from quadra.training.events import Message, StateSaved, TrainingStarted, TrainingStopped
 from quadra.training.lifecycle import SystemState
 from quadra.training.state import TrainingState
-from quadra.training.view import BackupHealth, Event, Settings
+from quadra.training.view import BackupHealth, Settings
 from quadra.training.worker import Worker
 from quadra.web.app import create_app
 from tests.browser.test_three_days import opened as page_of
@@ -58,7 +59,7 @@ from tests.helpers.state_helpers import (
 from tests.server.test_app import refused
 
 PATIENCE = 30.0  # seconds
-SAVED, STOPPED = Event("saved"), Event("training", {"running": False})
+SAVED, STOPPED = StateSaved(3, "", 1.0), TrainingStopped(by_itself=False, integrity_strikes=0)
 
 
 class Place(Remote):
@@ -108,15 +109,13 @@ class Desk:
         self.states = {RUN_A: saved_states(2)[0], RUN_B: saved_states(4, run=RUN_B)[0]}
         self.run: str | None = RUN_A
         self.trouble: Exception | None = None
-        self.said: list[tuple[str, str]] = []
+        self.said: list[Message] = []
         self.shown: list[BackupHealth] = []
         self.seen: Future[None] = Future()  # what is shown is seen at once, but where a test has it otherwise
         self.seen.set_result(None)
         self._changed = threading.Condition()
         self.place = Place(tmp_path / "place")
-        self.backup = Backup(
-            self.place, every, lambda: self.run, self._read, self._show, lambda *told: self.said.append(told), timing
-        )
+        self.backup = Backup(self.place, every, lambda: self.run, self._read, self._show, self.said.append, timing)
         self.backup.start()
 
     def _read(self, run: str, folder: Path) -> SaveRecord:
@@ -161,10 +160,10 @@ def error_of(answer: Future[Any]) -> QuadraError:
 
 
 def test_stop_is_backed_up_and_starting_is_not(desk: Desk) -> None:
-    desk.backup.take(Event("training", {"running": True}))
-    desk.backup.take(SAVED)
+    desk.backup.on_event(TrainingStarted())
+    desk.backup.on_event(SAVED)
     assert desk.backup.health == BackupHealth(desk.place.shown_url, 3)
-    desk.backup.take(STOPPED)
+    desk.backup.on_event(STOPPED)
     health = desk.wait_for(lambda health: not health.pending and health.at is not None)
     assert (health.run, health.iteration_count) == (RUN_A, 2)
     (manifest,) = desk.place.listed()
@@ -187,9 +186,9 @@ def test_every_third_save_is_backed_up(desk: Desk) -> None:
     for count in (6, 9):
         desk.iteration(count)
         for _ in range(2):
-            desk.backup.take(SAVED)
+            desk.backup.on_event(SAVED)
         assert not desk.backup.health.pending
-        desk.backup.take(SAVED)
+        desk.backup.on_event(SAVED)
         desk.wait_for(lambda health, count=count: health.iteration_count == count and not health.pending)  # type: ignore[misc]
     assert sorted(desk.place.iterations()) == [6, 9]
 
@@ -201,10 +200,10 @@ def test_between_two_backups_while_training_there_is_a_rest(tmp_path: Path) -> N
     desk.iteration(3)
     desk.wait_for(lambda health: health.at is not None and not health.pending)
     for time.now in (1.0, 29.0):
-        desk.backup.take(SAVED)
+        desk.backup.on_event(SAVED)
         assert not desk.backup.health.pending
     time.now = 30.0
-    desk.backup.take(SAVED)
+    desk.backup.on_event(SAVED)
     desk.wait_for(lambda health: health.iteration_count == 3)
     desk.close()
 
@@ -212,7 +211,7 @@ def test_between_two_backups_while_training_there_is_a_rest(tmp_path: Path) -> N
 def test_without_automatic_ones_stop_and_the_end_are_backed_up_all_the_same(tmp_path: Path) -> None:
     desk = Desk(tmp_path, every=0)
     for _ in range(1000):
-        desk.backup.take(SAVED)
+        desk.backup.on_event(SAVED)
     assert not desk.backup.health.pending
     assert desk.backup.close() is None
     assert desk.place.iterations() == [2]
@@ -220,12 +219,12 @@ def test_without_automatic_ones_stop_and_the_end_are_backed_up_all_the_same(tmp_
 
 def test_a_slow_network_queues_up_nothing_and_the_newest_state_wins(desk: Desk) -> None:
     desk.place.goes_on.clear()
-    desk.backup.take(STOPPED)
+    desk.backup.on_event(STOPPED)
     assert desk.place.began.acquire(timeout=PATIENCE)
     for count in range(3, 12):
         desk.iteration(count)
         for _ in range(10):
-            desk.backup.take(SAVED)
+            desk.backup.on_event(SAVED)
     answer = desk.backup.now()
     desk.place.goes_on.set()
     assert answer.result(PATIENCE)["iteration_count"] == 11
@@ -234,7 +233,7 @@ def test_a_slow_network_queues_up_nothing_and_the_newest_state_wins(desk: Desk) 
 
 def test_the_state_of_a_run_that_was_left_is_not_forgotten_for_that_of_the_next(desk: Desk) -> None:
     desk.place.failures = [BackupError("no network")]
-    desk.backup.take(STOPPED)
+    desk.backup.on_event(STOPPED)
     desk.wait_for(lambda health: health.reason is not None)
     desk.run = RUN_B
     assert desk.backup.now().result(PATIENCE)["iteration_count"] == 4
@@ -259,8 +258,8 @@ def test_a_failure_is_told_once_and_tried_again_with_growing_bounded_pauses(tmp_
     assert all(health.pending for health in failing)
     next_try, since = (datetime.fromisoformat(str(when)) for when in (failing[-1].next_try, failing[-1].failing_since))
     assert next_try > since
-    assert [kind for _, kind in desk.said] == ["warning", "success"]
-    assert "cut 0" in desk.said[0][0]
+    assert [message.level for message in desk.said] == ["warning", "success"]
+    assert "cut 0" in desk.said[0].text
     desk.close()
 
 
@@ -281,21 +280,21 @@ def test_who_asks_does_not_wait_for_the_next_try(tmp_path: Path) -> None:
 def test_a_state_that_is_gone_is_given_up_and_the_next_one_is_not(desk: Desk) -> None:
     desk.trouble = UnknownSourceError("There is no saved state 'x'.")
     assert isinstance(error_of(desk.backup.now()), UnknownSourceError)
-    assert "There is no saved state" in desk.said[0][0]
+    assert "There is no saved state" in desk.said[0].text
     desk.wait_for(lambda health: health.pending)
     assert desk.backup.now().result(PATIENCE)["iteration_count"] == 2
 
 
 def test_a_damaged_state_of_an_earlier_run_is_told_once_and_given_up(desk: Desk) -> None:
     desk.place.goes_on.clear()
-    desk.backup.take(STOPPED)
+    desk.backup.on_event(STOPPED)
     assert desk.place.began.acquire(timeout=PATIENCE)
     answer = desk.backup.now()
     desk.run, desk.trouble = RUN_B, DamagedFileError(WEIGHTS, "was altered")
     desk.place.goes_on.set()
     assert isinstance(error_of(answer), DamagedFileError)
     assert desk.backup.now().result(PATIENCE)["iteration_count"] == 4
-    assert [text for text, _ in desk.said] == [f"A state was not backed up: {WEIGHTS}: was altered"]
+    assert [message.text for message in desk.said] == [f"A state was not backed up: {WEIGHTS}: was altered"]
 
 
 def test_a_state_whose_copy_was_cleared_away_is_copied_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -348,7 +347,7 @@ def test_what_nobody_foresaw_does_not_end_the_backups(
 def test_without_a_run_there_is_nothing_to_back_up(desk: Desk) -> None:
     desk.run = None
     assert isinstance(error_of(desk.backup.now()), RefusedError)
-    desk.backup.take(STOPPED)
+    desk.backup.on_event(STOPPED)
     assert not desk.backup.health.pending
 
 
@@ -374,7 +373,7 @@ def test_at_the_end_a_place_that_fails_is_given_up_with_its_reason(tmp_path: Pat
 def test_at_the_end_a_place_that_hangs_is_given_up(tmp_path: Path) -> None:
     desk = Desk(tmp_path, Timing(closing=0.01))
     desk.place.goes_on.clear()
-    desk.backup.take(STOPPED)
+    desk.backup.on_event(STOPPED)
     assert desk.place.began.acquire(timeout=PATIENCE)
     assert "no time left" in str(desk.backup.close())
     desk.place.goes_on.set()

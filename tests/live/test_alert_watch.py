@@ -17,8 +17,17 @@ from quadra.live.alert_watch import MOST_KEPT, AlertEvaluator, AlertMonitor, Fir
 from quadra.model.engine import StepResult
 from quadra.model.history import SERIES, History
 from quadra.states.alert_rules import OF_SERIES, Rule
+from quadra.training.events import (
+    AlertFired,
+    AlertRulesChanged,
+    Event,
+    SaveFailed,
+    StateLoaded,
+    StateSaved,
+    TrainingStopped,
+)
 from quadra.training.lifecycle import SystemState
-from quadra.training.view import Event, SaveTrouble, View
+from quadra.training.view import SaveTrouble, View
 from tests.live.test_feed import RUN, STATUS
 
 HIGH, STRIKES, SAVES, FINISHED = (
@@ -36,7 +45,7 @@ class Desk:
         self.history, self.now, self.strikes = History(), 0.0, 0
         self.status = STATUS
         self.told: list[dict[str, Any]] = []
-        self.watchman = AlertMonitor(self.view, self._tell, lambda: self.now)
+        self.watchman = AlertMonitor(self.view, self._publish, lambda: self.now)
         self.set(*rules)
 
     def view(self) -> View:
@@ -44,9 +53,9 @@ class Desk:
         result = StepResult(count, 0.5, 8.0, 0.1, 0.0, self.strikes, 3, 1.0, 2, "x", "update_field") if count else None
         return View(self.status, self.history, count, result, 0, 1.0)
 
-    def _tell(self, kind: str, **details: Any) -> None:
-        assert kind == "alert"
-        self.told.append(details)
+    def _publish(self, event: Event) -> None:
+        assert isinstance(event, AlertFired)
+        self.told.append(event.as_dict())
 
     def train(self, *losses: float) -> None:
         for loss in losses:
@@ -54,14 +63,11 @@ class Desk:
 
     def set(self, *rules: Rule) -> None:
         self.status = replace(self.status, alerts=rules)
-        self.hear("alerts_changed")
-
-    def hear(self, kind: str, **details: Any) -> None:
-        self.watchman.take(Event(kind, details))
+        self.watchman.on_event(AlertRulesChanged(rules, RUN))
 
     def load(self, run: str, history: History, *rules: Rule) -> None:
         self.history, self.status = history, replace(self.status, run=run, alerts=rules)
-        self.hear("loaded", iteration_count=len(history))
+        self.watchman.on_event(StateLoaded(len(history)))
 
     def rest(self) -> None:
         self.status = replace(self.status, state=SystemState.READY)
@@ -185,9 +191,10 @@ def test_iterations_after_a_load_are_looked_at_where_the_round_comes_late() -> N
 def test_each_failure_of_saves_that_follows_a_success_is_told() -> None:
     desk = Desk(SAVES)
     desk.rest()
-    for kinds, alerts in [(["save_failed", "save_failed"], 1), (["saved"], 0), (["save_failed", "saved"], 1)]:
-        for kind in kinds:
-            desk.hear(kind)
+    failed, saved = SaveFailed(3, "full"), StateSaved(3, "", 1.0)
+    for events, alerts in [([failed, failed], 1), ([saved], 0), ([failed, saved], 1)]:
+        for event in events:
+            desk.watchman.on_event(event)
         assert len(desk.round()) == alerts
     desk.status = replace(desk.status, trouble=SaveTrouble(3, "full", 0))
     desk.set(HIGH)
@@ -199,9 +206,9 @@ def test_the_end_is_told_where_nobody_asked_for_it_and_strikes_with_it() -> None
     desk = Desk(FINISHED, STRIKES)
     desk.train(0.0)
     desk.rest()
-    desk.hear("training", running=False, by_itself=False, integrity_strikes=0)
+    desk.watchman.on_event(TrainingStopped(by_itself=False, integrity_strikes=0))
     assert desk.round() == []
-    desk.hear("training", running=False, by_itself=True, integrity_strikes=3)
+    desk.watchman.on_event(TrainingStopped(by_itself=True, integrity_strikes=3))
     assert [alert["rule"]["kind"] for alert in desk.told] == []
     desk.round()
     assert [alert["rule"]["kind"] for alert in desk.told] == ["strikes_at_least", "run_finished"]

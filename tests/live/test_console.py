@@ -3,7 +3,7 @@
 import io
 
 from quadra.live.console import Console
-from quadra.training.view import Event
+from quadra.training.events import Event, LoadFailed, SaveFailed, StateLoaded, StateSaved, TrainingStopped
 
 
 def printed(events: list[Event], encoding: str = "utf-8") -> list[str]:
@@ -11,22 +11,22 @@ def printed(events: list[Event], encoding: str = "utf-8") -> list[str]:
     console = Console(io.TextIOWrapper(raw, encoding=encoding, write_through=True))
     console.start()
     for event in events:
-        console.take(event)
+        console.on_event(event)
     console.close()
     return raw.getvalue().decode(encoding).splitlines()
 
 
 def saved(count: int) -> Event:
-    return Event("saved", {"iteration_count": count})
+    return StateSaved(count, "", 1.0)
 
 
 def test_the_exact_lines_are_printed() -> None:
     events = [
         saved(100),
-        Event("loaded", {"iteration_count": 220}),
-        Event("save_failed", {"message": "No space left on device"}),
-        Event("load_failed", {"message": "broken", "nothing_there": False}),
-        Event("load_failed", {"message": "No saved state found", "nothing_there": True}),
+        StateLoaded(220),
+        SaveFailed(100, "No space left on device"),
+        LoadFailed("broken", nothing_there=False),
+        LoadFailed("No saved state found", nothing_there=True),
     ]
     assert printed(events) == [
         "✓ State saved: 100 iterations",
@@ -45,7 +45,7 @@ def test_saved_lines_are_thinned_and_the_last_one_always_appears() -> None:
 
 
 def test_failures_are_thinned_too_and_each_change_is_shown() -> None:
-    failures = [Event("save_failed", {"message": f"full {number}"}) for number in range(50)]
+    failures = [SaveFailed(10, f"full {number}") for number in range(50)]
     lines = printed([saved(10), *failures, saved(20)])
     assert len(lines) <= 4
     assert lines[0] == "✓ State saved: 10 iterations"
@@ -53,12 +53,12 @@ def test_failures_are_thinned_too_and_each_change_is_shown() -> None:
 
 
 def test_a_held_back_saved_line_comes_before_what_happened_after_it() -> None:
-    lines = printed([saved(10), saved(20), Event("training", {"running": False})])
+    lines = printed([saved(10), saved(20), TrainingStopped(by_itself=False, integrity_strikes=0)])
     assert lines == ["✓ State saved: 10 iterations", "✓ State saved: 20 iterations", "Training stopped"]
 
 
 def test_a_terminal_without_the_signs_gets_words() -> None:
-    lines = printed([saved(10), Event("save_failed", {"message": "naïve ✓"})], encoding="ascii")
+    lines = printed([saved(10), SaveFailed(10, "naïve ✓")], encoding="ascii")
     assert lines == ["[ok] State saved: 10 iterations", "[failed] Failed to save state: na?ve ?"]
 
 
@@ -67,7 +67,7 @@ def test_a_stream_that_is_gone_stops_nothing() -> None:
     console = Console(stream)
     stream.close()
     console.start()
-    console.take(saved(10))
-    console.take(saved(20))
+    console.on_event(saved(10))
+    console.on_event(saved(20))
     console.close()
     assert not console._thread.is_alive()

@@ -13,8 +13,9 @@ from quadra.live.feed import LONGEST_QUEUE, MOST_POINTS, Feed, describe, update
 from quadra.model.engine import StepResult
 from quadra.model.history import History
 from quadra.storage.catalog import Catalog
+from quadra.training.events import Message, RunInitialized, SaveFailed, StateSaved, TrainingStopped
 from quadra.training.lifecycle import SystemState
-from quadra.training.view import Event, Status, View
+from quadra.training.view import Status, View
 
 RUN = "0123456789abcdef"
 STATUS = Status(
@@ -106,7 +107,7 @@ def test_a_slow_browser_is_sent_nothing_until_it_takes_its_messages_and_then_all
     world.wait(lambda: len(world.points("quick")) == 30)
     assert world.points("slow") == []
     world.status = replace(STATUS, state=SystemState.READY)
-    feed.take(Event("training", {"running": False}))
+    feed.on_event(TrainingStopped(by_itself=False, integrity_strikes=0))
     world.queues.clear()
     world.wait(lambda: len(world.points("slow")) == 30)
     feed.close()
@@ -123,7 +124,7 @@ def test_messages_of_this_very_round_do_not_count_as_slowness(world: World) -> N
 
     world.send = send  # type: ignore[method-assign]
     world.train(10)
-    feed.take(Event("saved", {"iteration_count": 10, "saved_at": "", "duration_ms": 1.0}))
+    feed.on_event(StateSaved(10, "", 1.0))
     feed.start()
     world.wait(lambda: world.points("one") == list(range(1, 11)))
     feed.close()
@@ -160,7 +161,7 @@ def test_points_of_another_run_are_never_mixed(world: World) -> None:
     world.history = History()
     world.status = replace(STATUS, run="f" * 16)
     world.train(2)
-    feed.take(Event("initialized", {"field_size": 8, "seed": 1}))
+    feed.on_event(RunInitialized(8, 1))
     world.wait(lambda: len(world.points("one")) == 5)
     feed.close()
     assert world.points("one") == [1, 2, 3, 1, 2]
@@ -171,8 +172,8 @@ def test_points_of_another_run_are_never_mixed(world: World) -> None:
 def test_of_many_saves_the_newest_is_told(world: World) -> None:
     feed = Feed(world.view, world)
     for count in range(10, 110, 10):
-        feed.take(Event("saved", {"iteration_count": count, "saved_at": "", "duration_ms": 1.0}))
-    feed.take(Event("message", {"text": "done", "type": "info"}))
+        feed.on_event(StateSaved(count, "", 1.0))
+    feed.on_event(Message("done"))
     feed.start()
     world.wait(lambda: "status_message" in [event for event, _, _ in world.sent])
     feed.close()
@@ -270,7 +271,7 @@ def test_a_browser_that_never_reads_is_owed_one_of_each_and_nothing_piles_up(wor
     world.queues["deaf"] = 1
     before = len(world.sent)
     for count in range(10, 5000, 10):
-        feed.take(Event("saved", {"iteration_count": count, "saved_at": "", "duration_ms": 1.0}))
+        feed.on_event(StateSaved(count, "", 1.0))
         rounds(world, clock, feed, 1)
     assert len(world.sent) == before
     world.queues.clear()
@@ -295,7 +296,7 @@ def test_a_browser_whose_queue_grows_beyond_the_bound_is_cut(
 def test_with_many_browsers_saves_are_told_less_often(world: World, clock: Clock) -> None:
     feed = feed_by_hand(world, clock, *map(str, range(100)))
     for count in range(100):  # five seconds of a save in every round
-        feed.take(Event("saved", {"iteration_count": count, "saved_at": "", "duration_ms": 1.0}))
+        feed.on_event(StateSaved(count, "", 1.0))
         rounds(world, clock, feed, 1, seconds=0.05)
     told = [payload["iteration_count"] for event, payload, _ in world.sent if event == "state_saved"]
     assert len(told) <= 5
@@ -306,7 +307,7 @@ def test_with_many_browsers_saves_are_told_less_often(world: World, clock: Clock
 def test_that_saves_fail_is_said_to_browsers_that_were_busy(world: World, clock: Clock) -> None:
     feed = feed_by_hand(world, clock, "busy")
     world.queues["busy"] = 1
-    feed.take(Event("save_failed", {"iteration_count": 7, "message": "the disk is full"}))
+    feed.on_event(SaveFailed(7, "the disk is full"))
     feed.round()
     world.queues.clear()
     feed.round()

@@ -34,7 +34,7 @@ class Stage:
         folder, config = StateFolder(path), small_config()
         self.worker = Worker(folder, config, Settings(0, None), lambda: TrainingState(folder, config))
         self.feed = InsideFeed(self.worker, self._send)
-        self.worker.listen(self.feed.take)
+        self.worker.listen(self.feed.on_event)
         self.sent: list[tuple[str, dict[str, Any]]] = []
         self._acknowledgements: list[Callable[[], None]] = []
         self._arrived = threading.Condition()

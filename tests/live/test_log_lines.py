@@ -12,7 +12,7 @@ def texts(journal: TerminalLines) -> list[tuple[str, int]]:
 
 
 def test_lines_in_a_row_that_repeat_share_an_entry_that_shows_the_newest() -> None:
-    journal, heard = TerminalLines(), list[dict[str, Any]]()
+    journal, heard = TerminalLines(), list[Any]()
     journal.listen(heard.append)
     for count in (10, 20, 30):
         journal.add(f"saved {count}", "success", "saved")
@@ -20,9 +20,9 @@ def test_lines_in_a_row_that_repeat_share_an_entry_that_shows_the_newest() -> No
     journal.add("stopped", "info")
     journal.add("saved 40", "success", "saved")
     assert texts(journal) == [("saved 30", 3), ("stopped", 2), ("saved 40", 1)]
-    assert [line["number"] for line in heard] == [1, 1, 1, 2, 2, 3]
+    assert [line.number for line in heard] == [1, 1, 1, 2, 2, 3]
     first = journal.lines()[0]
-    assert first["since"] == heard[0]["at"] <= first["at"]
+    assert first["since"] == heard[0].at <= first["at"]
 
 
 def test_the_same_text_of_another_kind_is_another_line() -> None:

@@ -17,7 +17,7 @@ import pytest
 from quadra.errors import ConfigurationError
 from quadra.live.console import Console
 from quadra.live.log_setup import Logs, LogSettings
-from quadra.training.view import Event
+from quadra.training.events import LoadFailed, StateSaved
 from tests.helpers.server import Client, warm_server
 
 log = logging.getLogger("quadra.test")
@@ -120,8 +120,8 @@ def terminal(logs: Logs) -> list[str]:
     raw = io.BytesIO()
     console = Console(io.TextIOWrapper(raw, encoding="utf-8", write_through=True), logs.line)
     console.start()
-    console.take(Event("saved", {"iteration_count": 100}))
-    console.take(Event("load_failed", {"message": "broken", "nothing_there": False}))
+    console.on_event(StateSaved(100, "", 1.0))
+    console.on_event(LoadFailed("broken", nothing_there=False))
     console.close()
     return raw.getvalue().decode().splitlines()
 

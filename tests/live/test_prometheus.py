@@ -14,8 +14,9 @@ from quadra import __version__
 from quadra.config import TrainingConfig
 from quadra.live.prometheus import CONTENT_TYPE, Monitoring
 from quadra.storage.folder import StateFolder
+from quadra.training.events import Event, MeasuredSave, StateSaved
 from quadra.training.state import TrainingState
-from quadra.training.view import BackupHealth, Event, SaveTrouble, Settings, View
+from quadra.training.view import BackupHealth, SaveTrouble, Settings, View
 from quadra.training.worker import Worker
 from tests.web.test_app import CONFIG, Site, train_on_a_full_disk
 
@@ -91,19 +92,19 @@ def test_every_save_is_counted_with_its_duration(site: Site) -> None:
     told: list[Event] = []
     site.worker.listen(told.append)
     site.train(50)
-    saves = [event.details for event in told if event.kind == "saved"]
+    saves = [event for event in told if isinstance(event, MeasuredSave)]
     found = scraped(site)
     assert len(saves) >= 2
     assert found["save_duration_seconds_count"] == found["save_duration_seconds_bucket/+Inf"] == len(saves)
-    assert found["save_duration_seconds_sum"] == pytest.approx(sum(save["duration_ms"] for save in saves) / 1000.0)
-    assert found["save_written_bytes_total"] == sum(save["written"] for save in saves)
+    assert found["save_duration_seconds_sum"] == pytest.approx(sum(save.duration_ms for save in saves) / 1000.0)
+    assert found["save_written_bytes_total"] == sum(save.written for save in saves)
     assert found["save_failures_total"] == 0
 
 
 def test_a_save_without_a_duration_of_its_own_does_not_make_saves_look_fast(view: View) -> None:
     monitoring = Monitoring(lambda: view, lambda: 0)
-    monitoring.take(Event("saved", {"iteration_count": 7, "saved_at": "", "duration_ms": 0.0}))
-    monitoring.take(Event("saved", {"iteration_count": 9, "saved_at": "", "duration_ms": 20.0, "written": 5}))
+    monitoring.on_event(StateSaved(7, "", 0.0))
+    monitoring.on_event(MeasuredSave(9, "", 20.0, size=3, written=5))
     found = ours(parsed(monitoring.exposition().decode()))
     assert found["save_duration_seconds_bucket/0.01"] == 0
     assert found["save_duration_seconds_bucket/0.025"] == found["save_duration_seconds_count"] == 1
@@ -148,7 +149,7 @@ def test_health_names_what_is_wrong(
     site: Site, trouble: SaveTrouble | None, backup: BackupHealth | None, problems: list[str]
 ) -> None:
     def show(_: object) -> dict[str, Any]:
-        site.worker.show(trouble=trouble, backup=backup)
+        site.worker.publisher.show(trouble=trouble, backup=backup)
         return {}
 
     site.worker.do(show).result(30)
@@ -156,4 +157,4 @@ def test_health_names_what_is_wrong(
     assert answer.status_code == 200
     assert answer.json["problems"] == problems
     assert answer.json["status"] == ("degraded" if problems else "healthy")
-    site.worker.do(lambda _: site.worker.show(trouble=None, backup=None) or {}).result(30)
+    site.worker.do(lambda _: site.worker.publisher.show(trouble=None, backup=None) or {}).result(30)

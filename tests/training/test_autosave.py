@@ -20,8 +20,10 @@ from quadra.storage.save_record import peek
 from quadra.storage.save_store import Save, SaveStore
 from quadra.training import autosave
 from quadra.training.autosave import AutoSave
+from quadra.training.events import Message, StateSaved
 from quadra.training.lifecycle import SystemState
-from quadra.training.view import Settings
+from quadra.training.publisher import Publisher
+from quadra.training.view import Settings, Status
 from tests.helpers.state_helpers import assert_same, content, files_of, new_run, opened, train
 from tests.training.test_worker import CONFIG, PATIENCE, Bench
 
@@ -94,7 +96,7 @@ def test_what_is_shown_is_at_most_the_interval_ahead_of_what_is_durable(bench: B
     assert bench.worker.view().iteration_count == 10
     assert bench.worker.view().result is not None
     assert bench.worker.view().result.iteration == 10
-    assert "saved" not in bench.kinds()
+    assert not bench.all_of(StateSaved)
     disk.let_go()
     bench.until(lambda: bench.worker.view().iteration_count > 20)
     assert not waits_for_the_disk(bench)
@@ -126,10 +128,9 @@ def test_the_save_is_of_the_moment_it_was_asked_for_though_training_went_on(
     disk.await_commit()
     bench.until(lambda: waits_for_the_disk(bench))
     disk.let_go()
-    bench.until(lambda: "saved" in bench.kinds())
+    bench.until(lambda: bool(bench.all_of(StateSaved)))
     bench.worker.close().result(PATIENCE)
-    saved = next(event for event in bench.events if event.kind == "saved")
-    assert saved.details["iteration_count"] == 10
+    assert bench.all_of(StateSaved)[0].iteration_count == 10
     with TrainingState(tmp_path / "plain", CONFIG) as plain:
         plain.initialize()
         for _ in range(10):
@@ -169,7 +170,7 @@ def test_a_disk_that_hangs_counts_as_failing_and_stop_answers(
     assert bench.worker.view().unsaved_iterations == bench.worker.view().iteration_count
     disk.let_go()
     bench.until(lambda: bench.worker.view().unsaved_iterations == 0)  # the late save ends, and what was owed follows
-    saved = [event.details["iteration_count"] for event in bench.events if event.kind == "saved"]
+    saved = [event.iteration_count for event in bench.all_of(StateSaved)]
     assert saved == [10, bench.worker.view().iteration_count]
     assert bench.worker.view().status.trouble is None
 
@@ -253,7 +254,7 @@ def test_little_room_on_the_disk_is_told_while_there_is_still_some(
     bench.worker.start_training(12).result(PATIENCE)
     bench.until(lambda: bench.worker.view().status.state is SystemState.READY)
     assert bench.worker.view().status.saves.free_bytes == 50_000_000
-    told = [event.details["text"] for event in bench.events if event.kind == "message"]
+    told = [event.text for event in bench.all_of(Message)]
     assert [text for text in told if "50 MB are free" in text] == ["Only 50 MB are free on the disk."]
 
 
@@ -372,7 +373,7 @@ def test_with_auto_save_switched_off_everything_is_shown_at_once(tmp_path: Path)
     bench.worker.initialize().result(PATIENCE)
     bench.worker.start_training().result(PATIENCE)
     bench.until(lambda: bench.worker.view().iteration_count > 50)
-    assert "saved" not in bench.kinds()
+    assert not bench.all_of(StateSaved)
     bench.worker.close().result(PATIENCE)
 
 
@@ -409,9 +410,9 @@ def test_no_save_begins_before_the_outcome_of_the_last_one_is_taken(bench: Bench
 def test_a_save_that_is_shown_late_does_not_hide_that_a_later_one_failed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shown: dict[str, Any] = {}
     with opened(tmp_path / "state") as state:
-        saves = AutoSave(state.folder, 10, lambda **changes: shown.update(changes), lambda *_, **__: None, lambda: None)
+        publisher = Publisher(Status.first(CONFIG, Settings(), state.folder))
+        saves = AutoSave(state.folder, 10, publisher, lambda: None)
 
         def save_after_ten() -> None:
             train(state, 10)
@@ -428,5 +429,8 @@ def test_a_save_that_is_shown_late_does_not_hide_that_a_later_one_failed(
         save_after_ten()
         monkeypatch.setattr(autosave, "SHOWN_EVERY", 0.0)
         saves.before_step(state)
-        assert shown["last_save"].iteration_count == 20
-        assert shown["trouble"].code == "folder_changed"
+        shown = publisher.view.status
+        assert shown.last_save is not None
+        assert shown.trouble is not None
+        assert shown.last_save.iteration_count == 20
+        assert shown.trouble.code == "folder_changed"

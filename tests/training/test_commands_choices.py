@@ -13,6 +13,7 @@ from quadra.storage.pending_save import Receipt
 from quadra.storage.save_record import peek
 from quadra.storage.save_store import Save, SaveStore
 from quadra.training.commands import Commands
+from quadra.training.events import SaveEveryChanged
 from quadra.training.lifecycle import SystemState
 from quadra.training.view import Settings
 from tests.training.test_worker import PATIENCE, Bench
@@ -90,4 +91,4 @@ def test_what_was_not_safe_is_saved_before_the_answer_also_while_training_rests(
 
 def test_everybody_is_told(bench: Bench) -> None:
     set_save_every(bench, 12)
-    assert [event.details for event in bench.events if event.kind == "save_every"] == [{"iterations": 12}]
+    assert bench.all_of(SaveEveryChanged) == [SaveEveryChanged(12)]

@@ -23,6 +23,7 @@ from quadra.storage.files import durable
 from quadra.storage.files.durable import read_file, write_file
 from quadra.storage.layout import SAVES, WEIGHTS
 from quadra.training import progress_events
+from quadra.training.events import CommandProgress
 from quadra.training.progress_events import PAUSE, SOON, Progress
 from quadra.training.state import TrainingState
 from tests.backup.test_service import Site
@@ -170,38 +171,36 @@ class Clock:
 
 
 def test_progress_is_told_a_few_times_a_second_at_most_and_not_of_what_is_quick() -> None:
-    clock, told = Clock(), list[dict[str, Any]]()
-    teller = Progress("load", lambda kind, **details: told.append({"kind": kind, **details}), clock)
-    teller("Reading", 0, 1000)
+    clock, told = Clock(), list[CommandProgress]()
+    progress = Progress("load", told.append, clock)
+    progress("Reading", 0, 1000)
     for tenth in range(1, 101):
         clock.now = 100.0 + tenth / 10.0
-        teller("Reading", 10 * tenth, 1000)
+        progress("Reading", 10 * tenth, 1000)
         if clock.now - 100.0 < SOON - 0.05:
             assert told == []
     assert 10.0 / PAUSE * 0.6 <= len(told) <= 10.0 / PAUSE
-    assert {(one["kind"], one["command"], one["doing"], one["total"]) for one in told} == {
-        ("progress", "load", "Reading", 1000)
-    }
+    assert {(one.name, one.command, one.doing, one.total) for one in told} == {("progress", "load", "Reading", 1000)}
     for one in told:
-        assert one["seconds_left"] == pytest.approx(10.0 - one["done"] / 100.0, abs=0.06)
+        assert one.seconds_left == pytest.approx(10.0 - one.done / 100.0, abs=0.06)
 
 
 def test_the_rest_is_reckoned_at_the_speed_of_what_is_being_done_now() -> None:
-    clock, told = Clock(), list[dict[str, Any]]()
-    teller = Progress("restore", lambda _, **details: told.append(details), clock)
-    teller("Fetching", 0, 100)
+    clock, told = Clock(), list[CommandProgress]()
+    progress = Progress("restore", told.append, clock)
+    progress("Fetching", 0, 100)
     clock.now += 50.0
-    teller("Fetching", 100, 100)
-    teller("Checking", 0, 1000)  # quicker by far
+    progress("Fetching", 100, 100)
+    progress("Checking", 0, 1000)  # quicker by far
     clock.now += 1.0
-    teller("Checking", 500, 1000)
-    assert [(one["doing"], one["seconds_left"]) for one in told] == [("Fetching", 0.0), ("Checking", 1.0)]
-    teller("Keeping", 0, 1000)
+    progress("Checking", 500, 1000)
+    assert [(one.doing, one.seconds_left) for one in told] == [("Fetching", 0.0), ("Checking", 1.0)]
+    progress("Keeping", 0, 1000)
     clock.now += PAUSE / 2
-    teller("Keeping", 1, 1000)
+    progress("Keeping", 1, 1000)
     clock.now += PAUSE
-    teller("Waiting", 0, 1000)
-    assert told[-1]["seconds_left"] is None  # nothing can be said of it yet
+    progress("Waiting", 0, 1000)
+    assert told[-1].seconds_left is None  # nothing can be said of it yet
 
 
 # --- backups and uploads
@@ -234,7 +233,9 @@ def test_how_far_a_check_of_what_comes_in_has_come_is_told_to_the_browsers(
         for constant in ("SOON", "PAUSE"):
             monkeypatch.setattr(progress_events, constant, 0.0)
         events: list[dict[str, Any]] = []
-        site.worker.listen(lambda event: events.append(dict(event.details)) if event.kind == "progress" else None)
+        site.worker.listen(
+            lambda event: events.append(dict(vars(event))) if isinstance(event, CommandProgress) else None
+        )
         if way == "restore":
             assert site.ask("restore_backup", name=name)["ok"]
         else:

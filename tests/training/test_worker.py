@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
@@ -18,13 +18,25 @@ from quadra.config import TrainingConfig
 from quadra.errors import ConfigurationError, IntegrityError, QuadraError, RefusedError, SaveError, WorkerClosedError
 from quadra.storage.folder import StateFolder
 from quadra.storage.save_store import Save, SaveStore
+from quadra.training.events import (
+    Event,
+    LoadFailed,
+    MeasuredSave,
+    Message,
+    SaveFailed,
+    StateSaved,
+    TrainingStopped,
+    WorkerDied,
+)
 from quadra.training.lifecycle import SystemState
 from quadra.training.state import TrainingState
-from quadra.training.view import Event, Rescue, Settings
+from quadra.training.view import Rescue, Settings
 from quadra.training.worker import Worker
 
 CONFIG = TrainingConfig(field_size=8, seed=1, threads=1)
 PATIENCE = 30.0
+
+Kind = TypeVar("Kind", bound=Event)
 
 
 class Bench:
@@ -42,8 +54,11 @@ class Bench:
         self.state = TrainingState(self.folder, CONFIG)
         return self.state
 
-    def kinds(self) -> list[str]:
-        return [event.kind for event in self.events]
+    def kinds(self) -> list[type[Event]]:
+        return [type(event) for event in self.events]
+
+    def all_of(self, kind: type[Kind]) -> list[Kind]:
+        return [event for event in self.events if isinstance(event, kind)]
 
     def until(self, condition: Callable[[], bool]) -> None:
         deadline = time.monotonic() + PATIENCE
@@ -78,14 +93,14 @@ def test_training_until_an_iteration_ends_there_saved_and_ready(bench: Bench) ->
 def test_auto_save_comes_every_save_every_iterations(bench: Bench) -> None:
     bench.worker.initialize().result(PATIENCE)
     trained(bench, 35)
-    assert [event.details["iteration_count"] for event in bench.events if event.kind == "saved"] == [10, 20, 30, 35]
+    assert [event.iteration_count for event in bench.all_of(StateSaved)] == [10, 20, 30, 35]
 
 
 def test_save_every_zero_saves_on_stop_only(tmp_path: Path) -> None:
     bench = Bench(tmp_path / "state", Settings(save_every=0, pace=None))
     bench.worker.initialize().result(PATIENCE)
     trained(bench, 35)
-    assert bench.kinds().count("saved") == 1
+    assert len(bench.all_of(StateSaved)) == 1
     bench.worker.close().result(PATIENCE)
 
 
@@ -127,7 +142,7 @@ def test_loading_nothing_initializes_a_system_that_holds_no_run(bench: Bench) ->
     with pytest.raises(QuadraError, match="No saved state found"):
         bench.worker.load().result(PATIENCE)
     assert bench.worker.view().status.state is SystemState.READY
-    assert bench.kinds()[0] == "load_failed"
+    assert bench.kinds()[0] is LoadFailed
 
 
 def test_a_failed_load_keeps_the_run_in_memory(bench: Bench) -> None:
@@ -140,7 +155,12 @@ def test_a_failed_load_keeps_the_run_in_memory(bench: Bench) -> None:
 
 def test_a_failed_save_is_told_and_stops_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     troubles: list[Any] = []
-    bench.worker.listen(lambda event: event.kind == "saved" and troubles.append(bench.worker.view().status.trouble))
+
+    def on_event(event: Event) -> None:
+        if isinstance(event, StateSaved):
+            troubles.append(bench.worker.view().status.trouble)
+
+    bench.worker.listen(on_event)
     bench.worker.initialize().result(PATIENCE)
     full = threading.Event()
     full.set()
@@ -153,7 +173,7 @@ def test_a_failed_save_is_told_and_stops_nothing(bench: Bench, monkeypatch: pyte
 
     monkeypatch.setattr(SaveStore, "commit", commit)
     bench.worker.start_training().result(PATIENCE)
-    bench.until(lambda: bench.kinds().count("save_failed") >= 2)
+    bench.until(lambda: len(bench.all_of(SaveFailed)) >= 2)
     trouble = bench.worker.view().status.trouble
     assert trouble is not None
     assert (trouble.message, trouble.since) == ("No space left on device", 0)
@@ -172,9 +192,9 @@ def test_a_save_that_fails_in_an_unforeseen_way_stops_nothing(bench: Bench, monk
     with monkeypatch.context() as patch:
         patch.setattr(SaveStore, "commit", explode)
         bench.worker.start_training().result(PATIENCE)
-        bench.until(lambda: bench.kinds().count("save_failed") >= 2)
+        bench.until(lambda: len(bench.all_of(SaveFailed)) >= 2)
         assert bench.worker.view().status.state is SystemState.TRAINING
-    bench.until(lambda: "saved" in bench.kinds())
+    bench.until(lambda: bool(bench.all_of(StateSaved)))
 
 
 def test_a_new_run_starts_without_the_troubles_and_saves_of_the_last_one(bench: Bench) -> None:
@@ -233,15 +253,15 @@ def test_three_strikes_stop_training_and_the_last_good_state_is_on_disk(
     monkeypatch.setattr("quadra.model.engine.features", lambda _line, size: torch.full((size,), float("nan")).numpy())
     bench.worker.start_training().result(PATIENCE)
     bench.until(lambda: bench.worker.view().status.state is SystemState.READY)
-    assert any("not finite" in str(event.details.get("text")) for event in bench.events)
+    assert any("not finite" in event.text for event in bench.all_of(Message))
     view = bench.worker.view()
     assert view.iteration_count == 12
     assert view.unsaved_iterations == 0
     assert bench.state is not None
     assert bench.state.engine.neuroplasticity.integrity_strikes == 3
-    bench.until(lambda: bench.kinds()[-1] == "message")
-    assert bench.kinds()[-3:] == ["saved", "training", "message"]
-    assert "not finite" in bench.events[-1].details["text"]
+    bench.until(lambda: bench.kinds()[-1] is Message)
+    assert bench.kinds()[-3:] == [MeasuredSave, TrainingStopped, Message]
+    assert "not finite" in bench.all_of(Message)[-1].text
 
 
 def test_a_step_that_fails_in_any_way_ends_training_and_the_worker_lives_on(
@@ -256,7 +276,7 @@ def test_a_step_that_fails_in_any_way_ends_training_and_the_worker_lives_on(
         patch.setattr("quadra.model.engine.features", explode)
         bench.worker.start_training().result(PATIENCE)
         bench.until(lambda: bench.worker.view().status.state is SystemState.READY)
-    assert any("MemoryError" in str(event.details.get("text")) for event in bench.events)
+    assert any("MemoryError" in event.text for event in bench.all_of(Message))
     trained(bench, 3)
     assert bench.worker.view().iteration_count == 3
 
@@ -346,7 +366,7 @@ def test_a_state_that_cannot_be_opened_is_told_and_every_command_answered(tmp_pa
         worker.start()
         with pytest.raises(WorkerClosedError):
             answer.result(PATIENCE)
-    assert [event.kind for event in events] == ["died"]
+    assert [type(event) for event in events] == [WorkerDied]
 
 
 def test_twenty_threads_of_random_commands_are_all_answered_and_leave_a_state_of_the_table(
@@ -448,7 +468,7 @@ def test_with_the_option_training_goes_back_and_on_by_itself(tmp_path: Path, mon
     bench.worker.start_training(50).result(PATIENCE)
     bench.until(lambda: bench.worker.view().iteration_count == 50)
     bench.worker.close().result(PATIENCE)
-    texts = [event.details["text"] for event in bench.events if event.kind == "message"]
+    texts = [event.text for event in bench.all_of(Message)]
     assert any("Going back to iteration 30 by itself" in text for text in texts)
     whole = TrainingState(tmp_path / "other", CONFIG)
     whole.initialize()
@@ -466,7 +486,7 @@ def test_what_strikes_again_at_the_same_iteration_stops_for_good(
     monkeypatch.setattr(TrainingState, "step", struck_at(35))
     bench.worker.initialize().result(PATIENCE)
     bench.worker.start_training().result(PATIENCE)
-    bench.until(lambda: sum("Three void" in event.details.get("text", "") for event in bench.events) == 2)
+    bench.until(lambda: sum("Three void" in event.text for event in bench.all_of(Message)) == 2)
     bench.worker.set_pace(None).result(PATIENCE)
     assert bench.worker.view().status.state is SystemState.READY
     assert bench.worker.view().status.rescue is not None

@@ -149,7 +149,7 @@ def test_the_log_is_the_terminals(tmp_path: Path) -> None:
     console = Console(io.TextIOWrapper(raw, encoding="utf-8", write_through=True))
     journal = console.journal
     site = Site(tmp_path / "state", journal)
-    site.worker.listen(console.take)
+    site.worker.listen(console.on_event)
     console.start()
     client = site.connect()
     try:

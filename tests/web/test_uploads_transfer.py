@@ -18,6 +18,7 @@ from quadra.errors import QuadraError, UnknownSourceError
 from quadra.states.transfer import archive_name
 from quadra.storage.layout import FILES, METRICS, SYSTEM, WEIGHTS
 from quadra.storage.save_record import peek
+from quadra.training.events import Event
 from quadra.web import uploads
 from tests.helpers.archives import zipped
 from tests.helpers.state_helpers import REPOSITORY, files_of, opened, saved_states, write_earlier, write_state
@@ -35,12 +36,12 @@ class Site:
         self.kept.mkdir()
         self.uploads.mkdir()
         self.names: list[str] = []
-        self.told: list[tuple[str, Mapping[str, Any]]] = []
+        self.told: list[Event] = []
         self.fails_with: Exception | None = None
         self.leaves_the_folder = False
         self.app.errorhandler(QuadraError)(lambda error: ({"error": {"code": error.code}}, 500))
         self.app.post("/other")(lambda: str(len(request.get_data())))
-        uploads.add_transfer(self.app, self.open_files, self.take, lambda: self.uploads, self.tell)
+        uploads.add_transfer(self.app, self.open_files, self.take, lambda: self.uploads, self.told.append)
         self.http = self.app.test_client()
 
     def open_files(self, state: str) -> tuple[str, Mapping[str, Iterable[bytes]]]:
@@ -48,9 +49,6 @@ class Site:
         if not folder.is_dir():
             raise UnknownSourceError(f"There is no saved state {state!r}.")
         return archive_name(state, "f" * 16, 5), {name: [(folder / name).read_bytes()] for name in FILES}
-
-    def tell(self, kind: str, **details: object) -> None:
-        self.told.append((kind, details))
 
     def take(self, folder: Path, name: str) -> Mapping[str, Any]:
         assert folder.parent == self.uploads
@@ -157,7 +155,7 @@ def test_a_name_of_any_text_makes_a_header_that_is_whole(
         archive_name(name, "f" * 16, 5), {file: [files[file]] for file in FILES},
     )  # fmt: skip
     app = Flask("test")
-    uploads.add_transfer(app, site.open_files, site.take, lambda: site.uploads, site.tell)
+    uploads.add_transfer(app, site.open_files, site.take, lambda: site.uploads, site.told.append)
     answer = app.test_client().get("/api/states/x/archive")
     assert answer.headers["Content-Disposition"] == header
     assert "X-Y" not in answer.headers
