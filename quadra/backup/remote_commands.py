@@ -11,7 +11,7 @@ from quadra.backup.remote import Remote
 from quadra.byte_progress import expect
 from quadra.errors import BackupError
 from quadra.states.listing import StateListing
-from quadra.states.own_texts import id_of, is_there
+from quadra.states.own_texts import id_of, is_stored
 from quadra.storage.layout import METRICS, StateLayout
 from quadra.training.command_queue import Reply
 from quadra.training.commands import Commands
@@ -71,12 +71,12 @@ class RemoteCommands:
     def _check(self, folder: Path) -> tuple[str, ...]:
         """Returns what a person should know of a fetched state. Raises a BadFileError where it is not whole."""
         # Imported here, since both bring torch along: a server must not wait for that.
-        from quadra.states.transfer import remarks_on_rules, settle_text
+        from quadra.states.transfer import retain_own_text, rules_warnings
         from quadra.storage.saved_state import read
 
         own = id_of(read(folder).engine["corpus"]["path"])
-        settle_text(folder, own)
-        remarks = remarks_on_rules(folder)
-        if own is None or (folder / f"{own}.txt").is_file() or is_there(self._layout.path, own):
+        retain_own_text(folder, own)
+        remarks = rules_warnings(folder)
+        if own is None or (folder / f"{own}.txt").is_file() or is_stored(self._layout.path, own):
             return remarks
         return (*remarks, f"The run's own text ({own[:8]}…) did not come with it. {_GIVE_IT_AGAIN}")

@@ -299,9 +299,11 @@ def written_out(layout: StateLayout, run: str, defaults: TrainingConfig, folder:
 
     Raises UnknownSourceError, RefusedError, a BadFileError, or OSError.
     """
-    from quadra.states.read_only import open_to_go  # here, since it takes torch along: a server must not wait for that
+    from quadra.states.read_only import (
+        read_portable_files,  # here, since it takes torch along: a server must not wait for that
+    )
 
-    entry, files = open_to_go(layout, run, defaults)
+    entry, files = read_portable_files(layout, run, defaults)
     for name, pieces in {**files, **exported_rules(layout.path, entry.run, entry.id, entry.run)}.items():
         with (folder / Path(name).name).open("wb") as stream:
             stream.writelines(pieces)

@@ -57,13 +57,13 @@ def _held(options: argparse.Namespace) -> Iterator[tuple[StateFolder, StateManag
 
 def save(options: argparse.Namespace) -> int:
     """What Load takes by default becomes a named state."""
-    from quadra.states.read_only import open_files
+    from quadra.states.read_only import read_files
 
     name = checked_name(options.name)
     layout = require_states(options.state_dir)
     with held_states(options) as manager:
         default = _default(layout)
-        entry, files = open_files(layout, default, TrainingConfig())
+        entry, files = read_files(layout, default, TrainingConfig())
         slot = manager.add_slot(name, files, options.overwrite)
     say(f"Saved as {shown(name)!r}: {slot}, iteration {entry.iteration_count} of run {entry.run}.")
     return 0
@@ -128,11 +128,11 @@ def _loaded(options: argparse.Namespace, folder: StateFolder, entry: ListedState
 def _as_it_was(options: argparse.Namespace, layout: StateLayout, entry: ListedState) -> TrainingConfig:
     """The defaults under which a load changes nothing: on another device the generator of samples would start afresh."""
     from quadra.model.flat_tensors import require_device
-    from quadra.states.read_only import open_state
+    from quadra.states.read_only import read_state
 
     wanted = TrainingConfig(field_size=entry.field_size or TrainingConfig.field_size, corpus=options.corpus)
     with contextlib.suppress(BadFileError, ConfigurationError):  # told by the load
-        _, saved = open_state(layout, entry.id, wanted)
+        _, saved = read_state(layout, entry.id, wanted)
         if saved.config.device != wanted.device:
             require_device(saved.config.device)
             return replace(wanted, device=saved.config.device)

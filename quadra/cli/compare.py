@@ -17,10 +17,10 @@ _DIFFERENT_SHAPE = "other shape"
 def compare_states(options: argparse.Namespace) -> int:
     """States side by side; returns the exit code. Raises a QuadraError."""
     from quadra.reports.compare import compare  # these take torch along
-    from quadra.states.read_only import open_state
+    from quadra.states.read_only import read_state
 
     found = [look_up(options, text) for text in options.states]
-    opened = [open_state(layout, entry.id, TrainingConfig()) for layout, entry in found]
+    opened = [read_state(layout, entry.id, TrainingConfig()) for layout, entry in found]
     labelled = [
         (StateListing(layout).title(entry), saved) for (layout, entry), (_, saved) in zip(found, opened, strict=True)
     ]

@@ -153,12 +153,12 @@ def _moment(text: str) -> str:
 
 def show(options: argparse.Namespace) -> int:
     """Everything of one state, which is read and verified for it."""
-    from quadra.states.read_only import open_state
+    from quadra.states.read_only import read_state
 
     layout, entry = look_up(options, options.state)
     known = {**entry.as_dict(), "title": StateListing(layout).title(entry), "file": str(entry.file)}
     try:
-        _, saved = open_state(layout, entry.id, TrainingConfig())
+        _, saved = read_state(layout, entry.id, TrainingConfig())
         told = {**known, **_content(entry, saved), "verification": _verification(entry, saved)}
     except BadFileError as error:
         told = {**known, "verification": {"whole": False, "error": str(error), "code": error.code}}
@@ -240,24 +240,24 @@ def _settings(told: dict[str, Any]) -> list[str]:
 def write_report(options: argparse.Namespace) -> int:
     """One HTML file that opens offline."""
     from quadra.reports.html_report import report
-    from quadra.states.read_only import open_state
+    from quadra.states.read_only import read_state
 
     layout, entry = look_up(options, options.state)
     output = options.output or Path(file_name(entry.run, entry.iteration_count, "html"))
     require_outside(output, options.state_dir)
-    _, saved = open_state(layout, entry.id, TrainingConfig())
+    _, saved = read_state(layout, entry.id, TrainingConfig())
     page = report(saved, StateListing(layout).title(entry), datetime.now(UTC), entry.label.note)
     return written(output, [page.encode()])
 
 
 def write_history(options: argparse.Namespace) -> int:
     """Every iteration of a state, as a file or for the program that reads on."""
-    from quadra.states.read_only import open_state
+    from quadra.states.read_only import read_state
 
     if options.output is not None:
         require_outside(options.output, options.state_dir)
     layout, entry = look_up(options, options.state)
-    _, saved = open_state(layout, entry.id, TrainingConfig())
+    _, saved = read_state(layout, entry.id, TrainingConfig())
     facts = {
         "name": StateListing(layout).title(entry),
         "run": entry.run,

@@ -26,13 +26,13 @@ _PIECE = 1 << 18  # bytes
 
 def export_state(options: argparse.Namespace) -> int:
     """The three complete files of a state as one archive; returns the exit code. Raises a QuadraError or OSError."""
-    from quadra.states.read_only import open_to_go  # these take torch along
+    from quadra.states.read_only import read_portable_files  # these take torch along
     from quadra.states.transfer import archive_name, write_archive
 
     layout, entry = look_up(options, options.state)
     name = archive_name(entry.label.name or None, entry.run, entry.iteration_count)
     output = require_outside(options.output or Path(f"{name}.zip"), options.state_dir)
-    _, files = open_to_go(layout, entry.id, TrainingConfig())
+    _, files = read_portable_files(layout, entry.id, TrainingConfig())
     with TemporaryFile() as stream:
         rules = exported_rules(layout.path, entry.run, entry.id, entry.run)
         write_archive(cast("BinaryIO", stream), {**files, **rules}, name)
@@ -45,7 +45,7 @@ def import_state(options: argparse.Namespace) -> int:
 
     Raises BadArchiveError for what is no state, and what a change of the folder raises.
     """
-    from quadra.states.transfer import mark_foreign, verified
+    from quadra.states.transfer import mark_imported, verify_import
 
     name = checked_name(_name_for(options.source) if options.name is None else options.name)
     with TemporaryDirectory() as place:
@@ -54,11 +54,11 @@ def import_state(options: argparse.Namespace) -> int:
         for skipped in _unpacked(options.source, target):
             complain(f"Skipped: {skipped}")
         try:
-            arrival = verified(target)
+            arrival = verify_import(target)
         except BadFileError as error:
             complain(f"{options.source}: {error}. Nothing was imported.")
             return FAILED
-        mark_foreign(target, arrival)
+        mark_imported(target, arrival)
         with held_states(options) as manager:
             state = manager.import_folder(target, name)
             called = manager.listing.label(state).name
@@ -76,11 +76,11 @@ def _name_for(source: Path) -> str:
 
 def _unpacked(source: Path, target: Path) -> tuple[str, ...]:
     """Raises UnknownSourceError where there is nothing to take."""
-    from quadra.states.transfer import take_files, unpack
+    from quadra.states.transfer import unpack, write_files
 
     if source.is_dir():
         with ExitStack() as stack:
-            return take_files(dict(_opened(source, stack)), target, LARGEST_IMPORT)
+            return write_files(dict(_opened(source, stack)), target, LARGEST_IMPORT)
     if not source.is_file():
         raise UnknownSourceError(
             f"There is no file or folder {source}. Name a zip archive, or a folder with the three files."

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from quadra.errors import BadFileError, MissingFileError
 from quadra.states.alert_rules import read_rules
-from quadra.states.own_texts import id_of, is_intact, is_there, own_texts, reference_of, text_file
+from quadra.states.own_texts import id_of, is_intact, is_stored, own_texts, reference_of, text_file
 from quadra.states.read_only import retrying
 from quadra.storage.catalog import Catalog, SavedSummary, read_catalog, summarize
 from quadra.storage.files.durable import is_plain_file
@@ -106,7 +106,7 @@ def _look_at(copy: SavedSummary, folder: Path) -> Iterator[Finding]:
         return
     yield Finding(is_good=True, text=f"{what}: whole")
     text = id_of(state.engine["corpus"]["path"])
-    if text is not None and not is_there(folder, text):
+    if text is not None and not is_stored(folder, text):
         yield Finding(is_good=False, text=f"{what}: its text {reference_of(text)} is not there.")
     if not copy.is_earlier_save:  # those share the present state's other files
         for damage in state.damaged:

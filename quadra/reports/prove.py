@@ -23,8 +23,8 @@ from quadra.config import TrainingConfig
 from quadra.errors import LoadError
 from quadra.paths import ROOT
 from quadra.reports.environment import machine, versions
-from quadra.states.own_texts import files_with
-from quadra.states.read_only import open_to_go, retrying
+from quadra.states.own_texts import stored_files
+from quadra.states.read_only import read_portable_files, retrying
 from quadra.storage.files.durable import Piece, read_file
 from quadra.storage.layout import METRICS, SYSTEM, WEIGHTS, StateLayout
 from quadra.storage.saved_state import NotSealedError, SavedState, read
@@ -95,7 +95,7 @@ def prove(folder: Path, iterations: int = ITERATIONS) -> Certificate:
 def prove_state(layout: StateLayout, state: str, defaults: TrainingConfig, iterations: int = ITERATIONS) -> Certificate:
     """Train from any saved state of a directory, by its id. Raises LoadError."""
     with tempfile.TemporaryDirectory() as place:  # a copy, so that nothing that is thinned meanwhile is missed
-        _, files = open_to_go(layout, state, defaults)
+        _, files = read_portable_files(layout, state, defaults)
         _write(Path(place), files)
         return prove(Path(place), iterations)
 
@@ -145,7 +145,7 @@ def _copied_once(folder: Path, target: Path) -> SavedState:
         (target / name).write_bytes(read_file(folder / name))
     try:
         state = read(target)
-        _write(target, files_with(folder, state.engine["corpus"]["path"]))
+        _write(target, stored_files(folder, state.engine["corpus"]["path"]))
         return state
     except NotSealedError as error:
         raise LoadError(

@@ -1,4 +1,4 @@
-"""Loads: in which order saved states are tried, and what a person is told of the outcome."""
+"""Load order: which saved states a load tries one after the other, and the report of what it did."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from quadra.storage.save_record import SaveRecord, verify
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What a load did: which state it restored, what it had to give up, and what a person should know."""
+    """What a load did: which state it restored, what was lost, and what a person should know."""
 
     record: SaveRecord
     warnings: tuple[str, ...]
@@ -40,28 +40,33 @@ class LoadReport:
     went_on_from: str | None = None  # the state that the run now in memory was begun from, by this load
 
     def remarks(self) -> list[str]:
-        """All that a person should know of this load, in sentences."""
-        told = [*self.gave_up, *self.warnings]
+        """Returns all that a person should know of this load, in sentences."""
+        remarks = [*self.gave_up, *self.warnings]
         if self.went_on_from is not None:
-            told.append(
+            remarks.append(
                 f"Went back to iteration {self.record.iteration_count}, as a new run. What was there stays an earlier run; "
                 "load it to undo this."
             )
         if self.fell_back:
-            told.append(f"Went back to the newest intact saved state: {self.record.iteration_count} iterations.")
+            remarks.append(f"Went back to the newest intact saved state: {self.record.iteration_count} iterations.")
             lost = self.reached - self.record.iteration_count
             if lost > 0:
-                told.append(f"That gave up {lost} iterations.")
+                remarks.append(f"That gave up {lost} iterations.")
         if self.newer is not None:
-            told.append(
+            remarks.append(
                 f"A newer run was cut off at {self.newer.iteration_count} iterations ({self.newer.saved_at}); "
                 "it is kept and can be loaded too."
             )
-        return told
+        return remarks
 
 
-def attempts(catalog: Catalog, first: SavedSummary | None, layout: StateLayout) -> Iterator[tuple[SavedSummary, bool]]:
-    """What to try in turn; restore points after every save, and a state whose history is not whole only after those."""
+def load_attempts(
+    catalog: Catalog, first: SavedSummary | None, layout: StateLayout
+) -> Iterator[tuple[SavedSummary, bool]]:
+    """Yields the states to try in turn, and whether a damaged history is to be salvaged.
+
+    Saves come first, then restore points, then saves whose history is not whole.
+    """
     candidates = catalog.candidates(first) if first else ()
     yield from ((candidate, False) for candidate in candidates)
     for run in dict.fromkeys(candidate.id for candidate in candidates):
@@ -73,10 +78,10 @@ def attempts(catalog: Catalog, first: SavedSummary | None, layout: StateLayout) 
 
 
 def bytes_of_load(state: SavedSummary, layout: StateLayout, goes_back: bool) -> int:
-    """Bytes that pass when a state is loaded; a file counts once for each time that all of it passes.
+    """Returns the bytes that are read and written when a state is loaded; a file counts once for each time.
 
-    It is read and checked, saved as the present one, which is read back, and the earlier saves are checked, unless the load
-    goes back to a state that begins a run of its own. Where another run is the present one, that is kept first.
+    The state is read and checked, saved as the present one, which is read back, and the earlier saves are checked, unless the
+    load goes back to a state that begins a run of its own. Where another run is the present one, that is copied first.
     """
     histories = [_size(file) for file in metrics_files(state.folder, state.id)]
     total = 5 * _size(state.file) + 3 * sum(histories) + max(histories)
@@ -89,37 +94,37 @@ def bytes_of_load(state: SavedSummary, layout: StateLayout, goes_back: bool) -> 
 
 
 def _size(file: Path) -> int:
-    """Nothing where it cannot be looked at, which whoever reads it tells."""
+    """Returns 0 where the file cannot be inspected: whoever reads it raises the error."""
     try:
         return file.stat().st_size
     except OSError:
         return 0
 
 
-Revived = TypeVar("Revived")
+Restored = TypeVar("Restored")
 
 
 def first_loadable(
     attempts: Iterable[tuple[SavedSummary, bool]],
     failures: list[tuple[Path, BadFileError]],
-    revive: Callable[[SavedSummary, bool], Revived],
-) -> tuple[SavedSummary, Revived] | None:
-    """The first attempt that succeeds; what went wrong before it is added to `failures`."""
+    restore: Callable[[SavedSummary, bool], Restored],
+) -> tuple[SavedSummary, Restored] | None:
+    """Returns the first state that can be restored, with it restored; adds the errors before it to `failures`."""
     for candidate, salvage in attempts:
         try:
-            return candidate, revive(candidate, salvage)
+            return candidate, restore(candidate, salvage)
         except BadFileError as error:
             failures.append((candidate.file, error))
     return None
 
 
-def reached(asked: SavedSummary, loaded: SavedSummary, logs: Mapping[str, MetricsLog]) -> int:
-    """Iterations that a loaded run is known to have reached: its metrics may be newer than the save that was whole."""
+def iterations_reached(asked: SavedSummary, loaded: SavedSummary, logs: Mapping[str, MetricsLog]) -> int:
+    """Returns the iterations that a loaded run is known to have reached: its metrics may be newer than the intact save."""
     return max(asked.iteration_count if asked.id == loaded.id else 0, *(log.rows for log in logs.values()), 0)
 
 
 def damaged_saves(catalog: Catalog) -> Iterator[tuple[Path, BadFileError]]:
-    """The earlier saves whose seal is broken: found while the next ones are intact, not when they are needed."""
+    """Yields the earlier saves whose seal is broken: found while the next ones are intact, not when they are needed."""
     for copy in catalog.copies:
         if copy.is_earlier_save:
             try:
@@ -128,28 +133,32 @@ def damaged_saves(catalog: Catalog) -> Iterator[tuple[Path, BadFileError]]:
                 yield copy.file, error
 
 
-def give_up(folder: StateFolder, file: Path, error: BadFileError) -> str:
-    """Set a damaged state aside, now that another one is loaded; returns what a person should know."""
+def set_aside_damaged(folder: StateFolder, file: Path, error: BadFileError) -> str:
+    """Sets a damaged state aside, now that another one is loaded. Returns the sentence for people."""
     is_earlier_save = file.parent == folder.path / SAVES  # a later one takes its place, whatever is wrong with it
     if isinstance(error, (NewerFormatError, InaccessibleFileError)) and not is_earlier_save:
-        return reason_of(file, error)
+        return load_failure(file, error)
     own = file.parent in (folder.path, folder.path / SAVES) or file.parent.parent == folder.path / POINTS
     if own and error.path not in (file, Path(WEIGHTS)):
-        return reason_of(file, error)  # the weights are whole; a damaged history is set aside where it is replaced
+        return load_failure(file, error)  # the weights are whole; a damaged history is set aside where it is replaced
     try:
         # Of the present run the bad file alone: its earlier saves count on the others.
         target = folder.set_aside([file]) if own else folder.set_aside_run(file.parent)
     except (OSError, FolderError) as failure:
-        return f"{reason_of(file, error)} Its files could not be set aside: {failure}"
-    return reason_of(file, error) + (f" Its files were set aside in {target}." if target else "")
+        return f"{load_failure(file, error)} Its files could not be set aside: {failure}"
+    return load_failure(file, error) + (f" Its files were set aside in {target}." if target else "")
 
 
-def reason_of(file: Path, error: BadFileError) -> str:
+def load_failure(file: Path, error: BadFileError) -> str:
+    """Returns the sentence for people on a state that cannot be loaded."""
     return f"The saved state in {file.parent} cannot be loaded: {error}."
 
 
-def asked_for(catalog: Catalog, source: str | None, newest: bool) -> SavedSummary:
-    """The state that a load is about. Raises UnknownSourceError, NoSavedStateError, or LoadError where none can be read."""
+def requested_state(catalog: Catalog, source: str | None, newest: bool) -> SavedSummary:
+    """Returns the state that a load asks for.
+
+    Raises UnknownSourceError, NoSavedStateError, or LoadError where none can be read.
+    """
     if source is not None:
         for listed in catalog.states:
             if listed.id == source:
@@ -159,5 +168,5 @@ def asked_for(catalog: Catalog, source: str | None, newest: bool) -> SavedSummar
     if state is not None:
         return state
     if catalog.unreadable:
-        raise LoadError(" ".join(reason_of(file, error) for file, error in catalog.unreadable))
+        raise LoadError(" ".join(load_failure(file, error) for file, error in catalog.unreadable))
     raise NoSavedStateError("No saved state found")

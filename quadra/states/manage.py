@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 from quadra.errors import BadFileError, FolderError, NameTakenError, RefusedError, SaveError, UnknownSourceError
 from quadra.states.alert_rules import AlertRules, read_rules
 from quadra.states.listing import BEST_STATE, CURRENT, POINT, RUN, SAVE, SLOT, SLOT_PREFIX, ListedState, StateListing
-from quadra.states.own_texts import UploadedText, described, id_of, is_whole_there, note_file, text_file
+from quadra.states.own_texts import UploadedText, describe, id_of, is_stored_intact, note_file, text_file
 from quadra.storage.catalog import iso, summarize
 from quadra.storage.files.durable import Piece, link_or_copy, read_file, remove, replace_file, sync_folder
 from quadra.storage.folder import StateFolder
@@ -102,7 +102,7 @@ class StateManager:
             number += 1
             name = f"{base} ({number})"
         for file in (folder / text for text in self._folder.text_names(folder) if text.endswith(".txt")):
-            self.add_text(file, described(file))
+            self.add_text(file, describe(file))
         state = self.add_slot(name, {file: [read_file(folder / file)] for file in FILES})
         with contextlib.suppress(BadFileError):  # it has none, or `transfer.verified` has warned
             book = read_rules(folder)
@@ -120,7 +120,7 @@ class StateManager:
         self._folder.require_own()
         corpora, target = self._folder.corpora_folder(), text_file(self._folder.path, text.id)
         replace_file(note_file(self._folder.path, text.id), [text.note()])
-        if is_whole_there(self._folder.path, text.id):
+        if is_stored_intact(self._folder.path, text.id):
             return
         self._folder.set_aside([target])
         link_or_copy(file, target)
@@ -133,7 +133,7 @@ class StateManager:
             return ()
         missing = f"The run's own text could not be put into {self._folder.path}. Give it again in Settings"
         try:
-            if is_whole_there(self._folder.path, text):
+            if is_stored_intact(self._folder.path, text):
                 return ()
             if corpus.content is None or hashlib.sha256(corpus.content).hexdigest() != text:
                 return (f"{missing}: it has another content than when it was given.",)
@@ -147,7 +147,7 @@ class StateManager:
         self._folder.corpora_folder()
         self._folder.set_aside([target])
         replace_file(target, [content])
-        replace_file(note_file(self._folder.path, text), [replace(described(target), name=corpus.name).note()])
+        replace_file(note_file(self._folder.path, text), [replace(describe(target), name=corpus.name).note()])
 
     @_with_our_error
     def label(

@@ -21,7 +21,7 @@ from quadra.storage.files.durable import Piece, is_plain_file, is_plain_folder, 
 from quadra.storage.layout import CORPORA, TEXT_ID
 
 LARGEST_TEXT = 20_000_000  # bytes
-LONGEST_CALLED = 120  # characters of a text's name
+LONGEST_TEXT_NAME = 120  # characters of a text's name
 BUILT_IN_CHOICE = "built-in"  # chooses the built-in corpus where the server was started with another one
 LARGEST_NOTE = 10_000  # bytes of the file that says what a text is called
 _REFERENCE = re.compile(rf"{CORPORA}/({TEXT_ID.pattern})\.txt")
@@ -70,7 +70,7 @@ def note_file(folder: Path, text: str) -> Path:
     return folder / CORPORA / f"{text}.json"
 
 
-def chosen_path(choice: str | None, default: str | None, folder: Path) -> str | None:
+def corpus_path(choice: str | None, default: str | None, folder: Path) -> str | None:
     """The corpus path of a new run: None takes the default, `BUILT_IN_CHOICE` the built-in corpus, an id that own text.
 
     Raises ConfigurationError where there is no such text.
@@ -79,7 +79,7 @@ def chosen_path(choice: str | None, default: str | None, folder: Path) -> str | 
         return default
     if choice == BUILT_IN_CHOICE:
         return None
-    if TEXT_ID.fullmatch(choice) and is_there(folder, choice):
+    if TEXT_ID.fullmatch(choice) and is_stored(folder, choice):
         return reference_of(choice)
     raise ConfigurationError("corpus", "is no text that is kept in the state directory. Give the text again.")
 
@@ -90,24 +90,24 @@ def open_corpus(path: str | None, folder: Path | None) -> Corpus:
     text = id_of(path)
     if text is None:
         return Corpus(path)
-    if folder is None or not is_there(folder, text):
+    if folder is None or not is_stored(folder, text):
         raise CorpusError(f"The text {path} is not in the state directory. Copy it there, or give the text again.")
     file = text_file(folder, text)
     try:
         content = read_file(file) if file.stat().st_size <= LARGEST_TEXT else None
     except (BadFileError, OSError) as error:
         raise CorpusError(f"The text {path} cannot be read: {error}.") from error
-    return Corpus(file, called(folder, text), path, content)
+    return Corpus(file, name_of(folder, text), path, content)
 
 
-def is_there(folder: Path, text: str) -> bool:
+def is_stored(folder: Path, text: str) -> bool:
     """Whether an own text stands in a state directory; no link is followed."""
     return is_plain_folder(folder / CORPORA) and is_plain_file(text_file(folder, text))
 
 
-def is_whole_there(folder: Path, text: str) -> bool:
+def is_stored_intact(folder: Path, text: str) -> bool:
     """Whether an own text stands in a state directory with the content that its name says. Raises OSError."""
-    return is_there(folder, text) and is_intact(text_file(folder, text), text)
+    return is_stored(folder, text) and is_intact(text_file(folder, text), text)
 
 
 def own_texts(folder: Path) -> tuple[UploadedText, ...]:
@@ -118,30 +118,30 @@ def own_texts(folder: Path) -> tuple[UploadedText, ...]:
     texts: list[UploadedText] = []
     for text in ids:
         with suppress(OSError):  # somebody took it away just then
-            texts += [described(text_file(folder, text))] if is_there(folder, text) else []
+            texts += [describe(text_file(folder, text))] if is_stored(folder, text) else []
     return tuple(sorted(texts, key=lambda text: (text.name.casefold(), text.id)))
 
 
-def called(folder: Path, text: str) -> str:
+def name_of(folder: Path, text: str) -> str:
     """What an own text is called."""
     return _name_in(_noted(note_file(folder, text)), text)
 
 
 def tidy_name(name: str) -> str:
     """A name of free text as it is kept: one line, not too long."""
-    return " ".join("".join(sign if sign.isprintable() else " " for sign in name).split())[:LONGEST_CALLED].strip()
+    return " ".join("".join(sign if sign.isprintable() else " " for sign in name).split())[:LONGEST_TEXT_NAME].strip()
 
 
-def received(pieces: Iterable[bytes], target: Path, name: str, limit: int = LARGEST_TEXT) -> UploadedText:
+def write_received(pieces: Iterable[bytes], target: Path, name: str, limit: int = LARGEST_TEXT) -> UploadedText:
     """Write a text that somebody sends, durably; what it is. Raises CorpusError for what cannot be trained on, and OSError."""
     digest = hashlib.sha256()
     write_file(target, _taken(pieces, digest, limit))
-    lines, cut = measured(target)
+    lines, cut = count_lines(target)
     text = digest.hexdigest()
     return UploadedText(text, tidy_name(name) or f"own text {text[:8]}", lines, target.stat().st_size, cut)
 
 
-def measured(file: Path) -> tuple[int, int]:
+def count_lines(file: Path) -> tuple[int, int]:
     """Lines of a text that are not blank, and how many are longer than what is read. Raises CorpusError for no line."""
     lines = cut = 0
     with file.open("rb") as stream:
@@ -163,13 +163,13 @@ def is_intact(file: Path, text: str) -> bool:
     return digest.hexdigest() == text
 
 
-def files_with(folder: Path, path: object) -> dict[str, list[Piece]]:
+def stored_files(folder: Path, path: object) -> dict[str, list[Piece]]:
     """The files of a run's own text by their paths in the state directory; none where it has another corpus, or its text is gone.
 
     Raises a BadFileError where the text cannot be read.
     """
     text = id_of(path)
-    if text is None or not is_there(folder, text):
+    if text is None or not is_stored(folder, text):
         return {}
     found: dict[str, list[Piece]] = {reference_of(text): [read_file(text_file(folder, text))]}
     with suppress(BadFileError):  # it only says what the text is called
@@ -189,13 +189,13 @@ def _taken(pieces: Iterable[bytes], digest: Any, limit: int) -> Iterator[bytes]:
         yield piece
 
 
-def described(file: Path) -> UploadedText:
+def describe(file: Path) -> UploadedText:
     """What is known of a text whose file has its id as its name; counted anew where nothing beside it says it."""
     noted = _noted(file.with_suffix(".json"))
     lines, cut = (noted.get(name) for name in ("lines", "cut"))
     if type(lines) is not int or type(cut) is not int:
         try:
-            lines, cut = measured(file)
+            lines, cut = count_lines(file)
         except (CorpusError, OSError):  # told by whoever opens it
             lines, cut = 0, 0
     return UploadedText(file.stem, _name_in(noted, file.stem), lines, file.stat().st_size, cut)

@@ -1,4 +1,4 @@
-"""Opening a saved state beside its owner: read and verified, never changed."""
+"""Read-only access to a saved state beside its owner: read and verified, never changed."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import TypeVar
 from quadra.config import TrainingConfig
 from quadra.errors import BadFileError
 from quadra.states.listing import ListedState, StateListing
-from quadra.states.own_texts import files_with
-from quadra.states.restore import read_any
+from quadra.states.own_texts import stored_files
+from quadra.states.restore import read_any_format
 from quadra.storage.files.durable import Piece, read_file
 from quadra.storage.layout import FILES, WEIGHTS, StateLayout
 from quadra.storage.save_record import verify
@@ -34,43 +34,47 @@ def retrying(read: Callable[[], Result], attempts: int = ATTEMPTS) -> Result:
     return read()
 
 
-def open_state(layout: StateLayout, state: str, defaults: TrainingConfig) -> tuple[ListedState, SavedState]:
-    """One state by its id. Raises UnknownSourceError, or a BadFileError."""
-    return retrying(lambda: _opened(layout, state, defaults))
+def read_state(layout: StateLayout, state: str, defaults: TrainingConfig) -> tuple[ListedState, SavedState]:
+    """Returns a state by its id. Raises UnknownSourceError or a BadFileError."""
+    return retrying(lambda: _read_state(layout, state, defaults))
 
 
-def open_files(layout: StateLayout, state: str, defaults: TrainingConfig) -> tuple[ListedState, dict[str, list[Piece]]]:
-    """The three complete files of a state; those of the earlier generation as they are. Raises what `open_state` raises."""
+def read_files(layout: StateLayout, state: str, defaults: TrainingConfig) -> tuple[ListedState, dict[str, list[Piece]]]:
+    """Returns the three complete files of a state; those in the legacy format as they are. Raises what `read_state` raises."""
     return retrying(lambda: _files(layout, state, defaults))[:2]
 
 
-def open_to_go(layout: StateLayout, state: str, defaults: TrainingConfig) -> tuple[ListedState, dict[str, list[Piece]]]:
-    """What a state needs to continue elsewhere: the three files, and its own text where it has one, by their paths in a
-    state directory. Raises what `open_state` raises."""
-    return retrying(lambda: _to_go(layout, state, defaults))
+def read_portable_files(
+    layout: StateLayout, state: str, defaults: TrainingConfig
+) -> tuple[ListedState, dict[str, list[Piece]]]:
+    """Returns what a state needs to continue elsewhere, by the paths in a state directory: its three files, and its own text
+    where it has one. Raises what `read_state` raises."""
+    return retrying(lambda: _portable_files(layout, state, defaults))
 
 
-def _to_go(layout: StateLayout, state: str, defaults: TrainingConfig) -> tuple[ListedState, dict[str, list[Piece]]]:
+def _portable_files(
+    layout: StateLayout, state: str, defaults: TrainingConfig
+) -> tuple[ListedState, dict[str, list[Piece]]]:
     entry, files, corpus = _files(layout, state, defaults)
-    return entry, {**files, **files_with(layout.path, corpus)}
+    return entry, {**files, **stored_files(layout.path, corpus)}
 
 
 def _files(
     layout: StateLayout, state: str, defaults: TrainingConfig
 ) -> tuple[ListedState, dict[str, list[Piece]], str | None]:
-    """The entry, the three files, and the path of the corpus."""
+    """Returns the listed state, the three files, and the path of the corpus."""
     entry = StateListing(layout).find(state)
     weights = read_file(entry.file)
     if verify(weights, entry.file) is None:
-        read_any(entry.file, entry.folder, defaults)
+        read_any_format(entry.file, entry.folder, defaults)
         return entry, {name: [read_file(entry.folder / name)] for name in FILES}, None
-    with TemporaryDirectory() as place:  # what is read a second time may be the next save of a live server
-        copy = Path(place) / WEIGHTS
+    with TemporaryDirectory() as temporary:  # what is read a second time may be the next save of a live server
+        copy = Path(temporary) / WEIGHTS
         copy.write_bytes(weights)
         saved = read_save(copy, entry.folder)
         return entry, files_of(saved, weights), saved.engine["corpus"]["path"]
 
 
-def _opened(layout: StateLayout, state: str, defaults: TrainingConfig) -> tuple[ListedState, SavedState]:
+def _read_state(layout: StateLayout, state: str, defaults: TrainingConfig) -> tuple[ListedState, SavedState]:
     entry = StateListing(layout).find(state)
-    return entry, read_any(entry.file, entry.folder, defaults)
+    return entry, read_any_format(entry.file, entry.folder, defaults)

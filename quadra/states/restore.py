@@ -1,4 +1,4 @@
-"""On what a loaded run continues: its own text where that can be found, its own settings always; a difference is said."""
+"""Restores a saved state as an engine: on its own text where that is found, with its own settings; warns of differences."""
 
 from __future__ import annotations
 
@@ -26,46 +26,45 @@ _MISFITS = (LookupError, ValueError, TypeError, AttributeError, RuntimeError, Ar
 _THREADS = 1  # of a step: on small fields more threads cost more than they bring
 
 
-def complete(config: TrainingConfig) -> TrainingConfig:
-    """The configuration with its seed and thread count fixed, because a run's bits depend on them."""
+def complete_config(config: TrainingConfig) -> TrainingConfig:
+    """Returns the configuration with its seed and thread count fixed, because a run's bits depend on them."""
     seed = secrets.randbelow(2**32) if config.seed is None else config.seed
     return replace(config, seed=seed, threads=config.threads or _THREADS)
 
 
-def read_any(file: Path, folder: Path, defaults: TrainingConfig, salvage: bool = False) -> SavedState:
-    """A saved state of this generation, or the earlier one, which becomes a run of its own. Raises a BadFileError."""
+def read_any_format(file: Path, folder: Path, defaults: TrainingConfig, salvage: bool = False) -> SavedState:
+    """Returns a saved state in the present or the legacy format; the latter becomes a run of its own. Raises a BadFileError."""
     try:
         return read_save(file, folder, salvage)
     except NotSealedError as unsealed:
-        config = complete(defaults)
-        corpus, _ = text_for({"path": config.corpus, "fingerprint": None}, defaults.corpus)
+        config = complete_config(defaults)
+        corpus, _ = find_corpus({"path": config.corpus, "fingerprint": None}, defaults.corpus)
         state = legacy.convert(folder, unsealed.weights, config, corpus)
         require_finite(state)
         # A run of its own: the original files are then set aside as a run, not overwritten.
         return replace(state, record=replace(state.record, run=secrets.token_hex(8)))
 
 
-def revive(state: SavedState, defaults: TrainingConfig, folder: Path | None = None) -> tuple[Engine, tuple[str, ...]]:
-    """An engine that continues a saved state, and what a person should know of the difference to the defaults.
+def restore(state: SavedState, defaults: TrainingConfig, folder: Path | None = None) -> tuple[Engine, tuple[str, ...]]:
+    """Returns an engine that continues a saved state, and warnings for people where it differs from the defaults.
 
-    `folder`: the state directory, in which an own text is looked for.
-
-    Raises DamagedFileError where the content does not fit the model, ConfigurationError for a device that is not there.
+    `folder`: the state directory that has the own texts. Raises DamagedFileError where the content does not fit the model,
+    ConfigurationError for a device that is not there.
     """
     if defaults.device != "cpu":
         require_device(defaults.device)  # else every saved state would seem to be damaged
     threads = defaults.threads or state.config.threads
-    config = complete(replace(state.config, device=defaults.device, threads=threads))
+    config = complete_config(replace(state.config, device=defaults.device, threads=threads))
     try:
-        corpus, warnings = text_for(state.engine["corpus"], defaults.corpus, state.record.imported, folder)
+        corpus, warnings = find_corpus(state.engine["corpus"], defaults.corpus, state.record.imported, folder)
     except _MISFITS as error:
         raise _misfit(error) from error
-    told = (*state.warnings, *warnings, *kept(config, defaults), *_moved(state.config.device, config.device))
-    return fitted(state, config, corpus), told
+    differences = (*config_differences(config, defaults), *_device_difference(state.config.device, config.device))
+    return build_engine(state, config, corpus), (*state.warnings, *warnings, *differences)
 
 
-def fitted(state: SavedState, config: TrainingConfig, corpus: Corpus) -> Engine:
-    """An engine with the content of a saved state. Raises DamagedFileError where that does not fit the model."""
+def build_engine(state: SavedState, config: TrainingConfig, corpus: Corpus) -> Engine:
+    """Returns an engine with the content of a saved state. Raises DamagedFileError where that does not fit the model."""
     try:
         engine = Engine(config, corpus)
         engine.load_state_dict(state.engine)
@@ -78,10 +77,11 @@ def _misfit(error: Exception) -> DamagedFileError:
     return DamagedFileError(WEIGHTS, f"its content does not fit the model: {error!r}")
 
 
-def text_for(
+def find_corpus(
     saved: Mapping[str, Any], default: str | None, imported: bool = False, folder: Path | None = None
 ) -> tuple[Corpus, tuple[str, ...]]:
-    """The text of a saved run (its `path` and `fingerprint`), else the text at its path, else the default one.
+    """Returns the text of a saved run (its `path` and `fingerprint`), else the text at its path, else the default one, and
+    warnings for people.
 
     `imported`: the path is somebody else's word, and what stands there is shown to whoever looks at the page: it is taken
     where it is the run's own text, and otherwise only where new runs get theirs from it too.
@@ -108,8 +108,8 @@ def text_for(
     return found[0], (warning,)
 
 
-def _moved(saved: str, present: str) -> tuple[str, ...]:
-    """Where a run continues on another kind of device than it was saved on."""
+def _device_difference(saved: str, present: str) -> tuple[str, ...]:
+    """Returns a warning where a run continues on another kind of device than it was saved on."""
     kinds = [device.split(":")[0] for device in (saved, present)]
     if kinds[0] == kinds[1]:
         return ()
@@ -119,8 +119,8 @@ def _moved(saved: str, present: str) -> tuple[str, ...]:
     )
 
 
-def kept(config: TrainingConfig, asked: TrainingConfig) -> tuple[str, ...]:
-    """Where a loaded run differs from what was asked for new runs."""
+def config_differences(config: TrainingConfig, asked: TrainingConfig) -> tuple[str, ...]:
+    """Returns a sentence for each setting in which a loaded run differs from what was asked for new runs."""
     differences = []
     if asked.field_size != config.field_size:
         differences.append(

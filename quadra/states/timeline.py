@@ -15,7 +15,7 @@ from quadra.storage.layout import WEIGHTS, StateLayout, iteration_of
 
 
 @dataclass(frozen=True)
-class Stretch:
+class Segment:
     """Of a run's iterations, the first `until` were trained as this run: it itself, or one that it went on from."""
 
     run: str
@@ -27,7 +27,7 @@ class Stretch:
         return run == self.run and iteration <= self.until
 
 
-def marks_of(layout: StateLayout, run: str | None, parent: str | None, iteration_count: int) -> dict[str, Any]:
+def timeline_of(layout: StateLayout, run: str | None, parent: str | None, iteration_count: int) -> dict[str, Any]:
     """What stands along the curve of the run in memory, as pages and scripts are told; reads the ends of a few files.
 
     `saves`: iterations of restore points and earlier saves, ascending; `named`: states that somebody named; `branches`: where
@@ -54,13 +54,13 @@ def _labels(layout: StateLayout) -> Mapping[str, Label]:
         return {}
 
 
-def _stretches(catalog: Catalog, run: str, parent: str | None, until: int) -> Iterator[Stretch]:
+def _stretches(catalog: Catalog, run: str, parent: str | None, until: int) -> Iterator[Segment]:
     """The run itself, what it went on from, what that went on from, and so on as far as it is still there."""
     known = {state.id: state for state in catalog.states}
     seen: set[str] = set()
     while run not in seen:
         seen.add(run)
-        yield Stretch(run, until, parent)
+        yield Segment(run, until, parent)
         if parent is None:
             return
         run, _, at = parent.partition("@")
@@ -69,7 +69,7 @@ def _stretches(catalog: Catalog, run: str, parent: str | None, until: int) -> It
 
 
 def _saves(
-    layout: StateLayout, catalog: Catalog, labels: Mapping[str, Label], stretches: list[Stretch]
+    layout: StateLayout, catalog: Catalog, labels: Mapping[str, Label], stretches: list[Segment]
 ) -> Iterator[int]:
     for stretch in stretches:
         for file in layout.points_of(stretch.run):
@@ -82,7 +82,7 @@ def _saves(
 
 
 def _named(
-    layout: StateLayout, catalog: Catalog, labels: Mapping[str, Label], stretches: list[Stretch], saves: Collection[int]
+    layout: StateLayout, catalog: Catalog, labels: Mapping[str, Label], stretches: list[Segment], saves: Collection[int]
 ) -> Iterator[dict[str, Any]]:
     for state, summary in (*_slots(layout), *((copy.id, copy) for copy in catalog.states)):
         if _is_on(stretches, summary.id, summary.iteration_count) and not _is_deleted(labels, state):
@@ -106,7 +106,7 @@ def _mark(state: str, iteration: int, labels: Mapping[str, Label]) -> Iterator[d
         yield {"iteration": iteration, "name": label.name, "id": state}
 
 
-def _branches(catalog: Catalog, stretches: list[Stretch]) -> Iterator[dict[str, Any]]:
+def _branches(catalog: Catalog, stretches: list[Segment]) -> Iterator[dict[str, Any]]:
     for stretch in stretches:
         if stretch.parent is not None:
             run, _, at = stretch.parent.partition("@")
@@ -118,7 +118,7 @@ def _branches(catalog: Catalog, stretches: list[Stretch]) -> Iterator[dict[str, 
             yield {"iteration": int(at), "run": state.id, "went_on": False}
 
 
-def _is_on(stretches: list[Stretch], run: str, iteration: int) -> bool:
+def _is_on(stretches: list[Segment], run: str, iteration: int) -> bool:
     return any(stretch.holds(run, iteration) for stretch in stretches)
 
 

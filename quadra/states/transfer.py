@@ -20,8 +20,8 @@ from quadra.config import TrainingConfig
 from quadra.errors import BadArchiveError, BadFileError, DamagedFileError, MismatchError, MissingFileError
 from quadra.model.corpus import Corpus
 from quadra.states.alert_rules import read_rules
-from quadra.states.own_texts import LARGEST_TEXT, UploadedText, described, id_of, is_intact, measured
-from quadra.states.restore import fitted
+from quadra.states.own_texts import LARGEST_TEXT, UploadedText, count_lines, describe, id_of, is_intact
+from quadra.states.restore import build_engine
 from quadra.storage import legacy, metrics_file
 from quadra.storage.files import safe_pickle
 from quadra.storage.files.durable import Piece, is_plain_file, read_file, remove, replace_file, sync_folder, write_file
@@ -47,7 +47,7 @@ _UNSAFE = re.compile(r"[^\w.]+")
 
 
 @dataclass(frozen=True)
-class Arrival:
+class ImportedState:
     """A saved state that came in: whole, and such that it can be loaded."""
 
     run: str
@@ -104,12 +104,12 @@ def unpack(stream: BinaryIO, target: Path, limit: int) -> tuple[str, ...]:
     return _take(entries_of(stream), target, limit)
 
 
-def take_files(files: Mapping[str, BinaryIO], target: Path, limit: int) -> tuple[str, ...]:
+def write_files(files: Mapping[str, BinaryIO], target: Path, limit: int) -> tuple[str, ...]:
     """The same for files that were uploaded one by one, by the names that the uploader gives them."""
     return _take([ArchiveEntry(name, parts_of(name), _reader(stream)) for name, stream in files.items()], target, limit)
 
 
-def verified(folder: Path) -> Arrival:
+def verify_import(folder: Path) -> ImportedState:
     """The saved state in a folder that was unpacked, of this generation or the earlier one; the folder is not changed.
 
     Raises a BadFileError, which names the file, for whatever is wrong with any of the three, and for a state that no load
@@ -126,14 +126,14 @@ def verified(folder: Path) -> Arrival:
         raise error
     _require_loadable(state)
     record = state.record
-    return Arrival(
+    return ImportedState(
         run=record.run, iteration_count=record.iteration_count, saved_at=record.saved_at, ended=record.ended,
         field_size=record.field_size, seed=None if is_earlier else record.seed, is_earlier=is_earlier,
-        warnings=(*state.warnings, *remarks_on_rules(folder)), state=state,
+        warnings=(*state.warnings, *rules_warnings(folder)), state=state,
     )  # fmt: skip
 
 
-def remarks_on_rules(folder: Path) -> tuple[str, ...]:
+def rules_warnings(folder: Path) -> tuple[str, ...]:
     """What a person should know of alert rules that came along and cannot be read."""
     try:
         read_rules(folder)
@@ -144,13 +144,13 @@ def remarks_on_rules(folder: Path) -> tuple[str, ...]:
     return ()
 
 
-def mark_foreign(folder: Path, arrival: Arrival) -> None:
+def mark_imported(folder: Path, arrival: ImportedState) -> None:
     """Have the files say that they came from elsewhere, before they become a saved state of this machine.
 
     Its text is then known by its content alone, and it is no state that was ever chosen here. Durable on return; raises
     OSError. A state of the earlier generation names no text and was never chosen.
     """
-    settle_text(folder, None if arrival.is_earlier else id_of(arrival.state.engine["corpus"]["path"]))
+    retain_own_text(folder, None if arrival.is_earlier else id_of(arrival.state.engine["corpus"]["path"]))
     if arrival.is_earlier:
         return
     system = read_plain(folder / SYSTEM, arrays=False)
@@ -159,7 +159,7 @@ def mark_foreign(folder: Path, arrival: Arrival) -> None:
     replace_file(folder / WEIGHTS, resealed(read_file(folder / WEIGHTS), record))
 
 
-def settle_text(folder: Path, own: str | None) -> None:
+def retain_own_text(folder: Path, own: str | None) -> None:
     """Of the own texts that came along keep the one that the run refers to, with a note that is ours.
 
     Raises DamagedFileError where it has another content than its name says, and OSError.
@@ -173,8 +173,8 @@ def settle_text(folder: Path, own: str | None) -> None:
         return
     if not is_intact(text, own):
         raise DamagedFileError(text, "is the run's text, but has another content than its name says")
-    lines, cut = measured(text)
-    note = UploadedText(own, described(text).name, lines, text.stat().st_size, cut).note()
+    lines, cut = count_lines(text)
+    note = UploadedText(own, describe(text).name, lines, text.stat().st_size, cut).note()
     replace_file(text.with_suffix(".json"), [note])
 
 
@@ -274,7 +274,7 @@ def _require_loadable(state: SavedState) -> None:
     # On no thread count of its own: that is the process's, and training may go on meanwhile.
     there = replace(config, device="cpu", threads=None, seed=config.seed or 0)
     corpus = {**state.engine["corpus"], "path": None}
-    fitted(replace(state, engine={**state.engine, "corpus": corpus}), there, Corpus())
+    build_engine(replace(state, engine={**state.engine, "corpus": corpus}), there, Corpus())
 
 
 def _work_of(config: TrainingConfig) -> int:

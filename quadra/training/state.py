@@ -23,18 +23,18 @@ from quadra.states.alert_rules import Rule
 from quadra.states.listing import branch_of
 from quadra.states.load_order import (
     LoadReport,
-    asked_for,
-    attempts,
     bytes_of_load,
     damaged_saves,
     first_loadable,
-    give_up,
-    reached,
-    reason_of,
+    iterations_reached,
+    load_attempts,
+    load_failure,
+    requested_state,
+    set_aside_damaged,
 )
 from quadra.states.manage import StateManager
-from quadra.states.own_texts import chosen_path, open_corpus
-from quadra.states.restore import complete, read_any, revive
+from quadra.states.own_texts import corpus_path, open_corpus
+from quadra.states.restore import complete_config, read_any_format, restore
 from quadra.storage.catalog import SavedSummary, summarize
 from quadra.storage.files.durable import read_file
 from quadra.storage.folder import StateFolder
@@ -104,8 +104,8 @@ class TrainingState(SavedRun):
         present run then stays as it is.
         """
         config, place = self._defaults, self.folder.path
-        path = chosen_path(corpus, config.corpus, place)
-        config = complete(
+        path = corpus_path(corpus, config.corpus, place)
+        config = complete_config(
             replace(
                 config,
                 field_size=config.field_size if field_size is None else field_size,
@@ -163,27 +163,27 @@ class TrainingState(SavedRun):
             self.folder.take_anew()  # where another one was put in its place, and nothing of ours would be lost
         if source is not None and not ID.fullmatch(source):
             return self._go_back(source, discard_unsaved)
-        asked = asked_for(self.catalog(), source, newest)
+        asked = requested_state(self.catalog(), source, newest)
         saved_first = None if discard_unsaved else self._save_what_is_unsaved()
         catalog = self.catalog()  # anew: that save may have moved files to another place
         first = next((state for state in catalog.states if state.id == asked.id), catalog.default)
         failures = list(catalog.unreadable)
-        found = first_loadable(attempts(catalog, first, self.folder), failures, self._revived)
+        found = first_loadable(load_attempts(catalog, first, self.folder), failures, self._revived)
         if found is None:
             self._store.forget()
-            raise LoadError(" ".join(reason_of(file, error) for file, error in dict(failures).items()))
+            raise LoadError(" ".join(load_failure(file, error) for file, error in dict(failures).items()))
         candidate, (state, engine, warnings) = found
         self._adopt(state, engine)
         self.rules, told = self.saved_states.alert_rules.load(state.record.run)
         warnings += told
         self.happened = self.happened.and_loaded(self.iteration_count)
         failures += damaged_saves(catalog)
-        gave_up = tuple(give_up(self.folder, file, error) for file, error in dict(failures).items())
+        gave_up = tuple(set_aside_damaged(self.folder, file, error) for file, error in dict(failures).items())
         warnings += self._keep_as_loaded(candidate, state)
         newer = catalog.without([file for file, _ in failures]).newer_than(candidate)
         unlisted = source is None and self.folder.path / WEIGHTS in dict(catalog.unreadable)
         fell_back = candidate is not first or candidate.is_earlier_save or unlisted
-        most = reached(asked, candidate, state.logs)
+        most = iterations_reached(asked, candidate, state.logs)
         return LoadReport(state.record, warnings, gave_up, newer, asked, fell_back, most, saved_first)
 
     def _go_back(self, source: str, discard_unsaved: bool) -> LoadReport:
@@ -271,8 +271,8 @@ class TrainingState(SavedRun):
         self, candidate: SavedSummary, salvage: bool, goes_back: bool = False
     ) -> tuple[SavedState, Engine, tuple[str, ...]]:
         expect("Reading and checking", bytes_of_load(candidate, self.folder, goes_back))
-        state = read_any(candidate.file, candidate.folder, self._defaults, salvage)
-        return state, *revive(state, self._defaults, self.folder.path)
+        state = read_any_format(candidate.file, candidate.folder, self._defaults, salvage)
+        return state, *restore(state, self._defaults, self.folder.path)
 
     def _adopt(self, state: SavedState, engine: Engine) -> None:
         self._forget()

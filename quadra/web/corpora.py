@@ -14,14 +14,14 @@ from typing import Any
 from flask import Flask, Response, jsonify, request
 
 from quadra.errors import ConfigurationError, CorpusError, FolderUnusableError
-from quadra.states.own_texts import LARGEST_TEXT, LONGEST_CALLED, UploadedText, received
+from quadra.states.own_texts import LARGEST_TEXT, LONGEST_TEXT_NAME, UploadedText, write_received
 from quadra.storage.layout import UPLOADED_TEXT
 from quadra.training.commands import MOST_BETWEEN_SAVES, Commands
 from quadra.web.error_answers import error_answer
 from quadra.web.payloads import whole
 
 _PIECE = 1 << 18  # bytes
-_LONGEST_NAME = 10 * LONGEST_CALLED  # characters that are looked at
+_LONGEST_NAME = 10 * LONGEST_TEXT_NAME  # characters that are looked at
 
 
 def add_corpora(
@@ -58,7 +58,7 @@ def _iterations(given: Mapping[str, Any]) -> int:
 def _received(target: Path) -> UploadedText:
     name = request.args.get("name", "")[:_LONGEST_NAME]
     try:
-        return received(iter(partial(request.stream.read, _PIECE), b""), target, name)
+        return write_received(iter(partial(request.stream.read, _PIECE), b""), target, name)
     except OSError as error:
         raise FolderUnusableError(f"The text cannot be written: {error.strerror}.") from error
 

@@ -14,7 +14,7 @@ from quadra.model.history import History
 from quadra.reports.proof_queue import Proofs
 from quadra.states.alert_rules import exported_rules
 from quadra.states.listing import StateListing
-from quadra.states.timeline import marks_of
+from quadra.states.timeline import timeline_of
 from quadra.storage.layout import StateLayout
 from quadra.training.commands import Commands
 from quadra.web.compare import add_compare
@@ -48,7 +48,7 @@ def add_states(app: Flask, worker: Worker, states: Commands, asset: Callable[[st
     def api_marks() -> dict[str, Any]:
         view = worker.view()
         happened = view.status.happened._asdict()
-        return {**marks_of(layout, view.status.run, view.status.parent, view.iteration_count), **happened}
+        return {**timeline_of(layout, view.status.run, view.status.parent, view.iteration_count), **happened}
 
     @app.get("/api/states/<state>/history")
     def api_state_history(state: str) -> dict[str, Any]:
@@ -79,7 +79,7 @@ def _files(layout: StateLayout, state: str, defaults: TrainingConfig) -> tuple[s
         transfer,  # here, since they take torch along: a server must not wait for that
     )
 
-    entry, files = read_only.open_to_go(layout, state, defaults)
+    entry, files = read_only.read_portable_files(layout, state, defaults)
     rules = exported_rules(layout.path, entry.run, entry.id, entry.run)
     name = StateListing(layout).label(state).name
     return transfer.archive_name(name, entry.run, entry.iteration_count), {**files, **rules}
@@ -106,7 +106,7 @@ def _pinned(given: Mapping[str, Any]) -> bool | None:
 
 
 def _opened(layout: StateLayout, state: str, defaults: TrainingConfig) -> tuple[str, SavedState]:
-    from quadra.states.read_only import open_state  # here, since it takes torch along: a server must not wait for that
+    from quadra.states.read_only import read_state  # here, since it takes torch along: a server must not wait for that
 
-    entry, saved = open_state(layout, state, defaults)
+    entry, saved = read_state(layout, state, defaults)
     return StateListing(layout).title(entry), saved

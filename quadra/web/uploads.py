@@ -116,7 +116,7 @@ def _attachment(name: str) -> str:
 @contextmanager
 def _upload(place: Path) -> Iterator[tuple[str, Path, list[str]]]:
     """The name, the folder with the three files, and what was skipped of the request; the folder goes afterwards."""
-    from quadra.states.transfer import take_files, unpack
+    from quadra.states.transfer import unpack, write_files
 
     with ExitStack() as stack:
         try:
@@ -125,7 +125,7 @@ def _upload(place: Path) -> Iterator[tuple[str, Path, list[str]]]:
             if [field for field, _ in files] == [ARCHIVE]:
                 skipped = unpack(cast("BinaryIO", files[0][1].stream), folder, LARGEST_UPLOAD)
             else:
-                skipped = take_files(_by_name(files), folder, LARGEST_UPLOAD)
+                skipped = write_files(_by_name(files), folder, LARGEST_UPLOAD)
         except OSError as error:
             raise FolderUnusableError(f"What was uploaded cannot be written: {error.strerror}.") from error
         yield name, folder, _told(skipped)
@@ -161,10 +161,10 @@ def _by_name(files: Iterable[tuple[str, FileStorage]]) -> dict[str, BinaryIO]:
 
 def _verified(folder: Path) -> list[str]:
     """Verify what was unpacked, and mark it as come from elsewhere; returns what a person should know."""
-    from quadra.states.transfer import mark_foreign, verified
+    from quadra.states.transfer import mark_imported, verify_import
 
-    arrival = verified(folder)
-    mark_foreign(folder, arrival)
+    arrival = verify_import(folder)
+    mark_imported(folder, arrival)
     return list(arrival.warnings)
 
 

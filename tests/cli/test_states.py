@@ -19,7 +19,7 @@ from quadra.cli import output as terminal
 from quadra.cli import show, states
 from quadra.config import TrainingConfig
 from quadra.states.listing import StateListing
-from quadra.states.read_only import open_state
+from quadra.states.read_only import read_state
 from quadra.storage.catalog import read_catalog
 from quadra.storage.labels import Label, read_labels, write_labels
 from quadra.storage.layout import LABELS, LABELS_COPY, SET_ASIDE, WEIGHTS, StateLayout
@@ -93,7 +93,7 @@ def made(pattern: tuple[Path, str, str, str], tmp_path: Path, capsys: pytest.Cap
 
 
 def bits(folder: Path, state: str) -> str:
-    _, saved = open_state(StateLayout(folder), state, TrainingConfig())
+    _, saved = read_state(StateLayout(folder), state, TrainingConfig())
     return fingerprint(saved.engine, saved.rows)
 
 

@@ -29,8 +29,8 @@ from quadra.states.alert_rules import (
     read_rules,
     rules_from,
 )
-from quadra.states.read_only import open_files
-from quadra.states.transfer import mark_foreign, unpack, verified, write_archive
+from quadra.states.read_only import read_files
+from quadra.states.transfer import mark_imported, unpack, verify_import, write_archive
 from quadra.storage.layout import ALERTS, SET_ASIDE, StateLayout
 from tests.helpers.state_helpers import Crash, fault, files_of, new_run, small_config, train
 
@@ -144,15 +144,15 @@ def test_going_back_takes_the_rules_along_and_leaves_those_of_the_run_that_was_l
 def test_rules_travel_with_an_exported_state(tmp_path: Path) -> None:
     with opened(tmp_path / "here") as state:
         run = with_rules(state, LOSS, REWARD)
-        entry, files = open_files(StateLayout(tmp_path / "here"), run, small_config())
+        entry, files = read_files(StateLayout(tmp_path / "here"), run, small_config())
     archive = io.BytesIO()
     write_archive(archive, {**files, **exported_rules(tmp_path / "here", run, entry.id)}, "a")
     arrived = tmp_path / "arrived"
     arrived.mkdir()
     assert unpack(archive, arrived, 1 << 24) == ()
-    arrival = verified(arrived)
+    arrival = verify_import(arrived)
     assert arrival.warnings == ()
-    mark_foreign(arrived, arrival)
+    mark_imported(arrived, arrival)
     with opened(tmp_path / "there") as state:
         slot = state.saved_states.import_folder(arrived, "from there")
         assert state.rules == ()
@@ -198,12 +198,12 @@ def test_a_state_directory_that_is_imported_as_a_whole_brings_the_rules_of_its_r
 def test_damaged_rules_in_an_upload_are_told_and_the_state_is_taken(tmp_path: Path, content: bytes) -> None:
     with opened(tmp_path / "here") as state:
         run = with_rules(state, LOSS)
-        _, files = open_files(StateLayout(tmp_path / "here"), run, small_config())
+        _, files = read_files(StateLayout(tmp_path / "here"), run, small_config())
     archive, arrived = io.BytesIO(), tmp_path / "arrived"
     arrived.mkdir()
     write_archive(archive, {**files, ALERTS: [content]}, "a")
     unpack(archive, arrived, 1 << 24)
-    assert "without alert rules" in verified(arrived).warnings[0]
+    assert "without alert rules" in verify_import(arrived).warnings[0]
     with opened(tmp_path / "there") as state:
         state.load(state.saved_states.import_folder(arrived, "x"))
         assert state.rules == ()

@@ -20,6 +20,7 @@ import torch
 from llvmlite import binding
 
 from quadra import TrainingConfig, TrainingState
+from quadra.cli.prove import main
 from quadra.reports import prove
 from tests.helpers.state_helpers import assert_same, content, new_run, train
 
@@ -98,4 +99,4 @@ def test_on_the_processor_that_saved_it_version_0_1_0_itself_went_on_to_these_bi
 
 def test_a_folder_of_version_0_1_0_is_proved(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prove, "_train", prove.train)  # in this process, which is faster
-    assert prove.main([str(folder), "--iterations", "10"]) == 0
+    assert main([str(folder), "--iterations", "10"]) == 0

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from quadra.errors import DamagedFileError
-from quadra.states.load_order import LoadReport, attempts, reached, reason_of
+from quadra.states.load_order import LoadReport, iterations_reached, load_attempts, load_failure
 from quadra.storage.catalog import Catalog, SavedSummary, summary_of
 from quadra.storage.layout import RUNS, SAVES, WEIGHTS, StateLayout
 from quadra.storage.metrics_file import MetricsLog
@@ -31,22 +31,22 @@ CATALOG = Catalog((OTHER, PRESENT, *EARLIER), ())
 
 
 def test_all_that_is_intact_is_tried_before_anything_is_salvaged() -> None:
-    tried = list(attempts(CATALOG, PRESENT, StateLayout(FOLDER)))
+    tried = list(load_attempts(CATALOG, PRESENT, StateLayout(FOLDER)))
     assert [state for state, _ in tried[:4]] == [state for state, _ in tried[4:]] == [PRESENT, *EARLIER, OTHER]
     assert [salvage for _, salvage in tried] == [False] * 4 + [True] * 4
 
 
 def test_the_asked_for_run_is_tried_first() -> None:
-    assert [state for state, _ in attempts(CATALOG, OTHER, StateLayout(FOLDER))][:4] == [OTHER, PRESENT, *EARLIER]
+    assert [state for state, _ in load_attempts(CATALOG, OTHER, StateLayout(FOLDER))][:4] == [OTHER, PRESENT, *EARLIER]
 
 
 def test_of_nothing_there_is_nothing_to_try() -> None:
-    assert list(attempts(Catalog((), ()), None, StateLayout(FOLDER))) == []
+    assert list(load_attempts(Catalog((), ()), None, StateLayout(FOLDER))) == []
 
 
 def report(loaded: SavedSummary, **changes: Any) -> LoadReport:
     kept = record(loaded.id, sequence=loaded.sequence, iteration_count=loaded.iteration_count)
-    most = reached(PRESENT, loaded, {})
+    most = iterations_reached(PRESENT, loaded, {})
     plain = LoadReport(kept, (), (), None, PRESENT, fell_back=loaded is not PRESENT, reached=most, saved_first=None)
     return replace(plain, **changes)
 
@@ -82,13 +82,13 @@ def test_a_newer_run_that_was_cut_off_is_pointed_out_and_said_to_be_kept() -> No
 
 def test_a_reason_names_the_folder_the_file_and_what_is_wrong_with_it() -> None:
     error = DamagedFileError(OTHER.file, "is cut short")
-    told = reason_of(OTHER.file, error)
+    told = load_failure(OTHER.file, error)
     assert told == f"The saved state in {OTHER.file.parent} cannot be loaded: {WEIGHTS}: is cut short."
 
 
 def test_a_run_has_reached_what_its_newest_save_says_or_its_metrics_hold() -> None:
     logs = {name: MetricsLog(RUN_A, rows, 300, 400) for name, rows in (("one", 95), ("other", 70))}
-    assert reached(PRESENT, EARLIER[0], {}) == 90
-    assert reached(PRESENT, EARLIER[0], logs) == 95
-    assert reached(OTHER, EARLIER[0], logs) == 95
-    assert reached(PRESENT, OTHER, {}) == 0
+    assert iterations_reached(PRESENT, EARLIER[0], {}) == 90
+    assert iterations_reached(PRESENT, EARLIER[0], logs) == 95
+    assert iterations_reached(OTHER, EARLIER[0], logs) == 95
+    assert iterations_reached(PRESENT, OTHER, {}) == 0

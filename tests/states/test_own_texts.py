@@ -20,15 +20,15 @@ from quadra.states.manage import StateManager
 from quadra.states.own_texts import (
     LARGEST_TEXT,
     UploadedText,
-    described,
+    describe,
     id_of,
     open_corpus,
     own_texts,
-    received,
     reference_of,
+    write_received,
 )
-from quadra.states.read_only import open_to_go
-from quadra.states.transfer import mark_foreign, unpack, verified, write_archive
+from quadra.states.read_only import read_portable_files
+from quadra.states.transfer import mark_imported, unpack, verify_import, write_archive
 from quadra.storage.folder import StateFolder
 from quadra.storage.layout import CORPORA, UPLOADED_TEXT
 from quadra.storage.restore_points import RestorePoints, Retention
@@ -53,7 +53,7 @@ OPERATIONS = ("open", "write", "fsync", "replace", "link", "mkdir", "rename")
 def uploaded(place: Path, text: bytes = TEXT, name: str = "mine.txt") -> tuple[Path, UploadedText]:
     """A text as it stands once it was sent."""
     place.mkdir(parents=True, exist_ok=True)
-    return place / UPLOADED_TEXT, received([text], place / UPLOADED_TEXT, name)
+    return place / UPLOADED_TEXT, write_received([text], place / UPLOADED_TEXT, name)
 
 
 def given(state: TrainingState, place: Path, text: bytes = TEXT) -> str:
@@ -91,7 +91,7 @@ def test_what_cannot_be_trained_on_is_refused_with_its_reason(
 ) -> None:
     sent = [pieces] if isinstance(pieces, bytes) else pieces
     with pytest.raises(CorpusError, match=reason):
-        received(sent, tmp_path / "text.txt", "x", 1_000_000)
+        write_received(sent, tmp_path / "text.txt", "x", 1_000_000)
 
 
 def test_the_limit_is_what_the_guide_says() -> None:
@@ -131,7 +131,7 @@ def test_an_archive_carries_the_text_and_continues_elsewhere_to_the_bit(tmp_path
         train(state, 3)
         state.save()
         run = state.run or ""
-        _, files = open_to_go(state.folder, run, state.config)
+        _, files = read_portable_files(state.folder, run, state.config)
         train(state, 5)
         expected = content(state)
     archive = io.BytesIO()
@@ -139,7 +139,7 @@ def test_an_archive_carries_the_text_and_continues_elsewhere_to_the_bit(tmp_path
     arrived = tmp_path / "arrived"
     arrived.mkdir()
     assert unpack(archive, arrived, 10_000_000) == ()
-    mark_foreign(arrived, verified(arrived))
+    mark_imported(arrived, verify_import(arrived))
     with opened(tmp_path / "there") as state:
         slot = state.saved_states.import_folder(arrived, "from afar")
         assert [(own.id, own.name, own.lines) for own in own_texts(state.folder.path)] == [(text, "mine.txt", 3)]
@@ -153,7 +153,7 @@ def test_of_an_archive_only_the_text_of_its_run_is_taken_and_a_forged_one_is_ref
         text = given(state, tmp_path / "upload")
         train(state, 2)
         state.save()
-        _, files = open_to_go(state.folder, state.run or "", state.config)
+        _, files = read_portable_files(state.folder, state.run or "", state.config)
     other = "0" * 64
 
     def arrive(**changes: bytes) -> Path:
@@ -161,13 +161,13 @@ def test_of_an_archive_only_the_text_of_its_run_is_taken_and_a_forged_one_is_ref
         place.mkdir()
         write_archive(archive, {**files, **{name.replace("__", "/"): [text] for name, text in changes.items()}}, "x")
         unpack(archive, place, 10_000_000)
-        mark_foreign(place, verified(place))
+        mark_imported(place, verify_import(place))
         return place
 
     with_more = {f"corpora__{other}.txt": b"another\n", f"corpora__{text}.json": b'{"name": ["no"], "lines": "x"}'}
     place = arrive(**with_more)
     assert not (place / f"{other}.txt").exists()
-    assert described(place / f"{text}.txt").name == f"own text {text[:8]}"
+    assert describe(place / f"{text}.txt").name == f"own text {text[:8]}"
     with pytest.raises(DamagedFileError, match="another content"):
         arrive(**{f"corpora__{text}.txt": b"forged\n"})
 

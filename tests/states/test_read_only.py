@@ -28,7 +28,7 @@ def test_the_three_files_belong_together_though_saves_come_while_they_are_read(
             return read_file(path)
 
         monkeypatch.setattr(read_only, "read_file", after_saves)
-        _, files = read_only.open_files(StateLayout(tmp_path / "state"), run, small_config())
+        _, files = read_only.read_files(StateLayout(tmp_path / "state"), run, small_config())
     copy = tmp_path / "copy"
     copy.mkdir()
     for name, pieces in files.items():

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from quadra.errors import DamagedFileError, IntegrityError
-from quadra.states.timeline import marks_of
+from quadra.states.timeline import timeline_of
 from quadra.storage.labels import Label, write_labels
 from quadra.storage.layout import LABELS, LABELS_COPY, StateLayout
 from quadra.storage.save_record import MOST_EVENTS, RunEvents, dump, parse
@@ -76,17 +76,17 @@ def test_names_that_cannot_be_read_take_no_other_mark_away(tmp_path: Path) -> No
         run = new_run(state, 10, "stopped")
         write_labels(tmp_path / "state", {run: Label(name="mine")})
         layout = StateLayout(tmp_path / "state")
-        assert [mark["name"] for mark in marks_of(layout, run, None, 10)["named"]] == ["mine"]
+        assert [mark["name"] for mark in timeline_of(layout, run, None, 10)["named"]] == ["mine"]
         for name in (LABELS, LABELS_COPY):
             (tmp_path / "state" / name).write_bytes(b"{")
-        found = marks_of(layout, run, None, 10)
+        found = timeline_of(layout, run, None, 10)
     assert (found["saves"], found["named"]) == ([10], [])
 
 
 def test_a_parent_that_is_gone_is_still_told(tmp_path: Path) -> None:
     with opened(tmp_path / "state") as state:
         run = new_run(state, 3, "stopped")
-        found = marks_of(StateLayout(tmp_path / "state"), run, f"{'f' * 16}@2", 3)
+        found = timeline_of(StateLayout(tmp_path / "state"), run, f"{'f' * 16}@2", 3)
     assert found["branches"] == [{"iteration": 2, "run": "f" * 16, "went_on": True}]
 
 

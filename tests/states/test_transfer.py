@@ -25,7 +25,15 @@ from quadra.config import LARGEST_FIELD, TrainingConfig
 from quadra.errors import BadArchiveError, BadFileError, DamagedFileError, MismatchError
 from quadra.model.corpus import Corpus
 from quadra.states import transfer
-from quadra.states.transfer import archive_name, mark_foreign, safe_name, take_files, unpack, verified, write_archive
+from quadra.states.transfer import (
+    archive_name,
+    mark_imported,
+    safe_name,
+    unpack,
+    verify_import,
+    write_archive,
+    write_files,
+)
 from quadra.storage.layout import FILES, METRICS, RUNS, SAVES, SYSTEM, WEIGHTS
 from quadra.storage.save_record import peek, seal
 from quadra.storage.saved_state import files_of as complete_files
@@ -100,8 +108,8 @@ def test_a_state_that_travelled_trains_on_to_the_bits_of_the_original(
         assert unpack(buffer, target, LIMIT) == ()
     else:
         streams = {name: io.BytesIO(b"".join(map(bytes, pieces))) for name, pieces in sent.items()}
-        assert take_files(streams, target, LIMIT) == ()
-    arrival = verified(target)
+        assert write_files(streams, target, LIMIT) == ()
+    arrival = verify_import(target)
     assert (arrival.run, arrival.iteration_count, arrival.is_earlier) == (saved.record.run, 5, False)
     assert (arrival.saved_at, arrival.ended, arrival.field_size, arrival.seed) == (
         saved.record.saved_at,
@@ -111,8 +119,8 @@ def test_a_state_that_travelled_trains_on_to_the_bits_of_the_original(
     )
     assert_same_state(arrival.state, saved)
     if marked:
-        mark_foreign(target, arrival)
-        assert verified(target).warnings == ()
+        mark_imported(target, arrival)
+        assert verify_import(target).warnings == ()
     with opened(target) as state:
         report = state.load()
         assert (report.warnings, report.gave_up) == ((), ())
@@ -130,7 +138,7 @@ def test_the_weights_file_travels_as_it_is_and_all_rows_are_in_the_metrics(tmp_p
     assert (target / WEIGHTS).read_bytes() == weights
     with (target / METRICS).open("rb") as stream:
         assert len(pickle.load(stream)["loss_history"]) == 40
-    assert_same_state(verified(target).state, second)
+    assert_same_state(verify_import(target).state, second)
 
 
 def test_the_same_state_gives_the_same_bytes_whatever_its_pieces_are(files: dict[str, bytes]) -> None:
@@ -181,7 +189,7 @@ def test_a_state_directory_with_all_that_is_in_it_is_taken_at_its_newest_save(tm
     assert files_of(target) == {name: (tmp_path / "state" / name).read_bytes() for name in FILES}
     assert set(skipped) == {name for name in everything if f"/{SAVES}/" in name or f"/{RUNS}/" in name}
     assert len(skipped) >= 5
-    assert (verified(target).run, verified(target).iteration_count) == (run, 4)
+    assert (verify_import(target).run, verify_import(target).iteration_count) == (run, 4)
 
 
 @pytest.mark.parametrize("how", ["archive", "three files"])
@@ -190,12 +198,12 @@ def test_a_folder_of_the_earlier_generation_is_taken(tmp_path: Path, target: Pat
     if how == "archive":
         unpacked(archived(original), target)
     else:
-        take_files({name: io.BytesIO(content) for name, content in original.items()}, target, LIMIT)
+        write_files({name: io.BytesIO(content) for name, content in original.items()}, target, LIMIT)
     assert files_of(target) == original
-    arrival = verified(target)
+    arrival = verify_import(target)
     assert (arrival.is_earlier, arrival.iteration_count, arrival.field_size, arrival.seed) == (True, 4, 6, None)
     assert "earlier generation" in " ".join(arrival.warnings)
-    mark_foreign(target, arrival)
+    mark_imported(target, arrival)
     assert files_of(target) == original
     with opened(target) as state:
         assert [listed.id for listed in state.catalog().states] == [arrival.run]
@@ -234,7 +242,7 @@ def test_a_missing_file_is_named(files: dict[str, bytes], target: Path, missing:
         if how == "archive":
             unpacked(zipped({**in_folder(present, "s/"), f"s/deep/{missing}": b"of another state"}), target)
         else:
-            take_files({name: io.BytesIO(content) for name, content in present.items()}, target, LIMIT)
+            write_files({name: io.BytesIO(content) for name, content in present.items()}, target, LIMIT)
     assert files_of(target) == {}
 
 
@@ -243,7 +251,7 @@ def test_no_state_at_all_is_said_with_what_to_upload(files: dict[str, bytes], ta
         with pytest.raises(BadArchiveError, match=f"no saved state.*{METRICS}.*Upload these three files"):
             unpacked(archive, target)
     with pytest.raises(BadArchiveError, match="no saved state"):
-        take_files({}, target, LIMIT)
+        write_files({}, target, LIMIT)
 
 
 def test_several_states_are_not_guessed_at(files: dict[str, bytes], target: Path) -> None:
@@ -262,11 +270,11 @@ def test_a_file_uploaded_by_itself_has_a_name_within_a_folder_too(
 ) -> None:
     streams = {key: io.BytesIO(content) for key, content in files.items() if key != WEIGHTS}
     with pytest.raises(BadArchiveError, match="not one within a folder"):
-        take_files({**streams, name: io.BytesIO(files[WEIGHTS])}, target, LIMIT)
+        write_files({**streams, name: io.BytesIO(files[WEIGHTS])}, target, LIMIT)
     with pytest.raises(BadArchiveError, match="twice"):
-        take_files({**streams, WEIGHTS: io.BytesIO(), f"./{WEIGHTS}": io.BytesIO()}, target, LIMIT)
+        write_files({**streams, WEIGHTS: io.BytesIO(), f"./{WEIGHTS}": io.BytesIO()}, target, LIMIT)
     with pytest.raises(BadArchiveError, match=f"{WEIGHTS} is missing"):
-        take_files({**streams, "./": io.BytesIO(), f"{WEIGHTS}/x": io.BytesIO()}, target, LIMIT)
+        write_files({**streams, "./": io.BytesIO(), f"{WEIGHTS}/x": io.BytesIO()}, target, LIMIT)
     assert files_of(target) == {}
 
 
@@ -282,7 +290,7 @@ def test_more_than_the_limit_is_not_taken_as_a_whole_or_in_parts(files: dict[str
     with pytest.raises(BadArchiveError, match=r"The archive has .* bytes"):
         unpacked(archive, target, len(archive) - 1)
     with pytest.raises(BadArchiveError, match="larger than is taken"):
-        take_files({name: io.BytesIO(content) for name, content in files.items()}, target, total - 1)
+        write_files({name: io.BytesIO(content) for name, content in files.items()}, target, total - 1)
     assert files_of(target) == {}
     unpacked(archive, target, total)
     assert files_of(target) == files
@@ -334,7 +342,7 @@ def test_whatever_is_wrong_with_a_file_it_is_named(
     else:
         (target / name).write_bytes(bad[damage])
     with pytest.raises(BadFileError) as refused:
-        verified(target)
+        verify_import(target)
     assert refused.value.file == name
 
 
@@ -344,7 +352,7 @@ def test_a_file_of_another_run_is_named(files: dict[str, bytes], tmp_path: Path,
     for file, whole in {**files, name: files_of(write_state(tmp_path / "other", other))[name]}.items():
         (target / file).write_bytes(whole)
     with pytest.raises(BadFileError) as refused:
-        verified(target)
+        verify_import(target)
     assert refused.value.file in ((METRICS, SYSTEM) if name == WEIGHTS else (name,))
 
 
@@ -369,7 +377,7 @@ def test_no_code_in_an_upload_is_run(
     torch.save(trap, buffer)
     unpacked(archived({**held, name: buffer.getvalue() if name == WEIGHTS else pickle.dumps(trap)}), target)
     with pytest.raises(BadFileError) as refused:
-        verified(target)
+        verify_import(target)
     assert refused.value.file == name
     assert not (tmp_path / "trace").exists()
 
@@ -392,7 +400,7 @@ def test_a_state_that_no_load_would_take_is_refused(target: Path, rest: dict[str
     (state,) = saved_states(2)
     write_as_elsewhere(target, state, rest)
     with pytest.raises(DamagedFileError, match="does not fit the model") as refused:
-        verified(target)
+        verify_import(target)
     assert refused.value.file == WEIGHTS
 
 
@@ -408,21 +416,21 @@ def test_a_configuration_whose_step_would_not_end_is_refused(target: Path, setti
     (state,) = saved_states(2)
     write_as_elsewhere(target, state, {}, **settings)
     with pytest.raises(MismatchError, match="too long"):
-        verified(target)
+        verify_import(target)
 
 
 def test_verifying_leaves_the_thread_count_of_the_process_alone(target: Path) -> None:
     (state,) = saved_states(2)
     before = torch.get_num_threads()
     write_as_elsewhere(target, state, {}, threads=before + 3)
-    assert verified(target).state.config.threads == before + 3
+    assert verify_import(target).state.config.threads == before + 3
     assert torch.get_num_threads() == before
 
 
 def test_a_state_from_a_gpu_is_taken_where_there_is_none(target: Path) -> None:
     (state,) = saved_states(2)
     write_as_elsewhere(target, state, {}, device="cuda:1")
-    assert verified(target).iteration_count == 2
+    assert verify_import(target).iteration_count == 2
 
 
 def test_the_largest_field_is_not_too_long_for_a_machine() -> None:
@@ -437,22 +445,22 @@ def test_metrics_that_are_lists_of_numbers_are_taken_up_to_a_size(
     monkeypatch.setattr("quadra.states.transfer._LARGEST_PICKLE", 4096)
     assert min((place / METRICS).stat().st_size for place in (old, new)) > 4096
     with pytest.raises(DamagedFileError, match=r"--state-dir") as refused:
-        verified(old)
+        verify_import(old)
     assert refused.value.file == METRICS
-    assert verified(new).iteration_count == 300
+    assert verify_import(new).iteration_count == 300
 
 
 def test_a_marked_state_says_where_it_came_from_and_was_never_chosen(files: dict[str, bytes], target: Path) -> None:
     unpacked(archived(files), target)
-    arrival = verified(target)
+    arrival = verify_import(target)
     assert arrival.state.record.load_rank == 1
-    mark_foreign(target, arrival)
+    mark_imported(target, arrival)
     record = peek(target / WEIGHTS)
     assert record == replace(arrival.state.record, imported=True, load_rank=0)
     assert read_plain(target / SYSTEM, arrays=False)["chosen"] == 0
     assert torch.load(target / WEIGHTS, weights_only=True)["iteration_count"] == 5
     assert files_of(target).keys() == set(FILES)
-    assert verified(target).state.damaged == ()
+    assert verify_import(target).state.damaged == ()
 
 
 def test_what_an_upload_says_in_its_favour_counts_for_nothing(tmp_path: Path, target: Path) -> None:
@@ -461,7 +469,7 @@ def test_what_an_upload_says_in_its_favour_counts_for_nothing(tmp_path: Path, ta
     (state,) = saved_states(3)
     corpus = {**state.engine["corpus"], "path": str(secret), "fingerprint": None}
     write_as_elsewhere(target, replace(state, record=replace(state.record, imported=False)), {"corpus": corpus})
-    mark_foreign(target, verified(target))
+    mark_imported(target, verify_import(target))
     with opened(target) as loaded:
         loaded.load()
         assert loaded.step()["text"] == Corpus().next_line()
@@ -570,9 +578,9 @@ def test_a_changed_file_is_refused_or_gives_the_right_state_and_nothing_else_hap
     with place() as target:
         streams = {file: io.BytesIO(content) for file, content in files.items()}
         streams[name] = io.BytesIO(mutated(files[name], Random(seed)))
-        take_files(streams, target, LIMIT)
+        write_files(streams, target, LIMIT)
         try:
-            state = verified(target).state
+            state = verify_import(target).state
         except BadFileError as error:
             assert error.file == name
             return
@@ -591,9 +599,9 @@ def test_a_true_seal_around_a_changed_archive_raises_nothing_but_our_own_errors(
         write_state(target, state)
         (target / WEIGHTS).write_bytes(b"".join(map(bytes, seal([forged], state.record))))
         try:
-            found = verified(target)
+            found = verify_import(target)
         except BadFileError:
             return
-        mark_foreign(target, found)
+        mark_imported(target, found)
         with opened(target) as loaded:
             assert loaded.load_state()

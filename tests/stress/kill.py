@@ -28,7 +28,7 @@ from quadra.errors import NoSavedStateError
 from quadra.model.corpus import Corpus
 from quadra.model.engine import Engine
 from quadra.reports.check import check
-from quadra.states.restore import complete
+from quadra.states.restore import complete_config
 from tests.helpers.fault_loops import fingerprint
 from tests.helpers.server import Client, Server
 
@@ -103,7 +103,7 @@ def is_uninterrupted(folder: Path) -> bool:
             state.iteration_count,
             state.config,
         )
-    engine, rows = Engine(complete(config), Corpus()), np.empty((count, 4), np.float32)
+    engine, rows = Engine(complete_config(config), Corpus()), np.empty((count, 4), np.float32)
     for number in range(count):
         result = engine.step()
         rows[number] = (result.loss, result.reward, result.variance, result.mean)

@@ -36,7 +36,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from quadra.config import TrainingConfig
 from quadra.model.corpus import Corpus
 from quadra.model.engine import Engine
-from quadra.states.restore import complete
+from quadra.states.restore import complete_config
 from tests.helpers.server import PATIENCE, Server
 
 _INTERVAL = 10.0  # seconds between two samples
@@ -75,7 +75,7 @@ class Yardstick:
     """A run that is always at its beginning."""
 
     def __init__(self) -> None:
-        self._engine = Engine(complete(TrainingConfig(seed=1)), Corpus())
+        self._engine = Engine(complete_config(TrainingConfig(seed=1)), Corpus())
         self._start = self._engine.state_dict()
 
     def rate(self) -> float:
