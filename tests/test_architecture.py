@@ -37,6 +37,7 @@ AT_HOME = {
     "engineio": {"web"},
     "gunicorn": {"web"},
     "fsspec": {"backup"},
+    "msgspec": {"web"},
 }
 WORLDLY = {"time", "threading", "random"}
 LONGEST_FILE, LONGEST_FUNCTION, FULLEST_FOLDER = 400, 40, 24

@@ -13,10 +13,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
-from flask import Flask, Response, redirect, render_template, request
+from flask import Flask, request
 from flask_socketio import ConnectionRefusedError as SocketRefusal
 from flask_socketio import SocketIO
-from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.wrappers import Request
 from werkzeug.wrappers import Response as PlainResponse
 
@@ -27,7 +26,6 @@ from quadra.errors import (
     TooManyAttemptsError,
     WatchingOnlyError,
 )
-from quadra.version import __version__
 from quadra.web.access_rules import COOKIE_AGE, Access, Role
 from quadra.web.error_answers import status_of
 
@@ -41,24 +39,8 @@ PUBLIC = (LOGIN, "/health")  # answered without a token; of the server's state t
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 MOST_UNKNOWN = 16  # sockets at once that have not said yet who they are
 _ROLE, _ADMITTED = "quadra.role", "quadra.admitted"  # in the environment of a request, where no client can write
-_LONGEST_ADDRESS = 2000  # characters of the place that a login leads back to
 _WATCHING = "You are watching only: the token you came in with may see everything and change nothing."
-_TROUBLES = {
-    "wrong_token": "The link that you opened has another token than this server.",
-    TooManyAttemptsError.code: "Too many wrong tokens came from your address. Try again in some minutes.",
-}
 _MISSING = "This server asks for a token: open the link that its terminal shows, or send it as a bearer token."
-
-
-def add_access(app: Flask, access: Access, asset: Callable[[str], str]) -> None:
-    """Register the login page and put the gate, behind one proxy where that is believed, around the application.
-
-    To be called when nothing else will wrap the application any more.
-    """
-    _add_login(app, access, asset)
-    app.wsgi_app = AccessGate(app.wsgi_app, access)  # type: ignore[method-assign]
-    if access.rules.behind_proxy:
-        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=1, x_proto=1, x_host=1, x_prefix=1)  # type: ignore[method-assign]
 
 
 def role() -> Role | None:
@@ -192,38 +174,15 @@ def set_cookie(answer: PlainResponse, asked: Request, access: Access, came_as: R
     )
 
 
+def add_wait(answer: PlainResponse, error: AccessError) -> None:
+    """Say when to try again where that is known."""
+    if isinstance(error, TooManyAttemptsError):
+        answer.headers["Retry-After"] = str(error.seconds)
+
+
 def _cookie_name(asked: Request) -> str:
     """Cookies know no ports: two servers of one machine must not take each other's."""
     return f"quadra-{asked.host.rpartition(':')[2]}" if asked.host[-1:].isdigit() and ":" in asked.host else "quadra"
-
-
-def _add_login(app: Flask, access: Access, asset: Callable[[str], str]) -> None:
-    def page(trouble: str | None, status: int, place: str) -> Response:
-        html = render_template("login.html", asset=asset, version=__version__, trouble=trouble, place=place)
-        answer = Response(html, status, mimetype="text/html")
-        answer.headers["Cache-Control"] = "no-store"
-        answer.headers["Referrer-Policy"] = "same-origin"  # with none at all a form's origin would be withheld too
-        return answer
-
-    @app.get(LOGIN)
-    def login_page() -> Response:
-        trouble = _TROUBLES.get(request.args.get("trouble", ""))
-        return page(trouble, 200, _place_of(request.args.get("next", "")))
-
-    @app.post(LOGIN)
-    def login() -> Response:
-        place = _place_of(request.form.get("next", ""))
-        token = request.form.get("token", "").strip()
-        try:
-            came_as = Role.OPERATOR if access.is_open else access.role_of_token(token, request.remote_addr or "")
-        except AccessError as error:
-            answer = page(error.message, status_of(error), place)
-            _add_wait(answer, error)
-            return answer
-        moved = redirect(f"./{place}", 303)
-        if not access.is_open:
-            set_cookie(moved, request, access, came_as)
-        return moved  # type: ignore[return-value]  # Flask's own class of answer
 
 
 def _is_public(path: str) -> bool:
@@ -254,7 +213,7 @@ def _told(asked: Request, error: AccessError) -> PlainResponse:
     if isinstance(error, TokenRequiredError | TooManyAttemptsError) and _is_navigation(asked):
         return _moved(_login_address(asked, error))
     answer = _json(error, status_of(error))
-    _add_wait(answer, error)
+    add_wait(answer, error)
     if isinstance(error, TokenRequiredError):
         answer.headers["WWW-Authenticate"] = "Bearer"
     return answer
@@ -270,11 +229,6 @@ def _login_address(asked: Request, error: AccessError) -> str:
     return ("../" * (asked.path.count("/") - 1) or "./") + "login" + (f"?{urlencode(told)}" if told else "")
 
 
-def _place_of(text: str) -> str:
-    """Where a login leads, relative to the root of the site; what is put behind `./` cannot lead to another one."""
-    return text if len(text) <= _LONGEST_ADDRESS and text.isprintable() else ""
-
-
 def _moved(address: str) -> PlainResponse:
     answer = PlainResponse(status=303, headers={"Location": address, "Cache-Control": "no-store"})
     answer.headers["Referrer-Policy"] = "no-referrer"
@@ -285,11 +239,6 @@ def _json(error: AccessError, status: int) -> PlainResponse:
     told = json.dumps({"error": {"code": error.code, "message": error.message}})
     headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
     return PlainResponse(told, status, headers, mimetype="application/json")
-
-
-def _add_wait(answer: PlainResponse, error: AccessError) -> None:
-    if isinstance(error, TooManyAttemptsError):
-        answer.headers["Retry-After"] = str(error.seconds)
 
 
 @contextmanager

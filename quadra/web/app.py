@@ -1,57 +1,50 @@
-"""create_app(worker): the page, the HTTP interface and the Socket.IO events. Validates, submits, answers; nothing more."""
+"""create_app(worker): puts the web application together, its routes, events and what every request passes first."""
 
 from __future__ import annotations
 
 import json
-import logging
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from flask import Flask, Response, request
+from flask import Flask
 from flask_socketio import SocketIO
-from numpy.typing import NDArray
-from werkzeug.exceptions import HTTPException
+from werkzeug.middleware.proxy_fix import ProxyFix
 
+from quadra.backup.remote import Remote
+from quadra.backup.remote_commands import RemoteCommands
 from quadra.backup.service import Backup
-from quadra.config import LARGEST_FIELD, LARGEST_SEED, SMALLEST_FIELD
-from quadra.errors import QuadraError
 from quadra.live.alert_watch import AlertMonitor
-from quadra.live.feed import MOST_POINTS, Feed, describe
+from quadra.live.feed import Feed
 from quadra.live.inside_feed import InsideFeed
 from quadra.live.log_lines import TerminalLines
-from quadra.model.history import SERIES
+from quadra.live.prometheus import Monitoring
 from quadra.paths import ROOT, STATIC, TEMPLATES
-from quadra.reports.history_export import csv_pieces, file_name, json_pieces
+from quadra.reports.proof_queue import Proofs
 from quadra.training.commands import Commands
-from quadra.training.view import View
 from quadra.training.worker import Worker
-from quadra.web.access_gate import GuardedSocketIO, add_access, role
+from quadra.web.access_gate import AccessGate, GuardedSocketIO
 from quadra.web.access_rules import ON_THIS_MACHINE, Access, Rules
-from quadra.web.alerts import add_alerts, alert_events
-from quadra.web.corpora import add_corpora, choice_events
-from quadra.web.error_answers import LARGEST_ANSWER, LARGEST_ITERATION, error_answer, status_of, whole_argument
-from quadra.web.events import backup_events
-from quadra.web.http_limits import HttpLimits, add_limits
+from quadra.web.error_answers import error_handlers
+from quadra.web.events import FOR_WATCHERS, add_events, client, refuse
+from quadra.web.login import login_routes
 from quadra.web.message_gate import MessageGate
-from quadra.web.openapi import add_openapi
-from quadra.web.pages import JOINED, add_pages
-from quadra.web.payloads import fields, pace, switch, text, whole, whole_or_infinity
-from quadra.web.picture_sender import PictureSender, inside_events
-from quadra.web.rate_limits import CommandLimits
-from quadra.web.routes_run import add_metrics
-from quadra.web.routes_states import Command, add_states, state_events
-from quadra.web.security_headers import add_headers
-from quadra.web.static_files import StaticFiles, add_files
+from quadra.web.pages import JOINED, page_routes
+from quadra.web.payloads import integer_of_json
+from quadra.web.picture_sender import PictureSender
+from quadra.web.rate_limits import CommandLimits, HttpLimits, count_request
+from quadra.web.routes_run import run_routes
+from quadra.web.routes_states import state_routes
+from quadra.web.security_headers import SecurityHeaders
+from quadra.web.services import NAME, Backups, Services, StateReader
+from quadra.web.static_files import FilesFirst, StaticFiles
+from quadra.web.uploads import upload_routes
 from quadra.web.websocket_delivery import SocketSender, use_plain_websockets
 
-log = logging.getLogger("quadra.web")
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
 
-NEWEST_POINTS = 50  # of the history in /api/status
-_Fresh = tuple[dict[str, Any], dict[str, str]]
-_NEVER_KEPT = {"Cache-Control": "no-store"}  # the page asks for it before a script could say so
 LARGEST_MESSAGE = 100_000  # bytes that a client may send in one message
-FOR_WATCHERS = ("watch_inside",)  # events that change nothing, which watchers may send; every other one is refused
+BLUEPRINTS = (error_handlers, page_routes, login_routes, run_routes, state_routes, upload_routes)
 
 
 def create_app(
@@ -62,45 +55,64 @@ def create_app(
     rules: Rules = ON_THIS_MACHINE,
     http_limits: HttpLimits | None = None,
 ) -> tuple[Flask, SocketIO, Feed]:
-    """The Flask application, its Socket.IO server and the feed (not started) for a worker, its backups and its terminal.
+    """Returns the Flask application, its Socket.IO server and the feed (not started) for a worker, its backups and the
+    lines of its terminal.
 
     `rules`: who may come in; left out, everybody on this machine.
     """
     app = Flask("quadra", root_path=str(ROOT), static_folder=None, template_folder=str(TEMPLATES))
     app.config.update(SECRET_KEY=secret_key, MAX_CONTENT_LENGTH=LARGEST_MESSAGE)
     app.json.sort_keys = False  # type: ignore[attr-defined]  # of the default provider, which this is
-    access = Access(rules, secret_key)
+    access, limits, terminal = Access(rules, secret_key), http_limits or HttpLimits(), journal or TerminalLines()
     socketio = _socketio(app, access)
-    sender, journal = SocketSender(socketio), journal or TerminalLines()
-    watchman, pictures = AlertMonitor(worker.view, worker.publisher.publish), PictureSender(sender)
-    feed, inside = Feed(worker.view, sender, watchman.round), InsideFeed(worker, pictures.send)
-    for listener in (watchman.on_event, feed.on_event, inside.on_event):  # in this order: the feed wakes the watchman
+    sender = SocketSender(socketio)
+    pictures, alerts = PictureSender(sender), AlertMonitor(worker.view, worker.publisher.publish)
+    feed, inside = Feed(worker.view, sender, alerts.round), InsideFeed(worker, pictures.send)
+    for listener in (
+        alerts.on_event,
+        feed.on_event,
+        inside.on_event,
+    ):  # in this order: the feed has the alerts looked at
         worker.listen(listener)
-    journal.listen(feed.on_event)
-    states = Commands(worker)
-    limits, files = http_limits or HttpLimits(), StaticFiles(STATIC, JOINED)
-    add_limits(app, limits)
-    _add_routes(app, worker, states, files)
-    add_metrics(app, socketio, worker)
-    add_alerts(app, worker, watchman, journal)
-    add_corpora(app, states.keep_text, worker.uploads_folder)
-    others = {
-        **state_events(worker, states),
-        **backup_events(backup, states, worker.layout, worker.publisher.publish),
-        **alert_events(states),
-        **inside_events(inside),
-        **choice_events(states),
-    }
-    _add_events(socketio, worker, feed, (inside, pictures), others)
-    _wrap(app, access, files, limits)
+    terminal.listen(feed.on_event)
+    app.extensions[NAME] = parts = _services(worker, socketio, backup, inside, alerts, terminal, access)
+    app.before_request(partial(count_request, limits))
+    for blueprint in BLUEPRINTS:
+        app.register_blueprint(blueprint)
+    _add_events(socketio, parts, feed, pictures)
+    _wrap(app, parts, limits)
     return app, socketio, feed
 
 
-def _wrap(app: Flask, access: Access, files: StaticFiles, limits: HttpLimits) -> None:
-    """What every request passes before it comes to the routes and to Socket.IO, from the inside out."""
-    add_files(app, files, limits)
-    add_access(app, access, files.address)
-    add_headers(app)
+def _services(
+    worker: Worker,
+    socketio: SocketIO,
+    backup: Backup | None,
+    inside: InsideFeed,
+    alerts: AlertMonitor,
+    terminal: TerminalLines,
+    access: Access,
+) -> Services:
+    commands, manager = Commands(worker), socketio.server.manager
+    backups = None
+    if backup is not None:
+        remote = RemoteCommands(Remote(backup.place.url), commands, worker.layout, worker.publisher.publish)
+        backups = Backups(backup, remote)
+    monitoring = Monitoring(worker.view, lambda: sum(1 for _ in manager.get_participants("/", None)))
+    worker.listen(monitoring.on_event)
+    return Services(
+        worker=worker,
+        commands=commands,
+        states=StateReader(worker.layout, worker.defaults),
+        proofs=Proofs(worker.layout, worker.defaults),
+        backups_or_none=backups,
+        inside=inside,
+        alerts=alerts,
+        terminal=terminal,
+        monitoring=monitoring,
+        access=access,
+        files=StaticFiles(STATIC, JOINED),
+    )
 
 
 def _socketio(app: Flask, access: Access) -> SocketIO:
@@ -118,15 +130,6 @@ def _socketio(app: Flask, access: Access) -> SocketIO:
     return socketio
 
 
-def _add_routes(app: Flask, worker: Worker, states: Commands, files: StaticFiles) -> None:
-    """Pages and data."""
-    add_openapi(app)
-    add_pages(app, files)
-    _add_interface(app, worker)
-    _add_errors(app)
-    add_states(app, worker, states, files.address)
-
-
 class _Json:
     """JSON for Socket.IO: a number with hundreds of digits becomes infinity, which is then refused by its field's name."""
 
@@ -136,130 +139,32 @@ class _Json:
 
     @staticmethod
     def loads(text: str | bytes, **options: Any) -> Any:
-        return json.loads(text, **{**options, "parse_int": whole_or_infinity})
+        return json.loads(text, **{**options, "parse_int": integer_of_json})
 
 
-def _add_interface(app: Flask, worker: Worker) -> None:
-    @app.get("/api/status")
-    def api_status() -> _Fresh:
-        view = worker.view()
-        newest = view.history.slice(
-            view.iteration_count - NEWEST_POINTS + 1, view.iteration_count, NEWEST_POINTS
-        ).as_lists()
-        return {**describe(view), "role": role(), "history": {name: newest[name] for name in SERIES}}, _NEVER_KEPT
-
-    @app.get("/api/history")
-    def api_history() -> _Fresh:
-        view = worker.view()
-        start, end = _range(view)
-        points = view.history.slice(start, end, whole_argument("points", MOST_POINTS, 1, LARGEST_ANSWER))
-        told = {"total": points.total, "thinned": points.thinned, "run": view.status.run}
-        return {**points.as_lists(), **told}, _NEVER_KEPT
-
-    @app.get("/api/history.csv")
-    def api_history_csv() -> Response:
-        view = worker.view()
-        start, end = _range(view)
-        which = f"{start}-{end}" if {"start", "end"} & set(request.args) else end
-        name = file_name(view.status.run, which, "csv")
-        return _file(csv_pieces(_shown_rows(view)[start - 1 : end], start), "text/csv", name)
-
-    @app.get("/api/history.json")
-    def api_history_json() -> Response:
-        view = worker.view()
-        facts = {"run": view.status.run, "seed": view.status.seed, "iterations": view.iteration_count}
-        name = file_name(view.status.run, view.iteration_count, "json")
-        return _file(json_pieces(_shown_rows(view), facts), "application/json", name)
-
-
-def _shown_rows(view: View) -> NDArray[np.float32]:
-    return view.history.rows()[: view.iteration_count]
-
-
-def _range(view: View) -> tuple[int, int]:
-    """The first and the last iteration that were asked for, by default all; raises ConfigurationError."""
-    start = whole_argument("start", 1, 1, LARGEST_ITERATION)
-    return start, min(whole_argument("end", view.iteration_count, 0, LARGEST_ITERATION), view.iteration_count)
-
-
-def _file(pieces: Iterator[str], kind: str, name: str) -> Response:
-    return Response(pieces, mimetype=kind, headers={"Content-Disposition": f'attachment; filename="{name}"'})
-
-
-def _add_errors(app: Flask) -> None:
-    @app.errorhandler(HTTPException)
-    def http_error(error: HTTPException) -> tuple[Response, int]:
-        code = (error.name or "error").lower().replace(" ", "_")
-        return error_answer(code, error.description or "The request failed."), error.code or 500
-
-    @app.errorhandler(QuadraError)
-    def our_error(error: QuadraError) -> tuple[Response, int]:
-        return error_answer(error.code, error.message), status_of(error)
-
-    @app.errorhandler(Exception)
-    def unexpected(error: Exception) -> tuple[Response, int]:
-        log.error("A request failed unexpectedly", exc_info=error)
-        return error_answer("internal_error", "The request failed unexpectedly; the terminal says why."), 500
-
-
-def _add_events(
-    socketio: SocketIO,
-    worker: Worker,
-    feed: Feed,
-    inside: tuple[InsideFeed, PictureSender],
-    others: Mapping[str, Command],
-) -> None:
+def _add_events(socketio: SocketIO, services: Services, feed: Feed, pictures: PictureSender) -> None:
     limits = CommandLimits()
 
     def leave(*_: Any) -> None:
-        for part in (feed, *inside, limits):
-            part.leave(_client())
+        for part in (feed, services.inside, pictures, limits):
+            part.leave(client())
 
     def acknowledge(client: str, number: int) -> None:
-        for part in (feed, inside[1]):
+        for part in (feed, pictures):
             part.acknowledge(client, number)
 
-    socketio.on_event("connect", lambda *_: feed.join(_client()))
+    socketio.on_event("connect", lambda *_: feed.join(client()))
     socketio.on_event("disconnect", leave)
-    MessageGate(socketio, acknowledge, lambda client, error: _refused(socketio, client, error.code, error.message))
-    commands: dict[str, Command] = {
-        "initialize_system": lambda given: worker.initialize(
-            whole(given, "field_size", SMALLEST_FIELD, LARGEST_FIELD),
-            whole(given, "seed", 0, LARGEST_SEED),
-            text(given, "corpus"),
-        ),
-        "start_training": lambda given: worker.start_training(whole(given, "until", 1, LARGEST_ITERATION)),
-        "stop_training": lambda _: worker.stop_training(),
-        "load_state": lambda given: worker.load(text(given, "source"), switch(given, "discard_unsaved")),
-        "save_as_new_run": lambda _: worker.save_as_new_run(),
-        "reset_system": lambda _: worker.reset(),
-        "set_pace": lambda given: worker.set_pace(pace(given)),
-    }
-    for name, command in {**commands, **others}.items():
-        socketio.on_event(name, _handler(socketio, command, limits))
+    add_events(socketio, services, limits)
+    MessageGate(socketio, acknowledge, lambda to, error: refuse(socketio, to, error.code, error.message))
 
 
-def _handler(socketio: SocketIO, command: Command, limits: CommandLimits) -> Callable[..., dict[str, Any]]:
-    """An event handler whose return value is the acknowledgement; nothing that a client sends makes it raise."""
+def _wrap(app: Flask, services: Services, limits: HttpLimits) -> None:
+    """Put around the application, Socket.IO included, what every request passes first, from the inside out.
 
-    def handle(*payload: Any) -> dict[str, Any]:
-        try:
-            with limits.command(_client()):
-                return {"ok": True, **command(fields(payload)).result()}
-        except QuadraError as error:
-            return _refused(socketio, _client(), error.code, error.message)
-        except Exception:
-            log.exception("A command failed unexpectedly")
-            said = "The command failed unexpectedly; the terminal says why."
-            return _refused(socketio, _client(), "internal_error", said)
-
-    return handle
-
-
-def _refused(socketio: SocketIO, client: str, code: str, message: str) -> dict[str, Any]:
-    socketio.emit("status_message", {"message": message, "type": "error"}, to=client)
-    return {"ok": False, "error": {"code": code, "message": message}}
-
-
-def _client() -> str:
-    return request.sid  # type: ignore[attr-defined,no-any-return]  # Flask-SocketIO adds it to the request
+    To be called when nothing else will wrap it any more.
+    """
+    wsgi: WSGIApplication = AccessGate(FilesFirst(app.wsgi_app, services.files, limits), services.access)
+    if services.access.rules.behind_proxy:
+        wsgi = ProxyFix(wsgi, x_for=1, x_proto=1, x_host=1, x_prefix=1)
+    app.wsgi_app = SecurityHeaders(wsgi)  # type: ignore[method-assign]

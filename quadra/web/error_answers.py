@@ -1,8 +1,11 @@
-"""Answers: errors as JSON with the right status code, and questions checked, the same for every part of the HTTP interface."""
+"""Errors as answers: JSON with a stable code and the right status, for every part of the HTTP interface."""
 
 from __future__ import annotations
 
-from flask import Response, jsonify, request
+import logging
+
+from flask import Blueprint, Response, jsonify
+from werkzeug.exceptions import HTTPException
 
 from quadra.errors import (
     AccessError,
@@ -17,10 +20,10 @@ from quadra.errors import (
     TooManyRequestsError,
     UnknownSourceError,
 )
-from quadra.web.payloads import shown
 
-LARGEST_ANSWER = 20_000  # points of a history
-LARGEST_ITERATION = 2**53 - 1
+log = logging.getLogger("quadra.web")
+
+error_handlers = Blueprint("errors", __name__)
 
 # The first class that an error is of.
 _STATUS: tuple[tuple[type[QuadraError], int], ...] = (
@@ -38,20 +41,30 @@ _STATUS: tuple[tuple[type[QuadraError], int], ...] = (
 
 
 def status_of(error: QuadraError) -> int:
-    """The HTTP status of an error; 500 where the client could have done nothing."""
+    """Returns the HTTP status of an error; 500 where the client could have done nothing."""
     return next((number for kind, number in _STATUS if isinstance(error, kind)), 500)
 
 
 def error_answer(code: str, message: str) -> Response:
-    """The JSON of an error."""
+    """Returns the JSON of an error."""
     return jsonify({"error": {"code": code, "message": message}})
 
 
-def whole_argument(name: str, default: int, least: int, most: int) -> int:
-    """A whole number of the query string; raises ConfigurationError."""
-    text = request.args.get(name, "")
-    if text == "":
-        return default
-    if text.isascii() and text.isdigit() and len(text) < 20 and least <= int(text) <= most:
-        return int(text)
-    raise ConfigurationError(name, f"must be a whole number from {least} to {most:,}, not {shown(text)}")
+@error_handlers.app_errorhandler(HTTPException)
+def http_error(error: HTTPException) -> tuple[Response, int]:
+    """Answers what Flask and Werkzeug refuse."""
+    code = (error.name or "error").lower().replace(" ", "_")
+    return error_answer(code, error.description or "The request failed."), error.code or 500
+
+
+@error_handlers.app_errorhandler(QuadraError)
+def our_error(error: QuadraError) -> tuple[Response, int]:
+    """Answers an error of our own tree."""
+    return error_answer(error.code, error.message), status_of(error)
+
+
+@error_handlers.app_errorhandler(Exception)
+def unexpected(error: Exception) -> tuple[Response, int]:
+    """Answers what nobody expected, and logs it."""
+    log.error("A request failed unexpectedly", exc_info=error)
+    return error_answer("internal_error", "The request failed unexpectedly; the terminal says why."), 500

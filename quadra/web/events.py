@@ -1,36 +1,142 @@
-"""The table of Socket.IO events: which command each of them carries out."""
+"""What a click does: the one table of Socket.IO events, each with the type of its payload and the command it carries out."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
-from typing import Any
+from concurrent.futures import Future
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
 
-from quadra.backup.remote import Remote
-from quadra.backup.remote_commands import RemoteCommands
-from quadra.backup.service import Backup
-from quadra.errors import RefusedError
-from quadra.storage.layout import StateLayout
+from flask import request
+from flask_socketio import SocketIO
+
+from quadra.errors import QuadraError
+from quadra.states.alert_rules import rules_from
 from quadra.training.command_queue import Reply
-from quadra.training.commands import Commands
-from quadra.training.events import Publish
-from quadra.web.payloads import required_text
+from quadra.web.payloads import (
+    BackupName,
+    Initialize,
+    LabelState,
+    LoadState,
+    Nothing,
+    Payload,
+    ProveState,
+    SaveSlot,
+    SetAlerts,
+    SetPace,
+    SetSaveEvery,
+    StartTraining,
+    StateId,
+    WatchInside,
+    fields_of,
+    read,
+)
+from quadra.web.rate_limits import CommandLimits
+from quadra.web.services import Services
+
+log = logging.getLogger("quadra.web")
+
+P = TypeVar("P", bound=Payload)
 
 
-def backup_events(
-    backup: Backup | None, states: Commands, layout: StateLayout, publish: Publish
-) -> dict[str, Callable[[Mapping[str, Any]], Reply]]:
-    """Returns the events of the backups; each of them is refused where the server has no place for backups."""
-    if backup is None:
-        names = ("backup_now", "list_backups", "restore_backup", "delete_backup")
-        return dict.fromkeys(names, _refuse_backup)
-    commands = RemoteCommands(Remote(backup.place.url), states, layout, publish)
-    return {
-        "backup_now": lambda _: backup.now(),
-        "list_backups": lambda _: commands.list(),
-        "restore_backup": lambda given: commands.restore(required_text(given, "name")),
-        "delete_backup": lambda given: commands.delete(required_text(given, "name")),
-    }
+@dataclass(frozen=True)
+class EventCommand:
+    """What an event carries out."""
+
+    payload: type[Payload]
+    carry_out: Callable[[Services, Any], Reply]
+    is_for_watchers: bool  # whether those may send it who may change nothing
+    needs_backups: bool  # whether it is refused where the server has no place for backups
+
+    def __call__(self, services: Services, given: Mapping[str, Any]) -> Reply:
+        """Raises QuadraError where the payload does not fit or the command cannot be begun."""
+        if self.needs_backups:
+            services.backups()
+        return self.carry_out(services, read(self.payload, given))
 
 
-def _refuse_backup(_: Mapping[str, Any]) -> Reply:
-    raise RefusedError("This server has no place for backups. Start it with --backup-url.")
+def _event(
+    payload: type[P],
+    carry_out: Callable[[Services, P], Reply],
+    is_for_watchers: bool = False,
+    needs_backups: bool = False,
+) -> EventCommand:
+    return EventCommand(payload, carry_out, is_for_watchers, needs_backups)
+
+
+EVENTS: dict[str, EventCommand] = {
+    "initialize_system": _event(
+        Initialize, lambda to, given: to.worker.initialize(given.field_size, given.seed, given.corpus)
+    ),
+    "start_training": _event(StartTraining, lambda to, given: to.worker.start_training(given.until)),
+    "stop_training": _event(Nothing, lambda to, _: to.worker.stop_training()),
+    "load_state": _event(LoadState, lambda to, given: to.worker.load(given.source, given.discard_unsaved)),
+    "save_as_new_run": _event(Nothing, lambda to, _: to.worker.save_as_new_run()),
+    "reset_system": _event(Nothing, lambda to, _: to.worker.reset()),
+    "set_pace": _event(SetPace, lambda to, given: to.worker.set_pace(given.iterations_per_second)),
+    "set_save_every": _event(SetSaveEvery, lambda to, given: to.commands.set_save_every(given.iterations)),
+    "save_slot": _event(SaveSlot, lambda to, given: to.commands.save_slot(given.name, given.overwrite)),
+    "label_state": _event(
+        LabelState, lambda to, given: to.commands.label(given.id, given.name, given.note, given.pinned)
+    ),
+    "delete_state": _event(StateId, lambda to, given: to.commands.delete(given.id)),
+    "undelete_state": _event(StateId, lambda to, given: to.commands.undelete(given.id)),
+    "prove_state": _event(ProveState, lambda to, given: to.proofs.prove(given.id, given.iterations)),
+    "set_alerts": _event(
+        SetAlerts,
+        lambda to, given: to.commands.set_alert_rules(
+            rules_from(given.rules), given.run, None if given.seen is None else rules_from(given.seen, "seen")
+        ),
+    ),
+    "backup_now": _event(Nothing, lambda to, _: to.backups().service.now(), needs_backups=True),
+    "list_backups": _event(Nothing, lambda to, _: to.backups().remote.list(), needs_backups=True),
+    "restore_backup": _event(BackupName, lambda to, given: to.backups().remote.restore(given.name), needs_backups=True),
+    "delete_backup": _event(BackupName, lambda to, given: to.backups().remote.delete(given.name), needs_backups=True),
+    "watch_inside": _event(WatchInside, lambda to, given: _watch_inside(to, given), is_for_watchers=True),
+}
+FOR_WATCHERS = tuple(name for name, command in EVENTS.items() if command.is_for_watchers)  # every other one is refused
+
+
+def add_events(socketio: SocketIO, services: Services, limits: CommandLimits) -> None:
+    """Register a handler for every event of the table."""
+    for name, command in EVENTS.items():
+        socketio.on_event(name, handler(socketio, partial(command, services), limits))
+
+
+def handler(
+    socketio: SocketIO, command: Callable[[Mapping[str, Any]], Reply], limits: CommandLimits
+) -> Callable[..., dict[str, Any]]:
+    """Returns an event handler whose return value is the acknowledgement; nothing that a client sends makes it raise."""
+
+    def handle(*message: Any) -> dict[str, Any]:
+        try:
+            with limits.command(client()):
+                return {"ok": True, **command(fields_of(message)).result()}
+        except QuadraError as error:
+            return refuse(socketio, client(), error.code, error.message)
+        except Exception:
+            log.exception("A command failed unexpectedly")
+            reason = "The command failed unexpectedly; the terminal says why."
+            return refuse(socketio, client(), "internal_error", reason)
+
+    return handle
+
+
+def refuse(socketio: SocketIO, client: str, code: str, message: str) -> dict[str, Any]:
+    """Tell a client why nothing is done, and return the acknowledgement that says so."""
+    socketio.emit("status_message", {"message": message, "type": "error"}, to=client)
+    return {"ok": False, "error": {"code": code, "message": message}}
+
+
+def client() -> str:
+    """Returns the id of the client that the present event comes from."""
+    return request.sid  # type: ignore[attr-defined,no-any-return]  # Flask-SocketIO adds it to the request
+
+
+def _watch_inside(services: Services, given: WatchInside) -> Reply:
+    (services.inside.watch if given.open else services.inside.leave)(client())
+    reply: Reply = Future()
+    reply.set_result({"open": given.open})
+    return reply

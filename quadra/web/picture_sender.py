@@ -1,19 +1,13 @@
-"""The view of what is inside, for browsers: they say that they have it open, and are sent pictures until they close it."""
+"""PictureSender: pictures of what is inside, on their way to browsers, one at a time for each of them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from concurrent.futures import Future
+from collections.abc import Callable
 from itertools import count
 from typing import Any
 
-from flask import request
-
-from quadra.live.inside_feed import InsideFeed
-from quadra.web.payloads import switch
 from quadra.web.websocket_delivery import SocketSender
 
-Answer = Future[dict[str, Any]]
 FIRST_NUMBER = 2**40  # of acknowledgements; those of other updates count from 1
 
 
@@ -41,17 +35,3 @@ class PictureSender:
     def leave(self, client: str) -> None:
         """A client has gone."""
         self._awaited.pop(client, None)
-
-
-def inside_events(feed: InsideFeed) -> dict[str, Callable[[Mapping[str, Any]], Answer]]:
-    """The Socket.IO event by which a browser opens and closes the view."""
-
-    def watch(given: Mapping[str, Any]) -> Answer:
-        is_open = switch(given, "open")
-        client: str = request.sid  # type: ignore[attr-defined]  # Flask-SocketIO adds it to the request
-        (feed.watch if is_open else feed.leave)(client)
-        answer: Answer = Future()
-        answer.set_result({"open": is_open})
-        return answer
-
-    return {"watch_inside": watch}

@@ -7,6 +7,7 @@ numbers leave room for thirty people behind one proxy, who all have its address.
 from __future__ import annotations
 
 import math
+import re
 import threading
 import time
 from collections import Counter, OrderedDict
@@ -14,10 +15,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
+from flask import Response, request
+
 from quadra.errors import TooManyRequestsError
+from quadra.web.error_answers import error_answer, status_of
 
 MOST_COMMANDS_AT_ONCE = 8  # of one client, under way or waiting for the worker
 MOST_CONNECTIONS = 200  # Socket.IO sessions in all; each holds a thread of the server, which must keep some for HTTP
+# They open saved states, which takes up to some tenths of a second of a processor each, or send every iteration there is.
+_EXPENSIVE = re.compile(r"/api/(states/[^/]+/.*|compare|history\.csv|history\.json)")
 _MOST_BUCKETS = 10_000  # that are remembered; the one that was used longest ago is forgotten
 
 
@@ -106,3 +112,34 @@ class CommandLimits:
     def leave(self, client: str) -> None:
         """A client has gone."""
         self._buckets.forget(client)
+
+
+class HttpLimits:
+    """The buckets of all addresses."""
+
+    def __init__(
+        self, requests: Allowance = REQUESTS, expensive: Allowance = EXPENSIVE, uploads: Allowance = UPLOADS
+    ) -> None:
+        self._requests = Buckets(requests)
+        self._expensive = Buckets(expensive)
+        self._uploads = Buckets(uploads)
+
+    def take(self, address: str, method: str, path: str) -> None:
+        """Count a request. Raises TooManyRequestsError where the address has made too many."""
+        self._requests.take(address)
+        if method == "POST":
+            self._uploads.take(address)
+        elif _EXPENSIVE.fullmatch(path):
+            self._expensive.take(address)
+
+
+def count_request(limits: HttpLimits) -> Response | None:
+    """Count the present request; the answer where its address has made too many."""
+    try:
+        limits.take(request.remote_addr or "", request.method, request.path)
+    except TooManyRequestsError as error:
+        answer = error_answer(error.code, error.message)
+        answer.status_code = status_of(error)
+        answer.headers["Retry-After"] = str(error.retry_after)
+        return answer
+    return None

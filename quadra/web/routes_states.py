@@ -1,112 +1,109 @@
-"""Saved states for browsers and scripts: the list, the commands, and what is opened beside the worker."""
+"""Routes of saved states: the list, and what is read of one or of several of them beside training."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import Future
+from collections.abc import Iterable
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from flask import Flask
+from flask import Blueprint, Response, request
 
-from quadra.config import TrainingConfig
-from quadra.live.feed import MOST_POINTS
+from quadra.errors import BadFileError, ConfigurationError, LoadError
 from quadra.model.history import History
-from quadra.reports.proof_queue import Proofs
-from quadra.states.alert_rules import exported_rules
-from quadra.states.listing import StateListing
-from quadra.states.timeline import timeline_of
-from quadra.storage.layout import StateLayout
-from quadra.training.commands import Commands
-from quadra.web.compare import add_compare
-from quadra.web.error_answers import LARGEST_ANSWER, LARGEST_ITERATION, whole_argument
-from quadra.web.payloads import required_text, switch, text, whole
-from quadra.web.report import add_report
-from quadra.web.uploads import add_transfer
+from quadra.reports.history_export import csv_pieces, file_name, json_pieces
+from quadra.web.downloads import download
+from quadra.web.payloads import Points, read_query
+from quadra.web.services import services
 
 if TYPE_CHECKING:
-    from quadra.storage.files.durable import Piece
+    from quadra.storage.save_record import SaveRecord
     from quadra.storage.saved_state import SavedState
-    from quadra.training.worker import Worker
 
-Command = Callable[[Mapping[str, Any]], Future[dict[str, Any]]]
+FEWEST, MOST = 2, 8  # saved states that are compared at once
+_LONGEST_ID = 200  # characters
 
-_LONGEST_PROOF = 1_000_000  # iterations
-
-
-def add_states(app: Flask, worker: Worker, states: Commands, asset: Callable[[str], str]) -> None:
-    """Register the routes of the saved states."""
-    layout, library, defaults = worker.layout, StateListing(worker.layout), worker.defaults
-
-    @app.get("/api/states")
-    def api_states() -> dict[str, Any]:
-        return {
-            "states": [entry.as_dict() for entry in library.entries()],
-            "kept": vars(worker.view().status.retention),
-        }
-
-    @app.get("/api/marks")
-    def api_marks() -> dict[str, Any]:
-        view = worker.view()
-        happened = view.status.happened._asdict()
-        return {**timeline_of(layout, view.status.run, view.status.parent, view.iteration_count), **happened}
-
-    @app.get("/api/states/<state>/history")
-    def api_state_history(state: str) -> dict[str, Any]:
-        title, saved = _opened(layout, state, defaults)
-        start = whole_argument("start", 1, 1, LARGEST_ITERATION)
-        end = whole_argument("end", len(saved.rows), 0, LARGEST_ITERATION)
-        most = whole_argument("points", MOST_POINTS, 1, LARGEST_ANSWER)
-        points = History(saved.rows).slice(start, end, most)
-        told = {"total": points.total, "thinned": points.thinned, "run": saved.record.run, "name": title}
-        return {**points.as_lists(), **told}
-
-    add_compare(app, lambda state: _opened(layout, state, defaults), asset)
-    add_report(app, lambda state: _opened(layout, state, defaults), lambda state: library.label(state).note)
-
-    add_transfer(
-        app,
-        lambda state: _files(layout, state, defaults),
-        lambda folder, name: states.import_folder(folder, name).result(),
-        worker.uploads_folder,
-        worker.publisher.publish,
-    )
+state_routes = Blueprint("states", __name__)
 
 
-def _files(layout: StateLayout, state: str, defaults: TrainingConfig) -> tuple[str, Mapping[str, Iterable[Piece]]]:
-    """What the archive of a state is called, and the files in it."""
-    from quadra.states import (
-        read_only,
-        transfer,  # here, since they take torch along: a server must not wait for that
-    )
-
-    entry, files = read_only.read_portable_files(layout, state, defaults)
-    rules = exported_rules(layout.path, entry.run, entry.id, entry.run)
-    name = StateListing(layout).label(state).name
-    return transfer.archive_name(name, entry.run, entry.iteration_count), {**files, **rules}
-
-
-def state_events(worker: Worker, states: Commands) -> dict[str, Command]:
-    """The Socket.IO events of the saved states."""
-    proofs = Proofs(worker.layout, worker.defaults)
+@state_routes.get("/api/states")
+def states() -> dict[str, Any]:
+    """Answers every saved state, and how many are kept."""
+    entries = services().states.listing.entries()
     return {
-        "save_slot": lambda given: states.save_slot(required_text(given, "name"), switch(given, "overwrite")),
-        "label_state": lambda given: states.label(
-            required_text(given, "id"), text(given, "name"), text(given, "note"), _pinned(given)
-        ),
-        "delete_state": lambda given: states.delete(required_text(given, "id")),
-        "undelete_state": lambda given: states.undelete(required_text(given, "id")),
-        "prove_state": lambda given: proofs.prove(
-            required_text(given, "id"), whole(given, "iterations", 1, _LONGEST_PROOF)
-        ),
+        "states": [entry.as_dict() for entry in entries],
+        "kept": vars(services().worker.view().status.retention),
     }
 
 
-def _pinned(given: Mapping[str, Any]) -> bool | None:
-    return None if given.get("pinned") is None else switch(given, "pinned")
+@state_routes.get("/api/states/<state>/history")
+def history(state: str) -> dict[str, Any]:
+    """Answers a range of a state's history, thinned so that every extreme stays."""
+    title, saved = services().states.open(state)
+    asked = read_query(Points, request.args)
+    end = len(saved.rows) if asked.end is None else asked.end
+    points = History(saved.rows).slice(asked.start, end, asked.points)
+    facts = {"total": points.total, "thinned": points.thinned, "run": saved.record.run, "name": title}
+    return {**points.as_lists(), **facts}
 
 
-def _opened(layout: StateLayout, state: str, defaults: TrainingConfig) -> tuple[str, SavedState]:
-    from quadra.states.read_only import read_state  # here, since it takes torch along: a server must not wait for that
+@state_routes.get("/api/states/<state>/history.csv")
+def history_csv(state: str) -> Response:
+    """Answers every iteration of a state as a file."""
+    _, saved = services().states.open(state)
+    return _download(csv_pieces(saved.rows), "text/csv", saved.record, "csv")
 
-    entry, saved = read_state(layout, state, defaults)
-    return StateListing(layout).title(entry), saved
+
+@state_routes.get("/api/states/<state>/history.json")
+def history_json(state: str) -> Response:
+    """Answers every iteration of a state as a file."""
+    title, saved = services().states.open(state)
+    record = saved.record
+    facts = {"name": title, "run": record.run, "seed": record.seed, "iterations": len(saved.rows)}
+    pieces = json_pieces(saved.rows, {**facts, "saved_at": record.saved_at})
+    return _download(pieces, "application/json", record, "json")
+
+
+@state_routes.get("/api/states/<state>/report")
+def report(state: str) -> Response:
+    """Answers a state's report: one HTML file under a policy of its own."""
+    from quadra.reports import html_report  # brings torch and the template engine: only when somebody asks
+
+    title, saved = services().states.open(state)
+    page = html_report.report(saved, title, datetime.now(UTC), services().states.note(state))
+    answer = _download([page], "text/html", saved.record, "html")
+    answer.headers["Content-Security-Policy"] = f"{html_report.policy(saved.record)}; frame-ancestors 'none'"
+    return answer
+
+
+@state_routes.get("/api/compare")
+def compare() -> dict[str, Any]:
+    """Answers two to eight states beside each other."""
+    ids = _ids(request.args.get("ids", ""))
+    from quadra.reports import compare  # here, since it takes torch along: a server must not wait for that to start
+
+    return {"ids": ids, **compare.compare([_opened(name) for name in ids])}
+
+
+def _download(pieces: Iterable[str], kind: str, record: SaveRecord, ending: str) -> Response:
+    return download(pieces, kind, file_name(record.run, record.iteration_count, ending))
+
+
+def _ids(text: str) -> list[str]:
+    """Returns the ids of the query string. Raises ConfigurationError."""
+    ids = [name.strip() for name in text.split(",") if name.strip()]
+    if not FEWEST <= len(ids) <= MOST:
+        raise ConfigurationError(
+            "ids", f"must name {FEWEST} to {MOST} saved states, with a comma between them, not {len(ids)}"
+        )
+    if any(len(name) > _LONGEST_ID for name in ids):
+        raise ConfigurationError("ids", f"must be ids of saved states, of at most {_LONGEST_ID} characters each")
+    return ids
+
+
+def _opened(state: str) -> tuple[str, SavedState]:
+    try:
+        return services().states.open(state)
+    except BadFileError as error:
+        unreadable = LoadError(f"The saved state {state!r} cannot be read. {error.message}.")
+        unreadable.code = error.code  # what is wrong with it stays known to scripts
+        raise unreadable from error

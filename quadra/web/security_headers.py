@@ -11,8 +11,6 @@ from collections.abc import Callable, Iterable
 from typing import Any
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-from flask import Flask
-
 CDN = "https://cdn.jsdelivr.net"
 POLICY = "Content-Security-Policy"
 _DIRECTIVES = {
@@ -37,15 +35,11 @@ _ALWAYS = {
 _HOST = re.compile(r"[A-Za-z0-9.-]+(:\d{1,5})?|\[[0-9A-Fa-f:.]+\](:\d{1,5})?")
 
 
-def add_headers(app: Flask) -> None:
-    """Have the headers on every answer, those of Socket.IO included; to be called when nothing else wraps the application
-    any more. A header that an answer has already stays."""
-    app.wsgi_app = _Headers(app.wsgi_app)  # type: ignore[method-assign]
+class SecurityHeaders:
+    """WSGI middleware that has the headers on every answer, those of Socket.IO included; a header that is there stays."""
 
-
-class _Headers:
-    def __init__(self, inner: WSGIApplication) -> None:
-        self._inner = inner
+    def __init__(self, app: WSGIApplication) -> None:
+        self._app = app
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         def start(status: str, headers: list[tuple[str, str]], *more: Any) -> Callable[[bytes], object]:
@@ -54,7 +48,7 @@ class _Headers:
             added = [(name, value) for name, value in wanted.items() if name.lower() not in there]
             return start_response(status, headers + added, *more)
 
-        return self._inner(environ, start)
+        return self._app(environ, start)
 
 
 def policy_for(host: str) -> str:

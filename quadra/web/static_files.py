@@ -11,13 +11,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flask import Flask
 from werkzeug.exceptions import RequestedRangeNotSatisfiable
 from werkzeug.wrappers import Response
 
 from quadra.errors import TooManyRequestsError
 from quadra.web.access_gate import ASSETS
-from quadra.web.http_limits import HttpLimits
+from quadra.web.rate_limits import HttpLimits
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -55,12 +54,7 @@ class StaticFiles:
         return answer.make_conditional(environ, accept_ranges=True, complete_length=len(content))
 
 
-def add_files(app: Flask, files: StaticFiles, limits: HttpLimits) -> None:
-    """Have the files answered at once; to be called before the gate is put around the application."""
-    app.wsgi_app = _Shortcut(app.wsgi_app, files, limits)  # type: ignore[method-assign]
-
-
-class _Shortcut:
+class FilesFirst:
     """WSGI middleware that answers the requests for files that are there, and leaves all others to the application."""
 
     def __init__(self, app: WSGIApplication, files: StaticFiles, limits: HttpLimits) -> None:

@@ -1,33 +1,32 @@
-"""Saved states over HTTP: one goes out as an archive, one comes in as an archive or as its three files.
+"""Saved states as archives, out and in, and texts that new runs can train on.
 
-What comes in is unpacked into a folder of its own, verified, and handed to whoever keeps saved states; nothing stays of it
-otherwise.
+What comes in is written into a folder of its own, verified, and handed to the worker; nothing of it stays otherwise.
 """
 
 from __future__ import annotations
 
 import logging
-import re
 import secrets
 import shutil
-import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
 from threading import Lock
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
-from urllib.parse import quote
+from typing import TYPE_CHECKING, BinaryIO, cast
 
-from flask import Flask, Response, jsonify, request
+from flask import Blueprint, Response, jsonify, request
 from werkzeug.formparser import FormDataParser
 
 from quadra.byte_progress import expect
-from quadra.errors import BadArchiveError, BadFileError, FolderUnusableError, UnknownSourceError
-from quadra.training.events import Publish
+from quadra.errors import BadArchiveError, BadFileError, CorpusError, FolderUnusableError
+from quadra.states.own_texts import LARGEST_TEXT, LONGEST_TEXT_NAME, UploadedText, write_received
+from quadra.storage.layout import UPLOADED_TEXT
 from quadra.training.progress_events import progress
+from quadra.web.downloads import download
 from quadra.web.error_answers import error_answer
+from quadra.web.services import services
 
 if TYPE_CHECKING:
     from werkzeug.datastructures import FileStorage
@@ -38,50 +37,64 @@ log = logging.getLogger("quadra.web")
 
 LARGEST_UPLOAD = 2_000_000_000  # bytes
 ARCHIVE = "archive"  # field of an upload
-_LARGEST_TEXT = 500_000  # bytes of the fields that are no files, and of what is parsed at once
+_LARGEST_FIELDS = 500_000  # bytes of the fields that are no files, and of what is parsed at once
 _MOST_PARTS = 200  # fields of an upload, each of which may be an open file; a folder with more goes into an archive
 _IN_MEMORY = 1 << 16  # bytes of a file that is sent or built; more of it is on disk
 _PIECE = 1 << 18  # bytes
+_LONGEST_NAME = 10 * LONGEST_TEXT_NAME  # characters of a text's name that are looked at
 _MOST_TOLD = 20  # names of skipped files in an answer
 
 
-def add_transfer(
-    app: Flask,
-    open_files: Callable[[str], tuple[str, Mapping[str, Iterable[Piece]]]],
-    take: Callable[[Path, str], Mapping[str, Any]],
-    uploads: Callable[[], Path],
-    publish: Publish,
-) -> None:
-    """Add `GET /api/states/<id>/archive` and `POST /api/states`.
+upload_routes = Blueprint("uploads", __name__)
+_one_at_a_time = Lock()  # a large state is in memory while it is verified
 
-    `open_files`: what a state is called (`transfer.archive_name`) and its three files; raises UnknownSourceError. `take`:
-    keeps the verified state in a folder, which it may move, under a name, "" where none was given; what it returns is
-    the answer. `uploads`: a folder that is there, on the disk of the saved states, for what is under way. `publish`: is told
-    how far the check of an upload has come.
-    """
-    one_at_a_time = Lock()  # a large state is in memory while it is verified
 
-    @app.get("/api/states/<state>/archive")
-    def api_archive(state: str) -> Response | tuple[Response, int]:
-        try:
-            called, files = open_files(state)
-        except UnknownSourceError as error:
-            return error_answer(error.code, error.message), 404
-        return _archive(called, files, uploads())
+@upload_routes.get("/api/states/<state>/archive")
+def archive(state: str) -> Response | tuple[Response, int]:
+    """Answers a saved state as an archive of its three files."""
+    name, files = services().states.archive(state)
+    return _archive(name, files, services().worker.uploads_folder())
 
-    @app.post("/api/states")
-    def api_upload() -> Response | tuple[Response, int]:
-        request.max_content_length = LARGEST_UPLOAD
-        try:
-            with _upload(uploads()) as (name, folder, skipped), one_at_a_time, progress("import", publish):
-                # Read and checked, read to be marked and written so, read again and written under its name.
-                sizes = [file.stat().st_size for file in folder.iterdir()]
-                expect("Checking and keeping", 6 * sum(sizes))
-                warnings = _verified(folder)
-                answer = {"skipped": skipped, "warnings": warnings, **take(folder, name)}
-        except (BadArchiveError, BadFileError) as error:
-            return error_answer(error.code, error.message), 400
-        return jsonify(answer)
+
+@upload_routes.post("/api/states")
+def import_state() -> Response | tuple[Response, int]:
+    """Takes a saved state from elsewhere, once it is verified."""
+    request.max_content_length = LARGEST_UPLOAD
+    worker = services().worker
+    try:
+        with (
+            _upload(worker.uploads_folder()) as (name, folder, skipped),
+            _one_at_a_time,
+            progress("import", worker.publisher.publish),
+        ):
+            # Read and checked, read to be marked and written so, read again and written under its name.
+            sizes = [file.stat().st_size for file in folder.iterdir()]
+            expect("Checking and keeping", 6 * sum(sizes))
+            warnings = _verified(folder)
+            imported = services().commands.import_folder(folder, name).result()
+    except (BadArchiveError, BadFileError) as error:
+        return error_answer(error.code, error.message), 400
+    return jsonify({"skipped": skipped, "warnings": warnings, **imported})
+
+
+@upload_routes.post("/api/corpus")
+def keep_text() -> Response | tuple[Response, int]:
+    """Takes a text that new runs can train on; the body is the text."""
+    request.max_content_length = LARGEST_TEXT
+    try:
+        with _folder(services().worker.uploads_folder(), "The text") as folder:
+            text = _received(folder / UPLOADED_TEXT)
+            return jsonify(services().commands.keep_text(folder / UPLOADED_TEXT, text).result())
+    except CorpusError as error:
+        return error_answer(error.code, error.message), 400
+
+
+def _received(target: Path) -> UploadedText:
+    name = request.args.get("name", "")[:_LONGEST_NAME]
+    try:
+        return write_received(iter(partial(request.stream.read, _PIECE), b""), target, name)
+    except OSError as error:
+        raise FolderUnusableError(f"The text cannot be written: {error.strerror}.") from error
 
 
 def _archive(called: str, files: Mapping[str, Iterable[Piece]], place: Path) -> Response:
@@ -98,19 +111,11 @@ def _archive(called: str, files: Mapping[str, Iterable[Piece]], place: Path) -> 
         if isinstance(error, OSError):
             raise FolderUnusableError(f"The archive cannot be made: {error.strerror}.") from error
         raise
-    answer = Response(iter(partial(stream.read, _PIECE), b""), mimetype="application/zip")
+    answer = download(iter(partial(stream.read, _PIECE), b""), "application/zip", f"{name}.zip")
     answer.call_on_close(stream.close)
     answer.content_length = size
-    answer.headers["Content-Disposition"] = _attachment(f"{name}.zip")
     answer.headers["Cache-Control"] = "no-store"  # the next save makes another one of it
     return answer
-
-
-def _attachment(name: str) -> str:
-    """The header for a safe name; one that is not ASCII in the form of RFC 6266, behind what is left of it in ASCII."""
-    plain = re.sub(r"[^\w.-]+", "", unicodedata.normalize("NFKD", name), flags=re.ASCII)
-    also = "" if plain == name else f"; filename*=UTF-8''{quote(name)}"
-    return f'attachment; filename="{plain}"{also}'
 
 
 @contextmanager
@@ -121,7 +126,7 @@ def _upload(place: Path) -> Iterator[tuple[str, Path, list[str]]]:
     with ExitStack() as stack:
         try:
             name, files = _fields(place, stack)
-            folder = stack.enter_context(_folder(place))
+            folder = stack.enter_context(_folder(place, "What was uploaded"))
             if [field for field, _ in files] == [ARCHIVE]:
                 skipped = unpack(cast("BinaryIO", files[0][1].stream), folder, LARGEST_UPLOAD)
             else:
@@ -137,7 +142,7 @@ def _fields(place: Path, stack: ExitStack) -> tuple[str, list[tuple[str, FileSto
         raise BadArchiveError("Send a form of files (multipart/form-data): one archive, or the three files of a state.")
     parser = FormDataParser(
         stream_factory=lambda *_, **__: _spooled(place),
-        max_form_memory_size=_LARGEST_TEXT,
+        max_form_memory_size=_LARGEST_FIELDS,
         max_form_parts=_MOST_PARTS,
     )
     _, form, files = parser.parse(request.stream, request.mimetype, request.content_length, request.mimetype_params)
@@ -174,10 +179,13 @@ def _told(skipped: tuple[str, ...]) -> list[str]:
 
 
 @contextmanager
-def _folder(place: Path) -> Iterator[Path]:
-    """A new folder, which is removed afterwards where it still stands."""
+def _folder(place: Path, what: str) -> Iterator[Path]:
+    """A new folder, which is removed afterwards where it still stands. Raises FolderUnusableError, which names `what`."""
     folder = place / f"upload-{secrets.token_hex(8)}"
-    folder.mkdir()
+    try:
+        folder.mkdir()
+    except OSError as error:
+        raise FolderUnusableError(f"{what} cannot be written: {error.strerror}.") from error
     try:
         yield folder
     finally:

@@ -20,7 +20,8 @@ from quadra.training.view import Settings
 from quadra.training.worker import Worker
 from quadra.web import access_gate
 from quadra.web.access_rules import COOKIE_AGE, MOST_ATTEMPTS, ON_THIS_MACHINE, Role, Rules
-from quadra.web.app import FOR_WATCHERS, create_app
+from quadra.web.app import create_app
+from quadra.web.events import FOR_WATCHERS
 from tests.helpers.state_helpers import small_config
 
 TOKEN, WATCH = "operators-token", "watchers-token"
@@ -282,7 +283,7 @@ def test_sockets_that_have_not_said_who_they_are_hold_few_places(lab: FlaskClien
 
     codes: list[int] = []
     headers: Any = lab.application.wsgi_app
-    headers._inner._app = lasting
+    headers._app._app = lasting
     lab.get(POLLING)
     assert len(inside) == access_gate.MOST_UNKNOWN
     assert codes == [503, *[200] * (access_gate.MOST_UNKNOWN - 1)]

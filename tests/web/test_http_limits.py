@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,17 @@ import pytest
 from flask import Flask, request
 
 from quadra.errors import TooManyRequestsError
-from quadra.web.app import _handler
-from quadra.web.http_limits import HttpLimits, add_limits
-from quadra.web.rate_limits import EXPENSIVE, MOST_COMMANDS_AT_ONCE, REQUESTS, UPLOADS, Allowance, CommandLimits
+from quadra.web.events import handler
+from quadra.web.rate_limits import (
+    EXPENSIVE,
+    MOST_COMMANDS_AT_ONCE,
+    REQUESTS,
+    UPLOADS,
+    Allowance,
+    CommandLimits,
+    HttpLimits,
+    count_request,
+)
 from tests.web.test_app import Site
 
 PEOPLE = 30
@@ -23,7 +32,7 @@ PLENTY = Allowance(1.0, 1000.0)
 
 def application(limits: HttpLimits) -> Flask:
     app = Flask("under test")
-    add_limits(app, limits)
+    app.before_request(partial(count_request, limits))
 
     @app.get("/api/compare")
     def compare() -> str:
@@ -76,12 +85,12 @@ def test_thirty_people_behind_one_proxy_can_open_the_page_and_a_saved_state_each
 def test_what_one_client_can_queue_for_the_worker_is_bounded_and_another_one_has_its_place(tmp_path: Path) -> None:
     site = Site(tmp_path / "state")
     released, limits, answers = threading.Event(), CommandLimits(), queue.SimpleQueue[dict[str, Any]]()
-    handler = _handler(site.socketio, lambda _: site.worker.stop_training(), limits)
+    handle = handler(site.socketio, lambda _: site.worker.stop_training(), limits)
 
     def ask(client: str) -> None:
         with site.app.test_request_context():
             request.sid = client  # type: ignore[attr-defined]
-            answers.put(handler({}))
+            answers.put(handle({}))
 
     site.worker.do(lambda _: {"released": released.wait(60)})
     flood = [threading.Thread(target=ask, args=("flood",)) for _ in range(60)]

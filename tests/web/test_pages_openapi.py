@@ -18,9 +18,8 @@ from quadra.training.state import TrainingState
 from quadra.training.view import Settings
 from quadra.training.worker import Worker
 from quadra.web.app import create_app
-from quadra.web.http_limits import HttpLimits
 from quadra.web.openapi import DESCRIPTION
-from quadra.web.rate_limits import Allowance
+from quadra.web.rate_limits import Allowance, HttpLimits
 from tests.helpers.schema_tests import OPERATIONS, call_and_check
 
 CONFIG = TrainingConfig(field_size=8, seed=1, threads=1)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from posixpath import dirname, join, normpath
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,9 +23,10 @@ from quadra.errors import DamagedFileError, FolderUnusableError, NoSavedStateErr
 from quadra.reports.compare import compare
 from quadra.storage.layout import WEIGHTS
 from quadra.storage.saved_state import SavedState
-from quadra.web.app import _add_errors
-from quadra.web.compare import add_compare
-from quadra.web.pages import STATIC
+from quadra.web import services
+from quadra.web.error_answers import error_handlers
+from quadra.web.pages import STATIC, page_routes
+from quadra.web.routes_states import state_routes
 from tests.helpers.browser import executable
 from tests.helpers.state_helpers import REPOSITORY, RUN_B, run_python, saved_states
 
@@ -59,11 +61,14 @@ def open_state(name: str) -> tuple[str, SavedState]:
 def application() -> Flask:
     """An application with the error handlers of the dashboard's."""
     app = Flask("test", root_path=str(REPOSITORY), static_folder=None, template_folder="templates")
-    _add_errors(app)
-    add_compare(app, open_state, lambda path: f"assets/{path}")
+    app.extensions[services.NAME] = SimpleNamespace(
+        states=SimpleNamespace(open=open_state), files=SimpleNamespace(address=lambda path: f"files/{path}")
+    )
+    for blueprint in (error_handlers, page_routes, state_routes):
+        app.register_blueprint(blueprint)
 
-    @app.get("/assets/<path:path>")
-    def assets(path: str) -> Response:
+    @app.get("/files/<path:path>")
+    def files(path: str) -> Response:
         return send_from_directory(STATIC, path)
 
     return app
@@ -122,7 +127,7 @@ def test_the_page_links_only_files_that_are_there_and_holds_no_inline_script_or_
     answer = http.get("/compare?ids=early,late")
     page = answer.text
     assert answer.headers["Cache-Control"] == "no-cache"
-    linked = [part.split('"')[0] for part in page.replace('src="', 'href="').split('href="assets/')[1:]]
+    linked = [part.split('"')[0] for part in page.replace('src="', 'href="').split('href="files/')[1:]]
     assert {"js/compare/compare.js", "css/compare.css", "css/theme.css"} <= set(linked)
     assert [path for path in linked if not (STATIC / path).is_file()] == []
     assert "<style" not in page
@@ -138,13 +143,13 @@ def test_every_module_that_the_page_needs_is_told_to_the_browser_at_once(http: A
         seen.add(name)
         source = (STATIC / "js" / f"{name}.js").read_text()
         needed |= {normpath(join(dirname(name), other)) for other in re.findall(r' from "(\.[\w./]+)\.js"', source)}
-    assert {name for name in seen if f"assets/js/{name}.js" not in page} == set()
+    assert {name for name in seen if f"files/js/{name}.js" not in page} == set()
 
 
 def test_a_server_that_offers_the_page_starts_without_tensors() -> None:
     code = (
-        "import sys; from flask import Flask; from quadra.web.compare import add_compare; "
-        "add_compare(Flask('test'), lambda name: 1 / 0, str); print({'torch', 'quadra.reports.compare'} & set(sys.modules))"
+        "import sys, quadra.web.pages, quadra.web.routes_states; "
+        "print({'torch', 'quadra.reports.compare'} & set(sys.modules))"
     )
     assert run_python(code).strip() == "set()"
 

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,7 +16,9 @@ from werkzeug.exceptions import NotFound
 
 from quadra.errors import DamagedFileError, NoSavedStateError, QuadraError, UnknownSourceError
 from quadra.storage.saved_state import SavedState
-from quadra.web.report import add_report
+from quadra.web import services
+from quadra.web.error_answers import error_handlers
+from quadra.web.routes_states import state_routes
 from tests.helpers.state_helpers import RUN_A, saved_states
 
 (STATE,) = saved_states(12)
@@ -37,9 +40,11 @@ def open_state(source: str) -> tuple[str, SavedState]:
 @pytest.fixture
 def http() -> Iterator[FlaskClient]:
     app = Flask("test")
-    # As the application's own handler does, which knows every kind of error.
-    app.register_error_handler(QuadraError, lambda error: ({"error": {"code": error.code}}, 500))
-    add_report(app, open_state)
+    app.extensions[services.NAME] = SimpleNamespace(
+        states=SimpleNamespace(open=open_state, note=lambda _: ""),
+    )
+    app.register_blueprint(error_handlers)
+    app.register_blueprint(state_routes)
     with app.test_client() as client:
         yield client
 

@@ -11,7 +11,7 @@ import pytest
 from flask import Flask
 from playwright.sync_api import Browser, Page
 
-from quadra.web.security_headers import CDN, add_headers, policy_for
+from quadra.web.security_headers import CDN, SecurityHeaders, policy_for
 from tests.helpers.browser import executable, running_browser
 from tests.helpers.server import PATIENCE, Server, warm_server
 
@@ -58,7 +58,7 @@ def application() -> Flask:
     def own() -> tuple[str, dict[str, str]]:
         return "", {"Content-Security-Policy": "default-src 'none'"}
 
-    add_headers(app)
+    app.wsgi_app = SecurityHeaders(app.wsgi_app)  # type: ignore[method-assign]
     return app
 
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from quadra.web.http_limits import HttpLimits, add_limits
 from quadra.web.pages import DASHBOARD_SHEET, JOINED, STATIC
-from quadra.web.rate_limits import Allowance
+from quadra.web.rate_limits import Allowance, HttpLimits, count_request
 from quadra.web.security_headers import POLICY
-from quadra.web.static_files import StaticFiles, add_files
+from quadra.web.static_files import FilesFirst, StaticFiles
 from tests.web.test_app import Site
 
 MAIN = "/assets/x/js/main.js"
@@ -129,8 +129,8 @@ def test_a_file_has_the_headers_of_all_answers(http: FlaskClient) -> None:
 
 def test_files_are_counted_once_each_and_refused_like_all_else(tmp_path: Path) -> None:
     app, limits = Flask("under test"), HttpLimits(Allowance(0.1, 3.0), PLENTY, PLENTY)
-    add_limits(app, limits)
-    add_files(app, files_of(tmp_path), limits)
+    app.before_request(partial(count_request, limits))
+    app.wsgi_app = FilesFirst(app.wsgi_app, files_of(tmp_path), limits)  # type: ignore[method-assign]
     client = app.test_client()
     answers = [client.get("/assets/x/css/a.css") for _ in range(4)]
     assert [answer.status_code for answer in answers] == [200, 200, 200, 429]

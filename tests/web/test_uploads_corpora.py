@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from quadra.web import corpora
+from quadra.web import uploads
 from tests.web.test_app import Site
 
 TEXT = "One line.\nAnother, größer.\n".encode()
@@ -70,7 +70,7 @@ def test_what_is_no_text_is_refused_and_leaves_nothing(site: Site, tmp_path: Pat
 
 
 def test_more_than_the_limit_is_not_read(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(corpora, "LARGEST_TEXT", 1000)
+    monkeypatch.setattr(uploads, "LARGEST_TEXT", 1000)
     answer = send(site, b"x" * 1001)
     assert answer.status_code == 413
     assert "error" in answer.get_json()

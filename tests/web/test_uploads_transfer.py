@@ -8,7 +8,9 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Iterable, Mapping
+from concurrent.futures import Future
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,7 +21,8 @@ from quadra.states.transfer import archive_name
 from quadra.storage.layout import FILES, METRICS, SYSTEM, WEIGHTS
 from quadra.storage.save_record import peek
 from quadra.training.events import Event
-from quadra.web import uploads
+from quadra.web import services, uploads
+from quadra.web.error_answers import error_handlers
 from tests.helpers.archives import zipped
 from tests.helpers.state_helpers import REPOSITORY, files_of, opened, saved_states, write_earlier, write_state
 
@@ -39,9 +42,16 @@ class Site:
         self.told: list[Event] = []
         self.fails_with: Exception | None = None
         self.leaves_the_folder = False
-        self.app.errorhandler(QuadraError)(lambda error: ({"error": {"code": error.code}}, 500))
         self.app.post("/other")(lambda: str(len(request.get_data())))
-        uploads.add_transfer(self.app, self.open_files, self.take, lambda: self.uploads, self.told.append)
+        self.app.extensions[services.NAME] = SimpleNamespace(
+            states=SimpleNamespace(archive=lambda state: self.open_files(state)),
+            commands=SimpleNamespace(import_folder=self.import_folder),
+            worker=SimpleNamespace(
+                uploads_folder=lambda: self.uploads, publisher=SimpleNamespace(publish=self.told.append)
+            ),
+        )
+        self.app.register_blueprint(error_handlers)
+        self.app.register_blueprint(uploads.upload_routes)
         self.http = self.app.test_client()
 
     def open_files(self, state: str) -> tuple[str, Mapping[str, Iterable[bytes]]]:
@@ -50,7 +60,7 @@ class Site:
             raise UnknownSourceError(f"There is no saved state {state!r}.")
         return archive_name(state, "f" * 16, 5), {name: [(folder / name).read_bytes()] for name in FILES}
 
-    def take(self, folder: Path, name: str) -> Mapping[str, Any]:
+    def import_folder(self, folder: Path, name: str) -> Future[dict[str, Any]]:
         assert folder.parent == self.uploads
         assert {path.name for path in folder.iterdir()} == set(FILES)
         if self.fails_with is not None:
@@ -59,7 +69,9 @@ class Site:
         number = len(self.names)
         if not self.leaves_the_folder:
             folder.rename(self.kept / str(number))
-        return {"id": str(number)}
+        imported: Future[dict[str, Any]] = Future()
+        imported.set_result({"id": str(number)})
+        return imported
 
     def post(self, files: Mapping[str, Any], headers: Mapping[str, str] | None = None, **fields: str) -> Any:
         return self.http.post("/api/states", data={**files, **fields}, headers=headers)
@@ -154,9 +166,7 @@ def test_a_name_of_any_text_makes_a_header_that_is_whole(
     site.open_files = lambda state: (  # type: ignore[method-assign]
         archive_name(name, "f" * 16, 5), {file: [files[file]] for file in FILES},
     )  # fmt: skip
-    app = Flask("test")
-    uploads.add_transfer(app, site.open_files, site.take, lambda: site.uploads, site.told.append)
-    answer = app.test_client().get("/api/states/x/archive")
+    answer = site.http.get("/api/states/x/archive")
     assert answer.headers["Content-Disposition"] == header
     assert "X-Y" not in answer.headers
 
