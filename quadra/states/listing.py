@@ -1,4 +1,4 @@
-"""StateListing: every saved state of a state directory under one id, to be listed and opened; nothing is changed here.
+"""StateListing: every saved state of a state directory under one id, to be listed and read; nothing is changed here.
 
 <run>              a run at its newest save: the present files, or `runs/<run>/`
 <run>@<iteration>  a restore point, the best state or one of the last saves of a run
@@ -24,8 +24,8 @@ log = logging.getLogger("quadra.worker")
 
 SLOT_PREFIX = "slot-"
 CURRENT, RUN, SLOT, POINT, BEST_STATE, SAVE = "current", "run", "slot", "point", "best", "save"
-_MOST_REMEMBERED = 10_000  # records of files
-_WHY = {
+_MOST_CACHED = 10_000  # records of files
+_RETENTION = {
     CURRENT: "The newest save of the run on the page; each save replaces it.",
     RUN: "An earlier run at its newest save. Kept until you delete it.",
     SLOT: "Saved by name. Kept until you delete it.",
@@ -37,7 +37,7 @@ _WHY = {
 
 @dataclass(frozen=True)
 class ListedState:
-    """One saved state as it is listed."""
+    """A saved state as it is listed."""
 
     id: str
     kinds: tuple[str, ...]  # what it is; the first says most
@@ -56,7 +56,7 @@ class ListedState:
     label: Label = NO_LABEL
 
     def as_dict(self) -> dict[str, Any]:
-        """What pages and scripts are told."""
+        """Returns the state as pages and scripts have it."""
         names = (
             "id",
             "run",
@@ -70,7 +70,7 @@ class ListedState:
             "parent",
             "size",
         )
-        kept = "Pinned. Kept until you unpin or delete it." if self.label.pinned else _WHY[self.kinds[0]]
+        kept = "Pinned. Kept until you unpin or delete it." if self.label.pinned else _RETENTION[self.kinds[0]]
         return {
             **{name: getattr(self, name) for name in names},
             "kinds": list(self.kinds),
@@ -80,7 +80,7 @@ class ListedState:
 
 
 def branch_of(catalog: Catalog, entry: ListedState) -> str | None:
-    """The run that is at this state to the bit: its own, or one that went on from it and has not been trained since."""
+    """Returns the run that is at this state to the bit: its own, or one that went on from it and was not trained since."""
     state = f"{entry.run}@{entry.iteration_count}"
     for run in catalog.states:
         if run.iteration_count == entry.iteration_count and (run.id == entry.run or run.parent == state):
@@ -89,18 +89,20 @@ def branch_of(catalog: Catalog, entry: ListedState) -> str | None:
 
 
 class StateListing:
-    """The saved states in a place, as they are now; each call looks anew."""
+    """Lists the saved states of a state directory as they are now; each call reads the directory anew."""
 
     def __init__(self, layout: StateLayout) -> None:
         self._layout = layout
         self._records: dict[Path, tuple[tuple[int, ...], SaveRecord | None]] = {}
 
     def entries(self) -> list[ListedState]:
-        """Every state that can be listed, newest first; what is deleted is among them, with its time. Raises BadFileError
-        where the names cannot be read."""
+        """Returns every state that can be listed, newest first; deleted ones are among them, with their time.
+
+        Raises BadFileError where the labels cannot be read.
+        """
         labels = read_labels(self._layout.path)
         found: dict[str, ListedState] = {}
-        for entry in self._found():
+        for entry in self._states():
             run = found.get(entry.run)  # comes first: what is at its newest save is no state of its own
             name = entry.run if run and entry.id == f"{entry.run}@{run.iteration_count}" else entry.id
             known = found.get(name)
@@ -109,24 +111,24 @@ class StateListing:
         return sorted(named, key=lambda entry: (entry.saved_at, entry.iteration_count), reverse=True)
 
     def find(self, state: str) -> ListedState:
-        """One state. Raises UnknownSourceError."""
-        for entry in self._found():
+        """Returns a state by its id. Raises UnknownSourceError."""
+        for entry in self._states():
             if entry.id == state:
                 return entry
         raise UnknownSourceError(f"There is no saved state {state!r} in the state directory.")
 
     def label(self, state: str) -> Label:
-        """What is said of a state; nothing where the names cannot be read, which is told where they are listed."""
+        """Returns the label of a state; an empty one where the labels cannot be read: `entries` raises then."""
         try:
             return read_labels(self._layout.path).get(state, NO_LABEL)
         except BadFileError:
             return NO_LABEL
 
     def title(self, entry: ListedState) -> str:
-        """What people call a state: the name they gave it, or its run and iteration."""
+        """Returns what people call a state: the name that they gave it, or its run and iteration."""
         return self.label(entry.id).name or f"run {entry.run[:8]}, iteration {entry.iteration_count}"
 
-    def _found(self) -> Iterator[ListedState]:
+    def _states(self) -> Iterator[ListedState]:
         catalog = read_catalog(self._layout, with_deleted=True)
         newest = {state.id: state for state in catalog.states}
         for state in newest.values():
@@ -158,15 +160,15 @@ class StateListing:
             )  # fmt: skip
 
     def _record(self, file: Path) -> SaveRecord | None:
-        """The record of a file, which is read once as long as nobody changes it; None for what is not one of ours."""
+        """Returns the record of a file, which is read once as long as nobody changes it; None for a file that is not ours."""
         try:
             found = file.stat(follow_symlinks=False)
-            mark = (found.st_ino, found.st_size, found.st_mtime_ns)
+            version = (found.st_ino, found.st_size, found.st_mtime_ns)
             known = self._records.get(file)
-            if len(self._records) > _MOST_REMEMBERED:
+            if len(self._records) > _MOST_CACHED:
                 self._records.clear()
-            if known is None or known[0] != mark:
-                known = self._records[file] = mark, peek(file)
+            if known is None or known[0] != version:
+                known = self._records[file] = version, peek(file)
         except (OSError, BadFileError):  # replaced meanwhile, or damaged: `check` names it
             return None
         return known[1]

@@ -1,4 +1,4 @@
-"""References: the saved state that a person means by an id, the beginning of one, or a name."""
+"""Lookup: the saved state that a person means by an id, the beginning of one, or a name."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from collections.abc import Iterable, Sequence
 from quadra.errors import RefusedError, UnknownSourceError
 from quadra.states.listing import ListedState
 
-_MOST_TOLD = 8  # candidates in a message
+_MOST_NAMED = 8  # candidates in a message
 
 
 def find_state(entries: Iterable[ListedState], text: str) -> ListedState:
-    """One of the states that are not deleted. Raises UnknownSourceError where there is none, RefusedError where several fit.
+    """Returns one of the states that are not deleted.
+
+    Raises UnknownSourceError where there is none, RefusedError where several fit.
 
     An id fits from its beginning; of a restore point the run's part alone, since iteration 1 is not the beginning of
     iteration 100 to a person. A name fits as a whole.
@@ -29,7 +31,7 @@ def find_state(entries: Iterable[ListedState], text: str) -> ListedState:
 
 
 def find_deleted(entries: Iterable[ListedState], text: str) -> ListedState:
-    """The same for a state that was deleted and can be taken back; RefusedError also for one that is not deleted."""
+    """Does the same for a state that was deleted and can be undeleted; raises RefusedError also for one that is not deleted."""
     known = list(entries)
     found = _only([entry for entry in known if entry.label.deleted_at is not None], text)
     if found is not None:
@@ -42,7 +44,7 @@ def find_deleted(entries: Iterable[ListedState], text: str) -> ListedState:
 
 
 def _only(entries: Sequence[ListedState], text: str) -> ListedState | None:
-    """The one that fits, None where none does; raises RefusedError where several do."""
+    """Returns the state that fits, None where none does. Raises RefusedError where several do."""
     found = _fitting(entries, text)
     if len(found) > 1:
         raise RefusedError(_ambiguous(found, text))
@@ -50,7 +52,7 @@ def _only(entries: Sequence[ListedState], text: str) -> ListedState | None:
 
 
 def _fitting(entries: Sequence[ListedState], text: str) -> list[ListedState]:
-    """The one with this id; where there is none, all whose name it is, or whose id it begins."""
+    """Returns the state with this id; where there is none, all that have this name, or whose id begins with it."""
     exact = [entry for entry in entries if entry.id == text]
     if exact:
         return exact
@@ -65,6 +67,6 @@ def _begins(state: str, text: str) -> bool:
 
 
 def _ambiguous(found: Sequence[ListedState], text: str) -> str:
-    told = [f"{entry.id} ({entry.label.name})" if entry.label.name else entry.id for entry in found[:_MOST_TOLD]]
-    more = f" and {len(found) - _MOST_TOLD} more" if len(found) > _MOST_TOLD else ""
-    return f"{text!r} may be {', '.join(told)}{more}. Give more of the id."
+    names = [f"{entry.id} ({entry.label.name})" if entry.label.name else entry.id for entry in found[:_MOST_NAMED]]
+    more = f" and {len(found) - _MOST_NAMED} more" if len(found) > _MOST_NAMED else ""
+    return f"{text!r} may be {', '.join(names)}{more}. Give more of the id."

@@ -1,7 +1,8 @@
-"""Own texts: what people gave as the corpus of a run, `corpora/<SHA-256>.txt` in the state directory; for looking only.
+"""Own texts: what people gave as the corpus of a run, `corpora/<SHA-256>.txt` in the state directory.
 
-A run refers to its own text by that path within the directory, so that a copied directory finds it on any machine. What a
-text is called stands beside it, `corpora/<SHA-256>.json`; without it the text is still whole.
+A run refers to its own text by that path within the directory, so that a copied directory finds it on any machine. The name
+of a text stands in a note beside it, `corpora/<SHA-256>.json`; without the note the text is still whole. A state directory
+is only read here; `manage` writes into it.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _PIECE = 1 << 18  # bytes
 
 @dataclass(frozen=True)
 class UploadedText:
-    """One text that somebody gave."""
+    """A text that somebody gave."""
 
     id: str  # SHA-256 of its bytes
     name: str
@@ -39,41 +40,41 @@ class UploadedText:
     cut: int = 0  # lines longer than what a run reads of a line
 
     def as_dict(self) -> dict[str, Any]:
-        """What pages and scripts are told."""
-        facts = {name: value for name, value in vars(self).items() if name != "size"}
-        return {**facts, "bytes": self.size}
+        """Returns the text as pages and scripts have it."""
+        return {**{name: value for name, value in vars(self).items() if name != "size"}, "bytes": self.size}
 
     def note(self) -> bytes:
-        """The content of the file beside it."""
-        facts = {name: value for name, value in vars(self).items() if name not in ("id", "size")}
-        return json.dumps(facts, ensure_ascii=False, sort_keys=True).encode()
+        """Returns the content of the note beside the text."""
+        values = {name: value for name, value in vars(self).items() if name not in ("id", "size")}
+        return json.dumps(values, ensure_ascii=False, sort_keys=True).encode()
 
 
-def reference_of(text: str) -> str:
-    """How a run refers to the own text of this id."""
-    return f"{CORPORA}/{text}.txt"
+def reference_of(text_id: str) -> str:
+    """Returns the path by which a run refers to an own text."""
+    return f"{CORPORA}/{text_id}.txt"
 
 
 def id_of(path: object) -> str | None:
-    """The id of the own text that a run's corpus path refers to; None where it is another kind of path."""
+    """Returns the id of the own text that a run's corpus path refers to; None for another kind of path."""
     found = _REFERENCE.fullmatch(path) if isinstance(path, str) else None
     return None if found is None else found[1]
 
 
-def text_file(folder: Path, text: str) -> Path:
-    """Where an own text stands in a state directory."""
-    return folder / CORPORA / f"{text}.txt"
+def text_file(folder: Path, text_id: str) -> Path:
+    """Returns the path of an own text in a state directory."""
+    return folder / CORPORA / f"{text_id}.txt"
 
 
-def note_file(folder: Path, text: str) -> Path:
-    """Where it stands what the text is called."""
-    return folder / CORPORA / f"{text}.json"
+def note_file(folder: Path, text_id: str) -> Path:
+    """Returns the path of the note that has the name of an own text."""
+    return folder / CORPORA / f"{text_id}.json"
 
 
 def corpus_path(choice: str | None, default: str | None, folder: Path) -> str | None:
-    """The corpus path of a new run: None takes the default, `BUILT_IN_CHOICE` the built-in corpus, an id that own text.
+    """Returns the corpus path of a new run: None for the built-in corpus.
 
-    Raises ConfigurationError where there is no such text.
+    `choice`: None for the default, `BUILT_IN_CHOICE`, or the id of an own text. Raises ConfigurationError where there is no
+    such text.
     """
     if choice is None:
         return default
@@ -85,64 +86,66 @@ def corpus_path(choice: str | None, default: str | None, folder: Path) -> str | 
 
 
 def open_corpus(path: str | None, folder: Path | None) -> Corpus:
-    """The corpus at a run's path; an own text is looked for in the state directory `folder`, and kept in memory: it outlives
-    a directory that is exchanged under the run. Raises CorpusError."""
-    text = id_of(path)
-    if text is None:
+    """Returns the corpus at a run's path. Raises CorpusError.
+
+    An own text is read from the state directory `folder` into memory: it outlives a directory that is exchanged under the run.
+    """
+    text_id = id_of(path)
+    if text_id is None:
         return Corpus(path)
-    if folder is None or not is_stored(folder, text):
+    if folder is None or not is_stored(folder, text_id):
         raise CorpusError(f"The text {path} is not in the state directory. Copy it there, or give the text again.")
-    file = text_file(folder, text)
+    file = text_file(folder, text_id)
     try:
         content = read_file(file) if file.stat().st_size <= LARGEST_TEXT else None
     except (BadFileError, OSError) as error:
         raise CorpusError(f"The text {path} cannot be read: {error}.") from error
-    return Corpus(file, name_of(folder, text), path, content)
+    return Corpus(file, name_of(folder, text_id), path, content)
 
 
-def is_stored(folder: Path, text: str) -> bool:
-    """Whether an own text stands in a state directory; no link is followed."""
-    return is_plain_folder(folder / CORPORA) and is_plain_file(text_file(folder, text))
+def is_stored(folder: Path, text_id: str) -> bool:
+    """Returns whether an own text is in a state directory; no link is followed."""
+    return is_plain_folder(folder / CORPORA) and is_plain_file(text_file(folder, text_id))
 
 
-def is_stored_intact(folder: Path, text: str) -> bool:
-    """Whether an own text stands in a state directory with the content that its name says. Raises OSError."""
-    return is_stored(folder, text) and is_intact(text_file(folder, text), text)
+def is_stored_intact(folder: Path, text_id: str) -> bool:
+    """Returns whether an own text is in a state directory with the content that its id names. Raises OSError."""
+    return is_stored(folder, text_id) and is_intact(text_file(folder, text_id), text_id)
 
 
 def own_texts(folder: Path) -> tuple[UploadedText, ...]:
-    """All own texts of a state directory, by name."""
+    """Returns all own texts of a state directory, sorted by name."""
     if not is_plain_folder(folder / CORPORA):
         return ()
     ids = [file.stem for file in (folder / CORPORA).glob("*.txt") if TEXT_ID.fullmatch(file.stem)]
     texts: list[UploadedText] = []
-    for text in ids:
-        with suppress(OSError):  # somebody took it away just then
-            texts += [describe(text_file(folder, text))] if is_stored(folder, text) else []
+    for text_id in ids:
+        with suppress(OSError):  # somebody removed it just then
+            texts += [describe(text_file(folder, text_id))] if is_stored(folder, text_id) else []
     return tuple(sorted(texts, key=lambda text: (text.name.casefold(), text.id)))
 
 
-def name_of(folder: Path, text: str) -> str:
-    """What an own text is called."""
-    return _name_in(_noted(note_file(folder, text)), text)
+def name_of(folder: Path, text_id: str) -> str:
+    """Returns the name of an own text."""
+    return _name_in(_read_note(note_file(folder, text_id)), text_id)
 
 
 def tidy_name(name: str) -> str:
-    """A name of free text as it is kept: one line, not too long."""
+    """Returns free text as a name that fits on one line and is not too long."""
     return " ".join("".join(sign if sign.isprintable() else " " for sign in name).split())[:LONGEST_TEXT_NAME].strip()
 
 
 def write_received(pieces: Iterable[bytes], target: Path, name: str, limit: int = LARGEST_TEXT) -> UploadedText:
-    """Write a text that somebody sends, durably; what it is. Raises CorpusError for what cannot be trained on, and OSError."""
+    """Writes a text that somebody sends, durably. Raises CorpusError for what cannot be trained on, or OSError."""
     digest = hashlib.sha256()
-    write_file(target, _taken(pieces, digest, limit))
+    write_file(target, _checked_pieces(pieces, digest, limit))
     lines, cut = count_lines(target)
-    text = digest.hexdigest()
-    return UploadedText(text, tidy_name(name) or f"own text {text[:8]}", lines, target.stat().st_size, cut)
+    text_id = digest.hexdigest()
+    return UploadedText(text_id, tidy_name(name) or f"own text {text_id[:8]}", lines, target.stat().st_size, cut)
 
 
 def count_lines(file: Path) -> tuple[int, int]:
-    """Lines of a text that are not blank, and how many are longer than what is read. Raises CorpusError for no line."""
+    """Returns how many lines of a text are not blank, and how many are longer than what is read. Raises CorpusError for none."""
     lines = cut = 0
     with file.open("rb") as stream:
         for raw in stream:
@@ -154,34 +157,32 @@ def count_lines(file: Path) -> tuple[int, int]:
     return lines, cut
 
 
-def is_intact(file: Path, text: str) -> bool:
-    """Whether a file has the content that its name says. Raises OSError."""
+def is_intact(file: Path, text_id: str) -> bool:
+    """Returns whether a file has the content that this id names. Raises OSError."""
     digest = hashlib.sha256()
     with file.open("rb") as stream:
         for piece in iter(lambda: stream.read(_PIECE), b""):
             digest.update(piece)
-    return digest.hexdigest() == text
+    return digest.hexdigest() == text_id
 
 
 def stored_files(folder: Path, path: object) -> dict[str, list[Piece]]:
-    """The files of a run's own text by their paths in the state directory; none where it has another corpus, or its text is gone.
-
-    Raises a BadFileError where the text cannot be read.
-    """
-    text = id_of(path)
-    if text is None or not is_stored(folder, text):
+    """Returns the files of a run's own text by their paths in the state directory; none where it has another corpus, or its
+    text is gone. Raises a BadFileError where the text cannot be read."""
+    text_id = id_of(path)
+    if text_id is None or not is_stored(folder, text_id):
         return {}
-    found: dict[str, list[Piece]] = {reference_of(text): [read_file(text_file(folder, text))]}
-    with suppress(BadFileError):  # it only says what the text is called
-        found[f"{CORPORA}/{text}.json"] = [read_file(note_file(folder, text))]
+    found: dict[str, list[Piece]] = {reference_of(text_id): [read_file(text_file(folder, text_id))]}
+    with suppress(BadFileError):  # the note has no more than the name of the text
+        found[f"{CORPORA}/{text_id}.json"] = [read_file(note_file(folder, text_id))]
     return found
 
 
-def _taken(pieces: Iterable[bytes], digest: Any, limit: int) -> Iterator[bytes]:
-    taken = 0
+def _checked_pieces(pieces: Iterable[bytes], digest: Any, limit: int) -> Iterator[bytes]:
+    size = 0
     for piece in pieces:
-        taken += len(piece)
-        if taken > limit:
+        size += len(piece)
+        if size > limit:
             raise CorpusError(f"The text is larger than {limit / 1e6:g} MB. Start with --corpus and its place instead.")
         if b"\0" in piece:
             raise CorpusError("This is not plain text in UTF-8. Save it as a text file in UTF-8 and give that.")
@@ -190,26 +191,26 @@ def _taken(pieces: Iterable[bytes], digest: Any, limit: int) -> Iterator[bytes]:
 
 
 def describe(file: Path) -> UploadedText:
-    """What is known of a text whose file has its id as its name; counted anew where nothing beside it says it."""
-    noted = _noted(file.with_suffix(".json"))
-    lines, cut = (noted.get(name) for name in ("lines", "cut"))
+    """Returns what is known of a text whose file has its id as its name; without a note its lines are counted."""
+    note = _read_note(file.with_suffix(".json"))
+    lines, cut = (note.get(name) for name in ("lines", "cut"))
     if type(lines) is not int or type(cut) is not int:
         try:
             lines, cut = count_lines(file)
-        except (CorpusError, OSError):  # told by whoever opens it
+        except (CorpusError, OSError):  # whoever opens it raises the error
             lines, cut = 0, 0
-    return UploadedText(file.stem, _name_in(noted, file.stem), lines, file.stat().st_size, cut)
+    return UploadedText(file.stem, _name_in(note, file.stem), lines, file.stat().st_size, cut)
 
 
-def _name_in(noted: Mapping[str, Any], text: str) -> str:
-    name = noted.get("name")
-    return (tidy_name(name) if isinstance(name, str) else "") or f"own text {text[:8]}"
+def _name_in(note: Mapping[str, Any], text_id: str) -> str:
+    name = note.get("name")
+    return (tidy_name(name) if isinstance(name, str) else "") or f"own text {text_id[:8]}"
 
 
-def _noted(note: Path) -> Mapping[str, Any]:
-    """What the file beside a text says; nothing where it is not there or not ours."""
+def _read_note(file: Path) -> Mapping[str, Any]:
+    """Returns the content of the note beside a text; an empty mapping where there is none, or it is not ours."""
     try:
-        content = read_file(note) if is_plain_file(note) and note.stat().st_size <= LARGEST_NOTE else b""
+        content = read_file(file) if is_plain_file(file) and file.stat().st_size <= LARGEST_NOTE else b""
         found = json.loads(content)
     except (BadFileError, OSError, ValueError, RecursionError):
         return {}

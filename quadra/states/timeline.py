@@ -1,4 +1,4 @@
-"""Marks: where along a run's curves saved states stand, and where it, or another run from it, was begun by going back."""
+"""Timeline: where along a run's curves saved states stand, and where it, or another run from it, began by going back."""
 
 from __future__ import annotations
 
@@ -16,46 +16,46 @@ from quadra.storage.layout import WEIGHTS, StateLayout, iteration_of
 
 @dataclass(frozen=True)
 class Segment:
-    """Of a run's iterations, the first `until` were trained as this run: it itself, or one that it went on from."""
+    """The iterations up to `until`, which were trained as this run: the present one, or one that it went on from."""
 
     run: str
     until: int
     parent: str | None
 
     def holds(self, run: str, iteration: int) -> bool:
-        """Whether this state of some run is on the curve."""
+        """Returns whether this state of some run is on the curve."""
         return run == self.run and iteration <= self.until
 
 
 def timeline_of(layout: StateLayout, run: str | None, parent: str | None, iteration_count: int) -> dict[str, Any]:
-    """What stands along the curve of the run in memory, as pages and scripts are told; reads the ends of a few files.
+    """Returns what stands along the curve of the run in memory, as pages and scripts have it; reads the ends of a few files.
 
     `saves`: iterations of restore points and earlier saves, ascending; `named`: states that somebody named; `branches`: where
-    a run was left by going back, `went_on` true where it is this run that was begun there.
+    a run was left by going back, `went_on` true where it is this run that began there.
     """
     if run is None:
         return {"run": None, "saves": [], "named": [], "branches": []}
     catalog, labels = read_catalog(layout), _labels(layout)
-    stretches = list(_stretches(catalog, run, parent, iteration_count))
-    saves = set(_saves(layout, catalog, labels, stretches))
+    segments = list(_segments(catalog, run, parent, iteration_count))
+    saves = set(_saves(layout, catalog, labels, segments))
     return {
         "run": run,
         "saves": sorted(saves),
-        "named": sorted(_named(layout, catalog, labels, stretches, saves), key=lambda mark: mark["iteration"]),
-        "branches": sorted(_branches(catalog, stretches), key=lambda mark: mark["iteration"]),
+        "named": sorted(_named(layout, catalog, labels, segments, saves), key=lambda mark: mark["iteration"]),
+        "branches": sorted(_branches(catalog, segments), key=lambda mark: mark["iteration"]),
     }
 
 
 def _labels(layout: StateLayout) -> Mapping[str, Label]:
-    """Nothing where the names cannot be read, which is told where the states are listed."""
+    """Returns no labels where they cannot be read: a warning is given where the states are listed."""
     try:
         return read_labels(layout.path)
     except BadFileError:
         return {}
 
 
-def _stretches(catalog: Catalog, run: str, parent: str | None, until: int) -> Iterator[Segment]:
-    """The run itself, what it went on from, what that went on from, and so on as far as it is still there."""
+def _segments(catalog: Catalog, run: str, parent: str | None, until: int) -> Iterator[Segment]:
+    """Yields the run itself, the run that it went on from, and so on as far as they are still there."""
     known = {state.id: state for state in catalog.states}
     seen: set[str] = set()
     while run not in seen:
@@ -69,28 +69,28 @@ def _stretches(catalog: Catalog, run: str, parent: str | None, until: int) -> It
 
 
 def _saves(
-    layout: StateLayout, catalog: Catalog, labels: Mapping[str, Label], stretches: list[Segment]
+    layout: StateLayout, catalog: Catalog, labels: Mapping[str, Label], segments: list[Segment]
 ) -> Iterator[int]:
-    for stretch in stretches:
-        for file in layout.points_of(stretch.run):
+    for segment in segments:
+        for file in layout.points_of(segment.run):
             iteration = iteration_of(file)
-            if iteration <= stretch.until and not _is_deleted(labels, f"{stretch.run}@{iteration}"):
+            if iteration <= segment.until and not _is_deleted(labels, f"{segment.run}@{iteration}"):
                 yield iteration
     for copy in catalog.copies:
-        if _is_on(stretches, copy.id, copy.iteration_count):
+        if _is_on(segments, copy.id, copy.iteration_count):
             yield copy.iteration_count
 
 
 def _named(
-    layout: StateLayout, catalog: Catalog, labels: Mapping[str, Label], stretches: list[Segment], saves: Collection[int]
+    layout: StateLayout, catalog: Catalog, labels: Mapping[str, Label], segments: list[Segment], saves: Collection[int]
 ) -> Iterator[dict[str, Any]]:
     for state, summary in (*_slots(layout), *((copy.id, copy) for copy in catalog.states)):
-        if _is_on(stretches, summary.id, summary.iteration_count) and not _is_deleted(labels, state):
+        if _is_on(segments, summary.id, summary.iteration_count) and not _is_deleted(labels, state):
             yield from _mark(state, summary.iteration_count, labels)
-    for stretch in stretches:
+    for segment in segments:
         for iteration in saves:
-            state = f"{stretch.run}@{iteration}"
-            if iteration <= stretch.until and not _is_deleted(labels, state):
+            state = f"{segment.run}@{iteration}"
+            if iteration <= segment.until and not _is_deleted(labels, state):
                 yield from _mark(state, iteration, labels)
 
 
@@ -106,20 +106,20 @@ def _mark(state: str, iteration: int, labels: Mapping[str, Label]) -> Iterator[d
         yield {"iteration": iteration, "name": label.name, "id": state}
 
 
-def _branches(catalog: Catalog, stretches: list[Segment]) -> Iterator[dict[str, Any]]:
-    for stretch in stretches:
-        if stretch.parent is not None:
-            run, _, at = stretch.parent.partition("@")
+def _branches(catalog: Catalog, segments: list[Segment]) -> Iterator[dict[str, Any]]:
+    for segment in segments:
+        if segment.parent is not None:
+            run, _, at = segment.parent.partition("@")
             yield {"iteration": int(at), "run": run, "went_on": True}
-    own = {stretch.run for stretch in stretches}
+    own = {segment.run for segment in segments}
     for state in catalog.states:
         run, _, at = (state.parent or "").partition("@")
-        if at and state.id not in own and _is_on(stretches, run, int(at)):
+        if at and state.id not in own and _is_on(segments, run, int(at)):
             yield {"iteration": int(at), "run": state.id, "went_on": False}
 
 
-def _is_on(stretches: list[Segment], run: str, iteration: int) -> bool:
-    return any(stretch.holds(run, iteration) for stretch in stretches)
+def _is_on(segments: list[Segment], run: str, iteration: int) -> bool:
+    return any(segment.holds(run, iteration) for segment in segments)
 
 
 def _is_deleted(labels: Mapping[str, Label], state: str) -> bool:

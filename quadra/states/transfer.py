@@ -1,7 +1,7 @@
-"""Saved states on their way between machines: out as one archive, in from an archive or files that may be made to do harm.
+"""Transfer of saved states between machines: export as one archive, import from an archive or files that may do harm.
 
-What comes in is written under the three known names alone, then read and verified like any saved state. Where it came from
-is not forgotten: a state from elsewhere cannot say which of this machine's files its text is.
+Imported files are written under the three known names alone, then read and verified like any saved state, and marked as
+imported: a state from elsewhere cannot say which of this machine's files its text is.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from quadra.storage.save_record import resealed
 from quadra.storage.saved_state import NotSealedError, SavedState, read_plain, read_save, require_finite
 
 _LONGEST_NAME = 80  # characters of a file's name made of free text
-_LONGEST_CALLED = 50  # characters of a state's own name in it
+_LONGEST_LABEL = 50  # characters of a state's own name in it
 _PREFIX = "quadramatrix-"
 _PIECE = 1 << 18  # bytes
 _DATE = (1980, 1, 1, 0, 0, 0)  # an archive is a function of the state alone
@@ -42,32 +42,32 @@ _LARGEST = {SYSTEM: 1 << 20, ALERTS: 4 << 20}
 _LARGEST_PICKLE = 32 << 20  # bytes of metrics that are not a log of ours: a list of numbers takes its time and memory
 # Numbers that one step computes, void iterations included: 300,000 by default, 108 million on the largest field.
 _MOST_WORK = 1 << 28
-_MOST_TOLD = 3  # folders in a message
+_MOST_NAMED = 3  # folders in a message
 _UNSAFE = re.compile(r"[^\w.]+")
 
 
 @dataclass(frozen=True)
 class ImportedState:
-    """A saved state that came in: whole, and such that it can be loaded."""
+    """A verified saved state from elsewhere: intact, and such that it can be loaded."""
 
     run: str
     iteration_count: int
     saved_at: str
     ended: str
     field_size: int
-    seed: int | None  # None: not known (earlier generation)
-    is_earlier: bool  # of the earlier generation of the dashboard
+    seed: int | None  # None: not known (legacy format)
+    is_legacy: bool  # in the format of the earlier generation of the dashboard
     warnings: tuple[str, ...]
     state: SavedState
 
 
 def archive_name(name: str | None, run: str, iteration_count: int) -> str:
-    """What a state's archive is called, without an ending: after its name, or its run where it has none."""
-    return f"{_PREFIX}{_plain(name or '')[:_LONGEST_CALLED].strip('-.') or run[:8]}-{iteration_count}"
+    """Returns the file name of a state's archive, without suffix: after its name, or its run where it has none."""
+    return f"{_PREFIX}{_plain(name or '')[:_LONGEST_LABEL].strip('-.') or run[:8]}-{iteration_count}"
 
 
 def safe_name(text: str) -> str:
-    """Free text as the name of an archive, a file's name on any system; one that `archive_name` made stays as it is."""
+    """Returns free text as the name of an archive, valid on any system; one that `archive_name` made stays as it is."""
     return _PREFIX + (_plain(text).removeprefix(_PREFIX)[:_LONGEST_NAME].strip("-.") or "state")
 
 
@@ -76,11 +76,10 @@ def _plain(text: str) -> str:
 
 
 def write_archive(stream: BinaryIO, files: Mapping[str, Iterable[Piece]], name: str) -> None:
-    """Write the files of a state as a zip archive with one folder; the same files give the same bytes.
+    """Writes the files of a state as a zip archive with one folder; the same files give the same bytes. Raises OSError.
 
-    `files`: the three, its alert rules where it has some, and those of its own text by their paths in a state directory.
-
-    `name`: free text, of which the folder's name is made. Raises OSError.
+    `files`: the three, its alert rules where it has some, and those of its own text, by their paths in a state directory.
+    `name`: free text, of which the folder's name is made.
     """
     folder = safe_name(name)
     with zipfile.ZipFile(stream, "w") as archive:
@@ -93,48 +92,49 @@ def write_archive(stream: BinaryIO, files: Mapping[str, Iterable[Piece]], name: 
 
 
 def unpack(stream: BinaryIO, target: Path, limit: int) -> tuple[str, ...]:
-    """Write the three files of an uploaded zip archive into a folder that is there and empty; durable on return.
+    """Writes the three files of an uploaded zip archive into an empty folder, durably. Returns the names of skipped files.
 
-    They stand at the archive's top, or in one folder of it; alert rules beside them, and own texts in `corpora` beside them,
-    are taken along. `limit`: bytes, of the
-    archive and of all that is written. Returns the names of what was skipped. Raises BadArchiveError, which says what is
-    wrong, or OSError; nothing is left in the folder then.
+    The files stand at the archive's top, or in one folder of it; alert rules beside them, and own texts in `corpora` beside
+    them, are written too. `limit`: bytes, of the archive and of all that is written. Raises BadArchiveError, which says what
+    is wrong, or OSError; nothing is left in the folder then.
     """
     _require_size(stream, limit)
-    return _take(entries_of(stream), target, limit)
+    return _write_chosen(entries_of(stream), target, limit)
 
 
 def write_files(files: Mapping[str, BinaryIO], target: Path, limit: int) -> tuple[str, ...]:
-    """The same for files that were uploaded one by one, by the names that the uploader gives them."""
-    return _take([ArchiveEntry(name, parts_of(name), _reader(stream)) for name, stream in files.items()], target, limit)
+    """Does the same for files that were uploaded one by one, by the names that the uploader gives them."""
+    return _write_chosen(
+        [ArchiveEntry(name, parts_of(name), _reader(stream)) for name, stream in files.items()], target, limit
+    )
 
 
 def verify_import(folder: Path) -> ImportedState:
-    """The saved state in a folder that was unpacked, of this generation or the earlier one; the folder is not changed.
+    """Returns the saved state in a folder that was unpacked, in the present or the legacy format; changes nothing.
 
-    Raises a BadFileError, which names the file, for whatever is wrong with any of the three, and for a state that no load
-    would take.
+    Raises a BadFileError, which names the file, for whatever is wrong with any of the three, and for a state that cannot be
+    loaded.
     """
-    _require_modest(folder)
+    _require_small_metrics(folder)
     try:
-        state, is_earlier = read_save(folder / WEIGHTS, folder), False
+        state, is_legacy = read_save(folder / WEIGHTS, folder), False
     except NotSealedError as unsealed:
         state = legacy.convert(folder, unsealed.weights, TrainingConfig(seed=0), Corpus())
         require_finite(state)
-        is_earlier = True
+        is_legacy = True
     for error in state.damaged:
         raise error
     _require_loadable(state)
     record = state.record
     return ImportedState(
         run=record.run, iteration_count=record.iteration_count, saved_at=record.saved_at, ended=record.ended,
-        field_size=record.field_size, seed=None if is_earlier else record.seed, is_earlier=is_earlier,
+        field_size=record.field_size, seed=None if is_legacy else record.seed, is_legacy=is_legacy,
         warnings=(*state.warnings, *rules_warnings(folder)), state=state,
     )  # fmt: skip
 
 
 def rules_warnings(folder: Path) -> tuple[str, ...]:
-    """What a person should know of alert rules that came along and cannot be read."""
+    """Returns warnings for people where alert rules came along that cannot be read."""
     try:
         read_rules(folder)
     except MissingFileError:
@@ -144,25 +144,25 @@ def rules_warnings(folder: Path) -> tuple[str, ...]:
     return ()
 
 
-def mark_imported(folder: Path, arrival: ImportedState) -> None:
-    """Have the files say that they came from elsewhere, before they become a saved state of this machine.
+def mark_imported(folder: Path, imported: ImportedState) -> None:
+    """Marks the files as imported, durably, before they become a saved state of this machine. Raises OSError.
 
-    Its text is then known by its content alone, and it is no state that was ever chosen here. Durable on return; raises
-    OSError. A state of the earlier generation names no text and was never chosen.
+    Its text is then known by its content alone, and its load rank is 0. A state in the legacy format names no text and has
+    no load rank.
     """
-    retain_own_text(folder, None if arrival.is_earlier else id_of(arrival.state.engine["corpus"]["path"]))
-    if arrival.is_earlier:
+    retain_own_text(folder, None if imported.is_legacy else id_of(imported.state.engine["corpus"]["path"]))
+    if imported.is_legacy:
         return
     system = read_plain(folder / SYSTEM, arrays=False)
     replace_file(folder / SYSTEM, [safe_pickle.dumps({**system, "chosen": 0})])
-    record = replace(arrival.state.record, imported=True, load_rank=0)
+    record = replace(imported.state.record, imported=True, load_rank=0)
     replace_file(folder / WEIGHTS, resealed(read_file(folder / WEIGHTS), record))
 
 
 def retain_own_text(folder: Path, own: str | None) -> None:
-    """Of the own texts that came along keep the one that the run refers to, with a note that is ours.
+    """Removes all own texts that came along but the one that the run refers to, which gets a note of ours.
 
-    Raises DamagedFileError where it has another content than its name says, and OSError.
+    Raises DamagedFileError where it has another content than its name says, or OSError.
     """
     for name in [entry.name for entry in folder.iterdir() if TEXT_FILE.fullmatch(entry.name)]:
         if Path(name).stem != own:
@@ -178,7 +178,7 @@ def retain_own_text(folder: Path, own: str | None) -> None:
     replace_file(text.with_suffix(".json"), [note])
 
 
-def _take(entries: Sequence[ArchiveEntry], target: Path, limit: int) -> tuple[str, ...]:
+def _write_chosen(entries: Sequence[ArchiveEntry], target: Path, limit: int) -> tuple[str, ...]:
     chosen = _chosen(entries)
     left = limit
     try:
@@ -192,34 +192,34 @@ def _take(entries: Sequence[ArchiveEntry], target: Path, limit: int) -> tuple[st
             for name in chosen:
                 remove(target / name)
         raise
-    taken = set(chosen.values())
-    return tuple(entry.name for entry in entries if entry not in taken)
+    written = set(chosen.values())
+    return tuple(entry.name for entry in entries if entry not in written)
 
 
 def _chosen(entries: Sequence[ArchiveEntry]) -> dict[str, ArchiveEntry]:
-    """The three files by name, and the alert rules and own texts beside them.
+    """Returns the three files by name, and the alert rules and own texts beside them.
 
     A folder within another one that has any of the three is an earlier run, and is skipped.
     """
-    places: dict[tuple[str, ...], dict[str, ArchiveEntry]] = {}
+    folders: dict[tuple[str, ...], dict[str, ArchiveEntry]] = {}
     for entry in entries:
         folder, name = entry.parts[:-1], "".join(entry.parts[-1:])
         if name in FILES:
-            if name in places.setdefault(folder, {}):
+            if name in folders.setdefault(folder, {}):
                 raise BadArchiveError(f"The file {shown(entry.name)} was uploaded twice; nothing was taken.")
-            places[folder][name] = entry
-    if not places:
+            folders[folder][name] = entry
+    if not folders:
         raise BadArchiveError(
             f"There is no saved state in what was uploaded: none of {', '.join(FILES)} is in it. Upload these three files, "
             "or a zip archive of the folder that holds them."
         )
-    tops = [place for place in places if not any(place[:depth] in places for depth in range(len(place)))]
+    tops = [folder for folder in folders if not any(folder[:depth] in folders for depth in range(len(folder)))]
     if len(tops) > 1:
-        told = ", ".join(shown("/".join((*place, ""))) for place in sorted(tops)[:_MOST_TOLD])
+        names = ", ".join(shown("/".join((*folder, ""))) for folder in sorted(tops)[:_MOST_NAMED])
         raise BadArchiveError(
-            f"There are {len(tops)} saved states in what was uploaded, in {told}. Upload one at a time."
+            f"There are {len(tops)} saved states in what was uploaded, in {names}. Upload one at a time."
         )
-    found = places[tops[0]]
+    found = folders[tops[0]]
     missing = [name for name in FILES if name not in found]
     if missing:
         verb = "is" if len(missing) == 1 else "are"
@@ -233,10 +233,10 @@ def _chosen(entries: Sequence[ArchiveEntry]) -> dict[str, ArchiveEntry]:
 
 
 def _bounded(entry: ArchiveEntry, most: int) -> Iterator[bytes]:
-    taken = 0
+    size = 0
     for piece in entry.pieces():
-        taken += len(piece)
-        if taken > most:
+        size += len(piece)
+        if size > most:
             raise BadArchiveError(
                 f"The file {shown(entry.name)} is larger than is taken ({most:,} bytes are left for it)."
             )
@@ -253,8 +253,8 @@ def _require_size(stream: BinaryIO, limit: int) -> None:
         raise BadArchiveError(f"The archive has {size:,} bytes; {limit:,} are the most that are taken.")
 
 
-def _require_modest(folder: Path) -> None:
-    """Raise DamagedFileError for a metrics file whose reading would hold up training: lists of numbers, not ours."""
+def _require_small_metrics(folder: Path) -> None:
+    """Raises DamagedFileError for a metrics file whose reading would hold up training: lists of numbers, not ours."""
     path = folder / METRICS
     if not is_plain_file(path) or path.stat().st_size <= _LARGEST_PICKLE:
         return
@@ -267,7 +267,7 @@ def _require_modest(folder: Path) -> None:
 
 
 def _require_loadable(state: SavedState) -> None:
-    """Raise a BadFileError where a load would, or where a step would take all time or memory of this machine."""
+    """Raises a BadFileError where a load would, or where a step would take all time or memory of this machine."""
     config = state.config
     if _work_of(config) > _MOST_WORK:
         raise MismatchError(WEIGHTS, "one step of its configuration would take this machine too long")
@@ -278,7 +278,7 @@ def _require_loadable(state: SavedState) -> None:
 
 
 def _work_of(config: TrainingConfig) -> int:
-    """Numbers that the longest step of a run computes, weights aside: those are in its file."""
+    """Returns how many numbers the longest step of a run computes, weights aside: those are in its file."""
     neurons = config.field_update_hidden + config.syntropy_hidden + config.feedback_hidden
     samples = config.strikes_in_a_row * config.epochs * (config.synthetic_samples + 2)
     return samples * (config.field_size + 2 * neurons * config.time_steps)

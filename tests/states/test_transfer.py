@@ -110,7 +110,7 @@ def test_a_state_that_travelled_trains_on_to_the_bits_of_the_original(
         streams = {name: io.BytesIO(b"".join(map(bytes, pieces))) for name, pieces in sent.items()}
         assert write_files(streams, target, LIMIT) == ()
     arrival = verify_import(target)
-    assert (arrival.run, arrival.iteration_count, arrival.is_earlier) == (saved.record.run, 5, False)
+    assert (arrival.run, arrival.iteration_count, arrival.is_legacy) == (saved.record.run, 5, False)
     assert (arrival.saved_at, arrival.ended, arrival.field_size, arrival.seed) == (
         saved.record.saved_at,
         "stopped",
@@ -201,7 +201,7 @@ def test_a_folder_of_the_earlier_generation_is_taken(tmp_path: Path, target: Pat
         write_files({name: io.BytesIO(content) for name, content in original.items()}, target, LIMIT)
     assert files_of(target) == original
     arrival = verify_import(target)
-    assert (arrival.is_earlier, arrival.iteration_count, arrival.field_size, arrival.seed) == (True, 4, 6, None)
+    assert (arrival.is_legacy, arrival.iteration_count, arrival.field_size, arrival.seed) == (True, 4, 6, None)
     assert "earlier generation" in " ".join(arrival.warnings)
     mark_imported(target, arrival)
     assert files_of(target) == original
