@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from quadra.training.events import Event
     from quadra.training.state import TrainingState
     from quadra.training.worker import Worker
-    from quadra.web.access_rules import Rules
+    from quadra.web.access_rules import AccessRules
 
 log = logging.getLogger("quadra")
 
@@ -66,7 +66,7 @@ def main(
 
 
 def run(
-    options: argparse.Namespace, config: TrainingConfig, logs: LogSettings, listener: socket.socket, rules: Rules
+    options: argparse.Namespace, config: TrainingConfig, logs: LogSettings, listener: socket.socket, rules: AccessRules
 ) -> NoReturn:
     """Composes the parts and serves. The training thread imports torch, behind the page."""
     from quadra.backup.service import beside
@@ -220,15 +220,17 @@ def _close(worker: Worker) -> int:
     return 0
 
 
-def _rules(options: argparse.Namespace, listener: socket.socket) -> Rules:
-    from quadra.web.access_rules import rules_for
+def _rules(options: argparse.Namespace, listener: socket.socket) -> AccessRules:
+    from quadra.web.access_rules import access_rules_for
 
     names = [name.strip() for text in options.allow_host for name in text.split(",") if name.strip()]
     address = listener.getsockname()[0]
-    return rules_for(address, options.token or None, options.watch_token or None, names, options.proxy, options.host)
+    return access_rules_for(
+        address, options.token or None, options.watch_token or None, names, options.proxy, options.host
+    )
 
 
-def _greeting(rules: Rules, listener: socket.socket) -> list[Event]:
+def _greeting(rules: AccessRules, listener: socket.socket) -> list[Event]:
     """Returns the lines that say where the server is and how to come in. A token that somebody set is never printed."""
     from quadra.training.events import Message, Secret
     from quadra.web.access_rules import links

@@ -1,8 +1,8 @@
 """Who may come in: which hosts and origins a request may name, which token gives which role, how a cookie remembers it.
 
-Decisions only; `web_access` asks for them on every request and socket. A name that an attacker's own DNS points here
+Decisions only; `access_gate` asks for them on every request and socket. A name that an attacker's own DNS points here
 (rebinding) is no name this server goes by; another site's page gives itself away by its origin; a token is compared in
-constant time, and an address that guesses is made to wait.
+constant time, and an address that guesses is made to wait. itsdangerous signs the cookie.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from urllib.parse import urlsplit
+
+from itsdangerous import Signer
 
 from quadra.errors import (
     ConfigurationError,
@@ -47,7 +49,7 @@ class Role(StrEnum):
 
 
 @dataclass(frozen=True)
-class Rules:
+class AccessRules:
     """Who may come in; as it stands: everybody on this machine, nobody else."""
 
     is_loopback: bool = True  # whether only this machine can reach the server
@@ -58,12 +60,12 @@ class Rules:
     was_generated: bool = False  # whether the token is this start's own
 
 
-ON_THIS_MACHINE = Rules()
+ON_THIS_MACHINE = AccessRules()
 
 
-def rules_for(
+def access_rules_for(
     address: str, token: str | None, watch_token: str | None, names: Iterable[str], behind_proxy: bool, host: str = ""
-) -> Rules:
+) -> AccessRules:
     """The rules of a server that listens on an IP address, which was asked for as `host`.
 
     Without a token one is generated, unless only this machine's own addresses lead to the server. Raises
@@ -80,7 +82,7 @@ def rules_for(
     if not is_loopback:
         known |= own_names(host)
     token = secrets.token_urlsafe(_GENERATED_BYTES) if was_generated else token
-    return Rules(is_loopback, token, watch_token, known, behind_proxy, was_generated)
+    return AccessRules(is_loopback, token, watch_token, known, behind_proxy, was_generated)
 
 
 def own_names(host: str = "") -> frozenset[str]:
@@ -89,7 +91,7 @@ def own_names(host: str = "") -> frozenset[str]:
     return frozenset(filter(None, (name, name.split(".")[0], f"{name.split('.')[0]}.local", host.lower())))
 
 
-def links(rules: Rules, address: str, port: int) -> list[str]:
+def links(rules: AccessRules, address: str, port: int) -> list[str]:
     """Addresses that a browser can open as they stand, a generated token with them; a given token is never repeated."""
     hosts = [address]
     if _is_unspecified(address):
@@ -106,7 +108,7 @@ class Access:
 
     def __init__(
         self,
-        rules: Rules,
+        rules: AccessRules,
         secret_key: bytes,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
@@ -169,24 +171,27 @@ class Access:
         return self.rules.token if role is Role.OPERATOR else self.rules.watch_token
 
     def cookie(self, role: Role) -> str:
-        """What a browser keeps in place of the token; another token or another key makes it worthless."""
-        told = f"{role}.{int(self._now()) + COOKIE_AGE}"
-        return f"{told}.{self._signature(role, told)}"
+        """Returns what a browser keeps in place of the token; another token or another key makes it worthless."""
+        return self._signed(role, f"{role}.{int(self._now()) + COOKIE_AGE}")
 
     def role_of_cookie(self, cookie: str) -> Role | None:
-        """The role that a cookie was made for; None where it is forged, too old or of another token."""
-        told, _, signature = cookie.rpartition(".")
-        name, _, expires = told.partition(".")
+        """Returns the role that a cookie was made for; None where it is forged, too old or of another token."""
+        value = cookie.rpartition(".")[0]
+        name, _, expires = value.partition(".")
         role = next((role for role in Role if role == name), None)
         if role is None or self._token_of(role) is None:
             return None
-        if not _is_same(signature, self._signature(role, told)):
+        if not _is_same(
+            cookie, self._signed(role, value)
+        ):  # as a whole: base64 may spell one signature in several ways
             return None
         return role if self._now() < int(expires) else None
 
-    def _signature(self, role: Role, told: str) -> str:
-        key = hmac.digest(self._secret_key, f"access {role} {self._token_of(role)}".encode(), "sha256")
-        return hmac.digest(key, told.encode(), "sha256").hex()
+    def _signed(self, role: Role, value: str) -> str:
+        """Returns a value with its signature. The token is part of the key: another one makes every cookie worthless."""
+        salt = f"access {role} {self._token_of(role)}"
+        signer = Signer(self._secret_key, salt, key_derivation="hmac", digest_method=hashlib.sha256)
+        return signer.sign(value.encode("utf-8", "surrogatepass")).decode("utf-8", "surrogatepass")
 
 
 class _Attempts:

@@ -23,7 +23,7 @@ from quadra.reports.proof_queue import Proofs
 from quadra.training.commands import Commands
 from quadra.training.worker import Worker
 from quadra.web.access_gate import AccessGate, GuardedSocketIO
-from quadra.web.access_rules import ON_THIS_MACHINE, Access, Rules
+from quadra.web.access_rules import ON_THIS_MACHINE, Access, AccessRules
 from quadra.web.error_answers import error_handlers
 from quadra.web.events import FOR_WATCHERS, add_events, client, refuse
 from quadra.web.login import login_routes
@@ -51,19 +51,23 @@ def create_app(
     worker: Worker,
     secret_key: bytes,
     backup: Backup | None = None,
-    journal: TerminalLines | None = None,
-    rules: Rules = ON_THIS_MACHINE,
+    terminal: TerminalLines | None = None,
+    access_rules: AccessRules = ON_THIS_MACHINE,
     http_limits: HttpLimits | None = None,
 ) -> tuple[Flask, SocketIO, Feed]:
     """Returns the Flask application, its Socket.IO server and the feed (not started) for a worker, its backups and the
     lines of its terminal.
 
-    `rules`: who may come in; left out, everybody on this machine.
+    `access_rules`: who may come in; left out, everybody on this machine.
     """
     app = Flask("quadra", root_path=str(ROOT), static_folder=None, template_folder=str(TEMPLATES))
     app.config.update(SECRET_KEY=secret_key, MAX_CONTENT_LENGTH=LARGEST_MESSAGE)
     app.json.sort_keys = False  # type: ignore[attr-defined]  # of the default provider, which this is
-    access, limits, terminal = Access(rules, secret_key), http_limits or HttpLimits(), journal or TerminalLines()
+    access, limits, terminal = (
+        Access(access_rules, secret_key),
+        http_limits or HttpLimits(),
+        terminal or TerminalLines(),
+    )
     socketio = _socketio(app, access)
     sender = SocketSender(socketio)
     pictures, alerts = PictureSender(sender), AlertMonitor(worker.view, worker.publisher.publish)

@@ -19,13 +19,13 @@ from quadra.training.state import TrainingState
 from quadra.training.view import Settings
 from quadra.training.worker import Worker
 from quadra.web import access_gate
-from quadra.web.access_rules import COOKIE_AGE, MOST_ATTEMPTS, ON_THIS_MACHINE, Role, Rules
+from quadra.web.access_rules import COOKIE_AGE, MOST_ATTEMPTS, ON_THIS_MACHINE, AccessRules, Role
 from quadra.web.app import create_app
 from quadra.web.events import FOR_WATCHERS
 from tests.helpers.state_helpers import small_config
 
 TOKEN, WATCH = "operators-token", "watchers-token"
-LAB = Rules(is_loopback=False, token=TOKEN, watch_token=WATCH, names=frozenset({"lab.example"}))
+LAB = AccessRules(is_loopback=False, token=TOKEN, watch_token=WATCH, names=frozenset({"lab.example"}))
 NAVIGATION = {"Accept": "text/html,*/*"}
 POLLING = "/socket.io/?EIO=4&transport=polling"
 
@@ -39,8 +39,8 @@ class Lab:
         self.worker.start()
         self.site(LAB)
 
-    def site(self, rules: Rules) -> FlaskClient:
-        self.app, self.socketio, _ = create_app(self.worker, b"key", rules=rules)
+    def site(self, rules: AccessRules) -> FlaskClient:
+        self.app, self.socketio, _ = create_app(self.worker, b"key", access_rules=rules)
         return self.app.test_client()
 
     def socket(self, token: str | None = None, **headers: str) -> SocketIOTestClient:

@@ -22,15 +22,15 @@ from quadra.web.access_rules import (
     ON_THIS_MACHINE,
     WINDOW,
     Access,
+    AccessRules,
     Role,
-    Rules,
+    access_rules_for,
     links,
-    rules_for,
 )
 from tests.helpers.state_helpers import REPOSITORY
 
 TOKEN, WATCH = "a long token", "another token"
-LAB = Rules(is_loopback=False, token=TOKEN, watch_token=WATCH, names=frozenset({"lab.example"}))
+LAB = AccessRules(is_loopback=False, token=TOKEN, watch_token=WATCH, names=frozenset({"lab.example"}))
 
 
 class Clock:
@@ -43,19 +43,19 @@ class Clock:
         return self.time
 
 
-def door(rules: Rules = LAB, clock: Clock | None = None, key: bytes = b"key") -> Access:
+def door(rules: AccessRules = LAB, clock: Clock | None = None, key: bytes = b"key") -> Access:
     clock = clock or Clock()
     return Access(rules, key, clock, clock)
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.8.9.1", "::1", "::ffff:127.0.0.1"])
 def test_on_this_machine_no_token_is_asked_for(address: str) -> None:
-    assert rules_for(address, None, None, [], behind_proxy=False) == ON_THIS_MACHINE
+    assert access_rules_for(address, None, None, [], behind_proxy=False) == ON_THIS_MACHINE
 
 
 @pytest.mark.parametrize("address", ["0.0.0.0", "192.168.1.5", "::", "fe80::1"])
 def test_on_any_other_address_a_token_is_generated_anew_each_time(address: str) -> None:
-    first, second = (rules_for(address, None, None, [], behind_proxy=False) for _ in range(2))
+    first, second = (access_rules_for(address, None, None, [], behind_proxy=False) for _ in range(2))
     assert first.token is not None
     assert len(first.token) >= 32
     assert first.was_generated
@@ -69,11 +69,11 @@ def test_on_any_other_address_a_token_is_generated_anew_each_time(address: str) 
 )
 def test_what_lets_others_reach_a_loopback_address_asks_for_a_token_too(more: dict[str, object]) -> None:
     asked: dict[str, object] = {"token": None, "watch_token": None, "names": [], "behind_proxy": False, **more}
-    assert rules_for("127.0.0.1", **asked).was_generated  # type: ignore[arg-type]
+    assert access_rules_for("127.0.0.1", **asked).was_generated  # type: ignore[arg-type]
 
 
 def test_a_given_token_is_asked_for_on_this_machine_too() -> None:
-    rules = rules_for("127.0.0.1", TOKEN, None, [], behind_proxy=False)
+    rules = access_rules_for("127.0.0.1", TOKEN, None, [], behind_proxy=False)
     assert (rules.token, rules.was_generated) == (TOKEN, False)
 
 
@@ -82,20 +82,20 @@ def test_a_token_that_cannot_be_used_is_refused_without_being_repeated(token: st
     for field in ("token", "watch_token"):
         given = {"token": None, "watch_token": None, field: token}
         with pytest.raises(ConfigurationError) as caught:
-            rules_for("127.0.0.1", names=[], behind_proxy=False, **given)
+            access_rules_for("127.0.0.1", names=[], behind_proxy=False, **given)
         assert caught.value.field == field
         assert token not in caught.value.message
 
 
 def test_watchers_need_a_token_of_their_own() -> None:
     with pytest.raises(ConfigurationError, match="watch_token must differ"):
-        rules_for("0.0.0.0", TOKEN, TOKEN, [], behind_proxy=False)
+        access_rules_for("0.0.0.0", TOKEN, TOKEN, [], behind_proxy=False)
 
 
 @pytest.mark.parametrize("name", ["", "a b", "http://lab.example", "lab.example/x", "ü.example", "*"])
 def test_a_name_that_is_none_is_refused(name: str) -> None:
     with pytest.raises(ConfigurationError, match="allow_host"):
-        rules_for("127.0.0.1", None, None, [name], behind_proxy=False)
+        access_rules_for("127.0.0.1", None, None, [name], behind_proxy=False)
 
 
 def test_a_generated_token_stands_in_the_links_and_a_given_one_never() -> None:
@@ -135,7 +135,7 @@ def test_a_rebound_or_broken_host_is_refused(host: str | None) -> None:
 
 
 def test_elsewhere_addresses_the_machines_name_and_what_was_allowed_are_known() -> None:
-    rules = rules_for("0.0.0.0", None, None, ["Lab.Example."], behind_proxy=False, host="box.lan")
+    rules = access_rules_for("0.0.0.0", None, None, ["Lab.Example."], behind_proxy=False, host="box.lan")
     for host in (
         "192.168.1.5:5000",
         "[2001:db8::1]:5000",
@@ -269,6 +269,19 @@ def test_a_cookie_cannot_be_forged() -> None:
         *("", ".", "..", "operator", "operator..", "\x00.1.2", "ü.ü.ü", f"{role}.{expires}.{'ü' * 64}"),
     ]
     assert [cookie for cookie in forged if at_the_door.role_of_cookie(cookie) is not None] == []
+
+
+def test_a_cookie_of_the_form_before_itsdangerous_is_none() -> None:
+    """Whoever has one is asked for the token again."""
+    told = f"operator.{1000 + COOKIE_AGE}"
+    key = hmac.digest(b"key", f"access operator {TOKEN}".encode(), "sha256")
+    assert door().role_of_cookie(f"{told}.{hmac.digest(key, told.encode(), 'sha256').hex()}") is None
+
+
+@pytest.mark.parametrize("role", Role)
+def test_a_cookie_that_was_cut_is_none(role: Role) -> None:
+    cookie = door().cookie(role)
+    assert [cut for cut in range(len(cookie)) if door().role_of_cookie(cookie[:cut]) is not None] == []
 
 
 def wrong(at_the_door: Access, address: str) -> None:

@@ -37,7 +37,7 @@ class Site:
         self.worker = Worker(folder, CONFIG, Settings(pace=None), lambda: TrainingState(folder, CONFIG))
         self.app: Flask
         self.socketio: SocketIO
-        self.app, self.socketio, self.feed = create_app(self.worker, b"secret", journal=journal)
+        self.app, self.socketio, self.feed = create_app(self.worker, b"secret", terminal=journal)
         self.worker.start()
         self.feed.start()
         self.http = self.app.test_client()
