@@ -1,13 +1,17 @@
-"""`python -m quadra`: what this program does without a browser, under one name."""
+"""`python -m quadra` and the installed `quadramatrix`: every command of this program under one name."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from functools import partial
+from importlib import import_module
 
 from quadra.cli.output import complain, quietly, say
 
 NOT_DONE = 2
-_COMMANDS = {
+COMMANDS = {  # the module of the same name in quadra/cli has its main(arguments, program)
+    "serve": "train in the background and serve the page",
     "states": "list, show, save, load, compare, export ... the saved states of a folder",
     "check": "verify every saved state of a folder",
     "prove": "show that a saved state continues to the very bit",
@@ -15,36 +19,24 @@ _COMMANDS = {
 }
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Hand on to the command that is named; returns the exit code."""
+def main(arguments: list[str] | None = None, program: str = "python -m quadra") -> int:
+    """Hands on to the command that is named. Returns the exit code."""
     asked = sys.argv[1:] if arguments is None else arguments
     if not asked or asked[0] in ("-h", "--help"):
-        say("usage: python -m quadra COMMAND ...", "", *(f"  {name:<8}{text}" for name, text in _COMMANDS.items()))
-        say("", "Each one tells more with --help. The server with the page is `python app.py`.")
+        say(f"usage: {program} COMMAND ...", "", *(f"  {name:<8}{text}" for name, text in COMMANDS.items()))
+        say("", "Each one tells more with --help. In a checkout `python app.py` serves with the constants at its top.")
         return 0
-    return _handed_on(asked[0], asked[1:])
+    name, *rest = asked
+    if name not in COMMANDS:
+        complain(f"{program}: there is no command {name!r}. Choose from {', '.join(COMMANDS)}.")
+        return NOT_DONE
+    carry_out: Callable[[list[str], str], int] = import_module(f"quadra.cli.{name}").main  # most of them bring torch
+    return carry_out(rest, f"{program} {name}")
 
 
-def _handed_on(command: str, rest: list[str]) -> int:
-    """Each is imported when it is asked for: most of them take torch along."""
-    if command == "states":
-        from quadra.cli.states import main as states
-
-        return states(rest)
-    if command == "check":
-        from quadra.cli.check import main as check
-
-        return check(rest)
-    if command == "prove":
-        from quadra.cli.prove import main as prove
-
-        return prove(rest)
-    if command == "report":
-        from quadra.cli.report import main as report
-
-        return report(rest)
-    complain(f"python -m quadra: there is no command {command!r}. Choose from {', '.join(_COMMANDS)}.")
-    return NOT_DONE
+def command() -> int:
+    """Carries out what was typed after `quadramatrix`. Returns the exit code."""
+    return quietly(partial(main, program="quadramatrix"))
 
 
 if __name__ == "__main__":

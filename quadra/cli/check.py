@@ -15,9 +15,9 @@ from quadra.reports.check import check
 CANNOT_CHECK = 2
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None, program: str = "python -m quadra.check") -> int:
     """Prints the findings. Returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m quadra.check", description="Verify a state directory.")
+    parser = argparse.ArgumentParser(prog=program, description="Verify a state directory.")
     parser.add_argument("folder", type=Path)
     folder = parser.parse_args(arguments).folder
     try:

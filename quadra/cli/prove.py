@@ -22,11 +22,9 @@ from quadra.storage.layout import StateLayout
 CANNOT_PROVE = 2
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None, program: str = "python -m quadra.prove") -> int:
     """Prints the certificate. Returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m quadra.prove", description="Prove that a saved state continues exactly."
-    )
+    parser = argparse.ArgumentParser(prog=program, description="Prove that a saved state continues exactly.")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--state", help="id of a saved state, its beginning, or its name (default: the newest save)")
     parser.add_argument("--iterations", type=_positive, default=ITERATIONS)

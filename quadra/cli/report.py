@@ -16,9 +16,9 @@ from quadra.storage.files.durable import replace_file
 CANNOT_REPORT = 2
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None, program: str = "python -m quadra.report") -> int:
     """Writes the report of a folder's newest state. Returns the exit code."""
-    options = _parse(arguments)
+    options = _parse(arguments, program)
     folder: Path = options.folder
     try:
         state = read_newest(folder)
@@ -35,8 +35,8 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m quadra.report", description="Write the report of a saved state.")
+def _parse(arguments: list[str] | None, program: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog=program, description="Write the report of a saved state.")
     parser.add_argument("folder", type=Path, help="with the three files of a saved state")
     parser.add_argument("--output", type=Path, help="default: quadramatrix-RUN-ITERATION.html, where you are")
     parser.add_argument("--name", default="", help="title of the report (default: the folder's name)")

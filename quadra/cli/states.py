@@ -36,9 +36,9 @@ class _Parser(argparse.ArgumentParser):
         raise SystemExit(NOT_DONE)
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None, program: str = _PROGRAM) -> int:
     """Carry out one command; returns the exit code."""
-    options = parser().parse_args(arguments)
+    options = parser(program).parse_args(arguments)
     act: Act = options.act
     try:
         return act(options)
@@ -58,9 +58,9 @@ def main(arguments: list[str] | None = None) -> int:
     return NOT_DONE
 
 
-def parser() -> argparse.ArgumentParser:
+def parser(program: str = _PROGRAM) -> argparse.ArgumentParser:
     """What can be asked for."""
-    top = _Parser(prog=_PROGRAM, description="Saved states of a folder, without a browser.", allow_abbrev=False)
+    top = _Parser(prog=program, description="Saved states of a folder, without a browser.", allow_abbrev=False)
     default = Path(os.environ.get("QUADRA_STATE_DIR", STATE_DIR))
     top.add_argument("--state-dir", type=Path, default=default, help=f"folder of the saved states (default: {default})")
     commands = top.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)

@@ -7,7 +7,9 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from quadra.config import TrainingConfig
+from quadra.paths import IS_INSTALLED
 
+SERVER = "quadramatrix serve" if IS_INSTALLED else "python app.py"
 FOLDER = "reproduction"  # a new state directory for the second run
 PROVE = "python -m quadra.prove dashboard_state"
 CHECKSUM = (
@@ -45,7 +47,7 @@ def _command(config: TrainingConfig) -> str | None:
         return None
     given = {"state-dir": FOLDER, **options, "pace": "max"}
     words = (f"--{name} {shlex.quote(str(value))}" for name, value in given.items() if value is not None)
-    return " ".join(("python app.py", *words))
+    return " ".join((SERVER, *words))
 
 
 def _program(config: TrainingConfig, iterations: int) -> str:

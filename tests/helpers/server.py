@@ -12,6 +12,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -25,10 +26,18 @@ PATIENCE = 60.0  # seconds that anything here may take on a slow machine
 
 
 class Server:
-    """`python app.py` on a state folder; `lines` are what its terminal showed."""
+    """`python app.py` on a state folder; `lines` are what its terminal showed.
+
+    `program`: another command, which is given the options alone, in the folder that holds the state folder.
+    """
 
     def __init__(
-        self, state_dir: Path, *options: str, environment: dict[str, str] | None = None, is_warm: bool = False
+        self,
+        state_dir: Path,
+        *options: str,
+        environment: dict[str, str] | None = None,
+        is_warm: bool = False,
+        program: Sequence[str] = (),
     ) -> None:
         arguments = ["--port", "0", "--state-dir", str(state_dir), *options]
         self.process: Any
@@ -36,7 +45,7 @@ class Server:
             self.process = WarmProcess(arguments, state_dir.parent, environment)
         else:
             self.process = subprocess.Popen(
-                [sys.executable, str(ROOT / "app.py"), *arguments],
+                [*program, *options] if program else [sys.executable, str(ROOT / "app.py"), *arguments],
                 cwd=state_dir.parent,
                 env={**os.environ, "PYTHONIOENCODING": "utf-8", **(environment or {})},
                 stdout=subprocess.PIPE,

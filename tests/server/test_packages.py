@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import tomllib
+from importlib import import_module
 from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
 
 from quadra import __version__
+from quadra.__main__ import COMMANDS
 from tests.helpers.packages import BY_PLATFORM, LOCK, REQUIREMENTS, ROOT, canonical, pins
 
 TOOLS = {"pip", "wheel"}  # what installs, and is not installed by us
@@ -94,3 +96,38 @@ def test_the_changelog_tells_of_this_version() -> None:
     assert f"## [{__version__}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert project["version"] == __version__
+
+
+# --- pyproject.toml
+
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+def required(name: str) -> list[str]:
+    """The pins of one requirements file."""
+    return sorted(pin[0] for pin in pins(ROOT / name))
+
+
+def test_a_wheel_asks_for_what_the_requirements_files_install() -> None:
+    project = PYPROJECT["project"]
+    assert sorted(project["dependencies"]) == required("requirements.txt")
+    extras = project["optional-dependencies"]
+    assert {name: sorted(extras[name]) for name in extras} == {
+        name: required(f"requirements-{name}.txt") for name in ("backup", "docs")
+    }
+
+
+def test_a_wheel_is_built_by_the_backend_that_the_tests_have() -> None:
+    assert set(PYPROJECT["build-system"]["requires"]) <= set(required("requirements-dev.txt"))
+
+
+def test_a_wheel_names_its_licences_and_every_command_has_its_module() -> None:
+    project = PYPROJECT["project"]
+    assert project["license"] == "MIT"
+    for pattern in project["license-files"]:
+        assert list(ROOT.glob(pattern)), pattern
+    assert (ROOT / project["readme"]).is_file()
+    assert "urls" not in project
+    assert project["scripts"] == {"quadramatrix": "quadra.__main__:command"}
+    for name in COMMANDS:
+        assert callable(import_module(f"quadra.cli.{name}").main)
