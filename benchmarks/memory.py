@@ -18,7 +18,7 @@ def peak():
 Engine(TrainingConfig(field_size=2, seed=0, threads=1), Corpus()).step()  # libraries and kernels are loaded
 start = peak()
 engine = Engine(TrainingConfig(field_size=int(sys.argv[1]), seed=0, threads=1), Corpus())
-parameters = engine.parameter_bytes
+parameters = sum(values.nbytes for values in engine.parameters.values())
 for _ in range(4):
     snapshot = engine.snapshot()  # what a save takes
     engine.step()

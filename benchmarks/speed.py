@@ -73,13 +73,13 @@ def _by_samples(quick: bool) -> dict[str, float]:
 THREADS_CODE = """
 import json, sys, time
 from quadra.config import TrainingConfig
-from quadra.model.engine import Engine, fastest_trainer
+from quadra.model.engine import Engine, fastest_backend
 from quadra.model.corpus import Corpus
 from quadra.model.torch_backend import TorchBackend
 
 n, threads, seconds, way = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]), sys.argv[4]
 config = TrainingConfig(field_size=n, seed=0, threads=threads)
-engine = Engine(config, Corpus(), TorchBackend if way == "torch" else fastest_trainer(config))
+engine = Engine(config, Corpus(), TorchBackend if way == "torch" else fastest_backend(config))
 for _ in range(3):
     engine.step()
 started, count = time.perf_counter(), 0
@@ -112,13 +112,13 @@ def _profile(quick: bool) -> dict[str, dict[str, float]]:
         engine = Engine(TrainingConfig(field_size=n, seed=0, threads=1), Corpus())
         step, count = _warm(engine, n), max(3, 100_000 // n)
         spent: dict[str, float] = {}
-        places = (
-            (engine._trainer, "evaluate"),
-            (engine._trainer, "learn"),
+        methods = (
+            (engine._backend, "evaluate"),
+            (engine._backend, "learn"),
             (engine, "_choose"),
-            (engine._copies, "keep"),
+            (engine._snapshots, "capture"),
         )
-        for owner, name in places:
+        for owner, name in methods:
             setattr(owner, name, _timed(getattr(owner, name), name, spent))
         timed = _timed(step, "step", spent)
         for _ in range(count):

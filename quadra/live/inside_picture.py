@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quadra.config import ACTIONS, NETWORKS
-from quadra.model.activity import ActivityRecorder, ActivitySample, Columns, rows_of
+from quadra.model.activity import ActivityRecorder, ActivitySample, Columns, field_rows
 from quadra.model.probes import LayerSpikes, evenly, spikes_for
 from quadra.model.qlearning import in_order
 
@@ -65,7 +65,7 @@ def take_picture(state: TrainingState) -> Picture:
         field_size=config.field_size,
         set_point=config.set_point,
         learning_rate=config.learning_rate,
-        now=now._replace(field=rows_of(now.field).copy()),
+        now=now._replace(field=field_rows(now.field).copy()),
         spikes=spikes,
         values={name: list(values) for name, values in table.rows.items()},
         visits={name: list(visits) for name, visits in table.visits.items()},

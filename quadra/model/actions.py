@@ -1,4 +1,4 @@
-"""The three actions on a vector, their loss and reward, and what the loss asks of each network's rate.
+"""The three actions on a vector, their loss and reward, and the gradient of the loss for each network's rate.
 
 f' of a vector f with mean m and unbiased variance v:
 
@@ -23,7 +23,7 @@ _STANDARDIZE_EPSILON = 1e-8
 
 
 class Transformation:
-    """A batch of vectors, shape (B, n), and all that the three actions need to know of it."""
+    """A batch of vectors, shape (B, n), and the values that the three actions need of it."""
 
     def __init__(self, vectors: Tensor, config: TrainingConfig) -> None:
         self.vectors = vectors
@@ -35,11 +35,11 @@ class Transformation:
         self._set_point = config.set_point
 
     def network_inputs(self) -> dict[str, Tensor]:
-        """What each network is shown, by its name."""
+        """Returns each network's input, by its name."""
         return {"field_update": self.vectors, "syntropy": self._away, "feedback": self._standardized}
 
     def outcomes(self, rates: Mapping[str, Tensor]) -> Tensor:
-        """f' for every action, shape (3, B, n), in the order of ACTIONS."""
+        """Returns f' for every action, shape (3, B, n), in the order of ACTIONS."""
         return torch.stack(
             [
                 self.vectors + self._scale * rates["field_update"],
@@ -49,7 +49,7 @@ class Transformation:
         )
 
     def rate_gradient(self, action: str, rows: Tensor, outcome_gradient: Tensor) -> Tensor:
-        """dL/d(rate) of the action's network from dL/df' of the rows that chose it: (k, n) -> (k, outputs)."""
+        """Returns dL/d(rate) of the action's network from dL/df' of the rows that chose it: (k, n) -> (k, outputs)."""
         if action == "update_field":
             return outcome_gradient * self._scale.index_select(0, rows)
         if action == "adjust_syntropy":
@@ -58,13 +58,13 @@ class Transformation:
 
 
 def means_and_losses(outcomes: Tensor, set_point: float) -> Tensor:
-    """Mean and loss of every f': (3, B, n) -> (2, 3, B)."""
+    """Returns mean and loss of every f': (3, B, n) -> (2, 3, B)."""
     variance, mean = torch.var_mean(outcomes, -1)
     return torch.stack([mean, variance + (mean - set_point).abs_()])
 
 
 def loss_gradient(outcomes: Tensor, set_point: float) -> Tensor:
-    """dL/df' of loss(f'), row by row: (k, n) -> (k, n).
+    """Returns dL/df' of loss(f'), row by row: (k, n) -> (k, n).
 
     2 (f' - mean) / (n - 1) + sign(mean - 1/2) / n
     """
@@ -74,5 +74,5 @@ def loss_gradient(outcomes: Tensor, set_point: float) -> Tensor:
 
 
 def reward_of(loss: float) -> float:
-    """In (0, 1]."""
+    """Returns the reward, in (0, 1]."""
     return 1.0 / (1.0 + loss)

@@ -1,7 +1,7 @@
-"""ActivityRecorder: what was inside a run over time, in columns of which there are never more than 512.
+"""ActivityRecorder: a run's field, plasticity, choices and patterns over time, in at most 512 columns.
 
-A column stands for a stretch of iterations. When the columns are used up, each pair becomes one and stretches are twice as
-long: the record covers all the time since it began, at a resolution that falls as it grows, and costs ever less.
+A column covers a stretch of iterations. When all columns are used, each pair becomes one and stretches are twice as long:
+the recording covers all the time since it began, at a resolution that falls as it grows, and costs ever less.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Counts = NDArray[np.int64]
 
 
 class ActivitySample(NamedTuple):
-    """A run between two iterations."""
+    """What people are shown of a run between two iterations."""
 
     iteration: int
     field: Floats  # (n,)
@@ -30,7 +30,7 @@ class ActivitySample(NamedTuple):
 
 
 class Columns(NamedTuple):
-    """The record of one stretch of iterations a row of these arrays."""
+    """Each row of these arrays describes one stretch of iterations."""
 
     last: Counts  # (columns,): the stretch's last iteration
     fields: Floats  # (columns, rows): the field after that iteration
@@ -40,12 +40,12 @@ class Columns(NamedTuple):
     rates: Floats  # (columns, networks): the newest sample in the stretch; NaN where there is none
 
     def part(self, start: int, stop: int) -> Columns:
-        """A copy of some of the columns."""
+        """Returns a copy of some of the columns."""
         return Columns._make(array[start:stop].copy() for array in self)
 
 
-def rows_of(field: Floats) -> Floats:
-    """The field in at most MOST_ROWS rows, each the mean of as many neighbouring cells as equal shares allow."""
+def field_rows(field: Floats) -> Floats:
+    """Returns the field in at most MOST_ROWS rows, each the mean of equally many neighbouring cells, up to one."""
     if field.size <= MOST_ROWS:
         return field
     begins = np.arange(MOST_ROWS) * field.size // MOST_ROWS
@@ -55,14 +55,14 @@ def rows_of(field: Floats) -> Floats:
 
 
 class ActivityRecorder:
-    """Begins with the next iteration. Whoever trains calls `add` when an iteration is due; nothing else costs a step."""
+    """Records from the next iteration on. The trainer calls `add` when iteration `due` is done; other iterations cost nothing."""
 
     def __init__(self, beginning: ActivitySample, networks: int = 3) -> None:
         self._networks = networks
         self._begin(beginning)
 
     def _begin(self, beginning: ActivitySample) -> None:
-        field = rows_of(beginning.field).copy()
+        field = field_rows(beginning.field).copy()
         self.beginning = beginning._replace(field=field)
         self.stride = 1  # iterations of a stretch
         self.due = beginning.iteration + 1  # the iteration that ends the present stretch
@@ -80,7 +80,7 @@ class ActivityRecorder:
         return self._count
 
     def add(self, sample: ActivitySample) -> None:
-        """The iteration that was due is done. Where it is another one, time was skipped, and the record begins anew."""
+        """Adds the sample of iteration `due`. Where it is of another one, iterations were skipped: the recording begins anew."""
         if sample.iteration != self.due:
             self._begin(sample)
             return
@@ -93,26 +93,26 @@ class ActivityRecorder:
         self.due += self.stride
 
     def add_rates(self, iteration: int, rates: Sequence[float]) -> None:
-        """Mean firing rates of the networks after this iteration, which is the newest."""
+        """Adds mean firing rates of the networks after this iteration, which is the newest."""
         ended = self._count > 0 and self._columns.last[self._count - 1] >= iteration
         self._columns.rates[self._count - 1 if ended else self._count] = rates
 
     def columns(self, now: ActivitySample) -> Columns:
-        """A copy of all columns; one for the stretch that has not ended yet is the last, where it has begun."""
+        """Returns a copy of all columns; the last is that of the stretch under way, where one has begun."""
         if now.iteration == self.due - self.stride:
             return self._columns.part(0, self._count)
         self._write(now)
         return self._columns.part(0, self._count + 1)
 
     def _write(self, sample: ActivitySample) -> None:
-        place, columns = self._count, self._columns
-        columns.last[place] = sample.iteration
-        columns.fields[place] = rows_of(sample.field)
-        columns.plasticity[place] = sample.plasticity
-        columns.chosen[place], columns.patterns[place] = sample.chosen, sample.patterns
+        column, columns = self._count, self._columns
+        columns.last[column] = sample.iteration
+        columns.fields[column] = field_rows(sample.field)
+        columns.plasticity[column] = sample.plasticity
+        columns.chosen[column], columns.patterns[column] = sample.chosen, sample.patterns
 
     def _halve(self) -> None:
-        """Each pair of stretches becomes one. What is told of a stretch is told of its end, so the later column says it."""
+        """Merges each pair of stretches. A column describes the end of its stretch, so the later one of a pair stays."""
         half = MOST_COLUMNS // 2
         rates = self._columns.rates
         rates[1::2] = np.where(np.isnan(rates[1::2]), rates[0::2], rates[1::2])

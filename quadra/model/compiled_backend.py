@@ -1,4 +1,4 @@
-"""CompiledBackend: the mathematics of an iteration in kernels compiled for the CPU, on the run's own buffer."""
+"""CompiledBackend: the mathematics of an iteration in kernels compiled for the CPU, on the run's own memory."""
 
 from __future__ import annotations
 
@@ -13,15 +13,22 @@ from quadra.config import TrainingConfig
 from quadra.model.adam import AdamRule
 from quadra.model.flat_tensors import TensorSlot
 from quadra.model.kernels.backward import learn
-from quadra.model.kernels.field import describe, measure, recognize, remember_and_regulate, stimulate, sum_if_finite
+from quadra.model.kernels.field import (
+    describe,
+    recognize,
+    remember_and_regulate,
+    stimulate,
+    sum_if_finite,
+    variance_and_mean,
+)
 from quadra.model.kernels.forward import HIDDEN, TRACE, act, evaluate
 from quadra.model.kernels.jit import Floats, Integers
-from quadra.model.run_buffers import RunTensors
+from quadra.model.run_buffers import StateBuffers
 from quadra.model.spiking import layer_sizes
 
 
 class _Batch:
-    """What the kernels work on for B vectors: the inputs of the networks, and the trace of their hidden layers."""
+    """The arrays that kernels work on for B vectors: inputs of the networks, and the trace of their hidden layers."""
 
     def __init__(self, config: TrainingConfig, layout: Integers, size: int) -> None:
         trace = size * 2 * config.time_steps * int(layout[:, HIDDEN].sum())
@@ -36,35 +43,37 @@ class _Batch:
 
 
 class CompiledBackend:
-    """Evaluates and trains the three networks and moves the field; the tensors are the run's own."""
+    """Evaluates and trains the three networks and moves the field, on the run's own tensors. Methods as in `engine.Backend`."""
 
-    def __init__(self, config: TrainingConfig, run: RunTensors) -> None:
+    def __init__(self, config: TrainingConfig, buffers: StateBuffers) -> None:
         self._config = config
-        layout = _layout(config, run.parameters.table)
+        layout = _layout(config, buffers.parameters.slots)
         self._samples = _Batch(config, layout, config.synthetic_samples + 2)
         self._single = _Batch(config, layout, 1)
         self.vectors = self._samples.shown[0]
-        self._parameters = run.parameters.flat.numpy()
-        self._firsts, self._seconds = run.first_moments.flat.numpy(), run.second_moments.flat.numpy()
-        self._field, self._memories = run.field.numpy(), run.syntropy_fields.numpy()
-        self._centroids, self._wins = run.centroids.numpy(), run.wins.numpy()
-        self._fields = run.flat[3 * run.parameters.flat.numel() :].numpy()  # field, syntropy fields and centroids
+        self._parameters = buffers.parameters.flat.numpy()
+        self._firsts, self._seconds = buffers.first_moments.flat.numpy(), buffers.second_moments.flat.numpy()
+        self._field, self._memories = buffers.field.numpy(), buffers.syntropy_fields.numpy()
+        self._centroids, self._wins = buffers.centroids.numpy(), buffers.wins.numpy()
+        self._fields = buffers.flat[
+            3 * buffers.parameters.flat.numel() :
+        ].numpy()  # field, syntropy fields and centroids
         constants = (config.membrane_decay, config.firing_threshold, config.surrogate_slope, config.set_point)
         self._model = np.array(constants, np.float32)
         self._decays = np.array(config.syntropy_decays)
         self._found = np.zeros((2, 3, config.synthetic_samples + 2))
 
-    def show(self) -> None:
-        """The vectors have been filled: prepare what the epochs need of them."""
+    def prepare(self) -> None:
+        """Computes what the epochs need of the vectors."""
         samples = self._samples
         describe(samples.inputs, samples.scale, samples.moments, self._config.set_point, self._config.high_variance)
 
     def mean(self) -> float:
-        """Of the core field, which is the last of the vectors."""
+        """Returns the mean of the core field, which is the last of the vectors."""
         return float(self._samples.moments[0, -1])
 
     def evaluate(self) -> tuple[list[list[float]], list[list[float]]]:
-        """Means and losses of all vectors under all actions, each (actions, vectors)."""
+        """Returns means and losses of all vectors under all actions, each (actions, vectors)."""
         samples = self._samples
         evaluate(
             samples.layout,
@@ -82,7 +91,7 @@ class CompiledBackend:
         return means, losses
 
     def learn(self, chosen: list[int], rule: AdamRule) -> bool:
-        """One Adam step on the mean loss of the chosen actions; whether parameters and moments are finite."""
+        """Makes one Adam step on the mean loss of the chosen actions; returns whether parameters and moments are finite."""
         samples = self._samples
         broken = learn(
             samples.layout, self._parameters, self._firsts, self._seconds, np.array(rule, np.float32),
@@ -92,14 +101,14 @@ class CompiledBackend:
         return math.isfinite(broken)
 
     def stimulate(self, x: Tensor) -> float:
-        """g = 0.9 * field + 0.1 * x is kept for `move`; returns its mean."""
+        """Computes g = 0.9 * field + 0.1 * x, which `move` uses; returns its mean."""
         single, config = self._single, self._config
         stimulate(single.inputs[0, 0], self._field, x.numpy(), config.field_decay)
         describe(single.inputs, single.scale, single.moments, config.set_point, config.high_variance)
         return float(single.moments[0, 0])
 
     def move(self, action: int) -> None:
-        """field = clip(action(g), -1, 1); only the network of this action is evaluated."""
+        """Sets field = clip(action(g), -1, 1); only the network of this action is evaluated."""
         single = self._single
         act(
             action,
@@ -116,7 +125,7 @@ class CompiledBackend:
         )
 
     def remember(self) -> None:
-        """The syntropy fields follow the field and are regulated."""
+        """Moves the syntropy fields toward the field and regulates them."""
         config = self._config
         remember_and_regulate(
             self._memories, self._field, self._decays,
@@ -124,24 +133,24 @@ class CompiledBackend:
         )  # fmt: skip
 
     def recognize(self) -> int:
-        """The field's pattern."""
+        """Returns the field's pattern; its centroid moves toward the field."""
         return recognize(self._field, self._centroids, self._wins, self._config.pattern_rate)
 
     def variance_and_mean(self) -> tuple[float, float]:
-        """Of the core field."""
-        return measure(self._field)
+        """Returns variance and mean of the core field."""
+        return variance_and_mean(self._field)
 
     def fields_are_finite(self) -> bool:
-        """Whether field, syntropy fields and centroids are; `learn` told of the rest."""
+        """Returns whether field, syntropy fields and centroids are finite; `learn` has checked the rest."""
         return math.isfinite(sum_if_finite(self._fields))
 
 
-def _layout(config: TrainingConfig, table: Mapping[str, TensorSlot]) -> Integers:
-    """One row for each network: its sizes, where its matrices begin, and where its trace begins for one vector."""
+def _layout(config: TrainingConfig, slots: Mapping[str, TensorSlot]) -> Integers:
+    """Returns one row for each network: its sizes, where its matrices begin, and where its trace begins for one vector."""
     rows, trace = [], 0
     for name, (inputs, hidden, _, outputs) in layer_sizes(config).items():
         begins = [
-            table[f"{name}.{layer}.{part}"].offset for layer in ("fc1", "fc2", "fc3") for part in ("weight", "bias")
+            slots[f"{name}.{layer}.{part}"].offset for layer in ("fc1", "fc2", "fc3") for part in ("weight", "bias")
         ]
         rows.append([inputs, hidden, outputs, *begins, trace])
         trace += 2 * config.time_steps * hidden

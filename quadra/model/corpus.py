@@ -1,4 +1,4 @@
-"""The training text: corpus -> lines (the place is state), line -> feature vector."""
+"""The training text: from a corpus to lines, from a line to a feature vector. The position in the text is state."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _WORD = re.compile(r"\w+")
 
 
 def features(line: str, size: int) -> NDArray[np.float32]:
-    """The feature vector of a line, shape (size,): word w adds 1 to cell crc32(w) mod size.
+    """Returns the feature vector of a line, shape (size,): word w adds 1 to cell crc32(w) mod size.
 
     The hashing trick (Weinberger et al., "Feature Hashing for Large Scale Multitask Learning", ICML 2009).
     """
@@ -36,11 +36,11 @@ def features(line: str, size: int) -> NDArray[np.float32]:
 
 
 class Corpus:
-    """Lines of a text file or of a folder's files, one after the other, wrapping round.
+    """Lines of a text file or of a folder's files, one after the other; the last is followed by the first.
 
-    Streams: a corpus larger than memory works. `name`: what it is called, by default as its file is; `reference`: the path
-    that a saved state names instead of the place on this machine; `content`: of the file at the path, which is then not
-    looked at any more. Raises CorpusError where it cannot be read or has no line.
+    The text is streamed, so a corpus may be larger than memory. `name`: shown to people, by default the file's name;
+    `reference`: the path in saved states, by default that on this machine; `content`: the bytes of the file at the path,
+    which is then not read. Raises CorpusError where the text cannot be read or has no line.
     """
 
     def __init__(
@@ -53,13 +53,13 @@ class Corpus:
         self.content = content
         self._files = [Path(self.name)] if content is not None else _files_of(self.path or BUILT_IN)
         self._file = 0  # index of the file that the next line comes from
-        self._offset = 0  # bytes of it that are used up
+        self._offset = 0  # bytes of it that have been read
         self._stream: BinaryIO | None = None
         self._require_a_line()
-        self._sizes, self.fingerprint = _measured(self._files) if content is None else _measured_in_memory(content)
+        self._sizes, self.fingerprint = _sizes_and_fingerprint(self._files) if content is None else _of_content(content)
 
     def next_line(self) -> str:
-        """The next line that is not blank, cut at 10,000 characters."""
+        """Returns the next line that is not blank, cut at 10,000 characters."""
         wraps = 0
         while wraps < 2:
             line = self._read_line()
@@ -70,7 +70,7 @@ class Corpus:
         raise CorpusError(f"The corpus {self.name} has no line of text left. Choose another file or folder.")
 
     def state_dict(self) -> dict[str, Any]:
-        """The place in the text and what it is a place in."""
+        """Returns the position in the text, and the fingerprint of the text."""
         return {
             "path": self.reference,
             "fingerprint": self.fingerprint,
@@ -78,10 +78,13 @@ class Corpus:
             "offset": self._offset,
         }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go to a saved place; in a text with another fingerprint, to the beginning. Raises ValueError for no place of it."""
-        file, offset = int(state["file"]), int(state["offset"])
-        if state["fingerprint"] != self.fingerprint:
+    def load_state_dict(self, saved: dict[str, Any]) -> None:
+        """Goes to a saved position, or to the beginning where the saved text was another one.
+
+        Raises ValueError for a position outside this text.
+        """
+        file, offset = int(saved["file"]), int(saved["offset"])
+        if saved["fingerprint"] != self.fingerprint:
             file = offset = 0
         elif not (0 <= file < len(self._files) and 0 <= offset <= self._sizes[file]):
             raise ValueError(f"file {file}, byte {offset} is no place in the corpus {self.name}")
@@ -89,19 +92,19 @@ class Corpus:
         self._file, self._offset = file, offset
 
     def close(self) -> None:
-        """Release the open file; the place is kept."""
+        """Closes the file; the position stays."""
         if self._stream is not None:
             self._stream.close()
             self._stream = None
 
     def _require_a_line(self) -> None:
-        """Raise CorpusError unless there is a line; reads no further than the first one."""
+        """Raises CorpusError unless there is a line; reads no further than the first one."""
         self.next_line()
         self.close()
         self._file = self._offset = 0
 
     def _read_line(self) -> str | None:
-        """The rest of the present line without its end, "" for a blank one, None at the end of the file."""
+        """Returns the next line of the file, "" for a blank one, None at the end of the file."""
         try:
             stream = self._open()
             raw = stream.readline(_MOST_BYTES)
@@ -122,7 +125,7 @@ class Corpus:
         return self._stream
 
     def _next_file(self) -> int:
-        """Go to the beginning of the next file; returns 1 if that wrapped round to the first."""
+        """Goes to the beginning of the next file; returns 1 where that is the first one again, else 0."""
         self.close()
         self._file = (self._file + 1) % len(self._files)
         self._offset = 0
@@ -136,21 +139,21 @@ def _files_of(path: Path) -> list[Path]:
         if not path.is_dir():
             raise CorpusError(f"The corpus {path} is not there. Name a text file or a folder of text files.")
         inner = [file.relative_to(path) for file in path.rglob("*") if file.is_file()]
-    except OSError as error:  # a path of another machine may lead where this one lets nobody look
+    except OSError as error:  # a path of another machine may lead to a folder that cannot be read here
         raise CorpusError(f"The corpus {path} cannot be looked at: {error.strerror}.") from error
-    # By their parts, since paths themselves are in another order on Windows, and a run would not find its text again.
-    files = [path / file for file in sorted(inner, key=lambda file: file.parts) if not _hidden(file)]
+    # By their parts: paths themselves sort differently on Windows, and a run would not find its text again.
+    files = [path / file for file in sorted(inner, key=lambda file: file.parts) if not _is_hidden(file)]
     if not files:
         raise CorpusError(f"The corpus folder {path} holds no file. Name a text file or a folder of text files.")
     return files
 
 
-def _hidden(path: Path) -> bool:
+def _is_hidden(path: Path) -> bool:
     return any(part.startswith(".") for part in path.parts)
 
 
-def _measured(files: list[Path]) -> tuple[list[int], str]:
-    """Sizes, and SHA-256 over all bytes, or over sizes and evenly spaced samples where there are more than 256 MiB."""
+def _sizes_and_fingerprint(files: list[Path]) -> tuple[list[int], str]:
+    """Returns sizes, and SHA-256 over sizes and all bytes, or evenly spaced samples where there are more than 256 MiB."""
     digest = hashlib.sha256()
     try:
         sizes = [file.stat().st_size for file in files]
@@ -163,8 +166,8 @@ def _measured(files: list[Path]) -> tuple[list[int], str]:
     return sizes, digest.hexdigest()
 
 
-def _measured_in_memory(content: bytes) -> tuple[list[int], str]:
-    """The same of a file with this content, which is small enough to be read as a whole."""
+def _of_content(content: bytes) -> tuple[list[int], str]:
+    """Returns size and fingerprint of a file with this content, which is small enough to be hashed as a whole."""
     return [len(content)], hashlib.sha256(b"%d\n" % len(content) + content).hexdigest()
 
 

@@ -1,7 +1,7 @@
-"""One training iteration, step by step as the model describes it.
+"""Engine: one training iteration, step by step as the model describes it, and the state that it trains.
 
-The engine is pure of the world: no clock, thread, print or global random generator. What it reads besides its own
-state is the next line of the corpus.
+The engine uses no clock, thread, print or global random generator. Besides its own state it reads the next line of the
+corpus. An iteration with a number that is not finite is rejected: it is undone, and people read of a void iteration.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from quadra.model.corpus import Corpus, features
 from quadra.model.packing import packed
 from quadra.model.plasticity import NeuroplasticityManager
 from quadra.model.qlearning import QTable, state_key
-from quadra.model.run_buffers import Copies, RunTensors, Snapshot
+from quadra.model.run_buffers import Snapshot, SnapshotPool, StateBuffers
 
 
 @dataclass(frozen=True)
 class StepResult:
-    """The metrics of one good iteration, as plain numbers."""
+    """The metrics of one good iteration, as plain numbers and text."""
 
     iteration: int  # counted from 1
     loss: float  # of the last epoch
     reward: float  # summed over an epoch's samples, averaged over the epochs
     variance: float  # of the core field after the iteration
     mean: float  # of the core field after the iteration
-    integrity_strikes: int  # void iterations of this run so far
+    integrity_strikes: int  # rejected iterations of this run so far
     qtable_size: int  # states in the table
     plasticity: float
     pattern: int
@@ -47,51 +47,51 @@ class StepResult:
     action: str  # what moved the core field
 
     def as_dict(self) -> dict[str, Any]:
-        """The metrics by name."""
+        """Returns the metrics by name."""
         return asdict(self)
 
 
-class Trainer(Protocol):
+class Backend(Protocol):
     """The mathematics between two choices; on the CPU compiled, on a GPU in torch."""
 
-    vectors: Tensor  # the samples (12, n), to be filled before `show`
+    vectors: Tensor  # the samples (12, n), to be filled before `prepare`
 
-    def show(self) -> None:
-        """Prepare what the epochs need of the samples."""
+    def prepare(self) -> None:
+        """Computes what the epochs need of the samples."""
 
     def mean(self) -> float:
-        """Of the core field."""
+        """Returns the mean of the core field."""
 
     def evaluate(self) -> tuple[list[list[float]], list[list[float]]]:
-        """Means and losses of all samples under all actions, each (actions, samples)."""
+        """Returns means and losses of all samples under all actions, each (actions, samples)."""
 
     def learn(self, chosen: list[int], rule: AdamRule) -> bool:
-        """One Adam step on the mean loss of the chosen actions; False where a number was found that is not finite."""
+        """Makes one Adam step on the mean loss of the chosen actions; returns False where it found a number not finite."""
 
     def stimulate(self, x: Tensor) -> float:
-        """Keep g = 0.9 * field + 0.1 * x for `move`; returns its mean."""
+        """Computes g = 0.9 * field + 0.1 * x, which `move` uses; returns its mean."""
 
     def move(self, action: int) -> None:
-        """field = clip(action(g), -1, 1)."""
+        """Sets field = clip(action(g), -1, 1)."""
 
     def remember(self) -> None:
-        """The syntropy fields follow the field and are regulated."""
+        """Moves the syntropy fields toward the field and regulates them."""
 
     def recognize(self) -> int:
-        """The field's pattern."""
+        """Returns the field's pattern; its centroid moves toward the field."""
 
     def variance_and_mean(self) -> tuple[float, float]:
-        """Of the core field."""
+        """Returns variance and mean of the core field."""
 
     def fields_are_finite(self) -> bool:
-        """Whether every number is that `learn` did not look at."""
+        """Returns whether every number that `learn` does not check is finite."""
 
 
-TrainerClass = Callable[[TrainingConfig, RunTensors], Trainer]
+BackendClass = Callable[[TrainingConfig, StateBuffers], Backend]
 
 
-def fastest_trainer(config: TrainingConfig) -> TrainerClass:
-    """The kernels compiled for the CPU, or torch on a GPU; each is imported only where it is used."""
+def fastest_backend(config: TrainingConfig) -> BackendClass:
+    """Returns the kernels compiled for the CPU, or torch on a GPU; each is imported only where it is used."""
     if config.device == "cpu":
         from quadra.model.compiled_backend import CompiledBackend
 
@@ -101,14 +101,14 @@ def fastest_trainer(config: TrainingConfig) -> TrainerClass:
     return TorchBackend
 
 
-class _VoidIterationError(Exception):
+class _RejectedIterationError(Exception):
     """A number of this iteration is not finite; never leaves the engine."""
 
 
 class Engine:
-    """All that one run trains. `config.seed` must be set; CUDA is used when `config.device` says so."""
+    """All that one run trains. `config.seed` must be set; CUDA is used where `config.device` says so."""
 
-    def __init__(self, config: TrainingConfig, corpus: Corpus, trainer: TrainerClass | None = None) -> None:
+    def __init__(self, config: TrainingConfig, corpus: Corpus, backend: BackendClass | None = None) -> None:
         if config.seed is None:
             raise ValueError("an engine needs a seed")
         self.config = config
@@ -119,41 +119,36 @@ class Engine:
         self.q_table = QTable(config, choice_seed)
         self.neuroplasticity = NeuroplasticityManager(config)
         self._samples = torch.Generator(config.device).manual_seed(_whole(samples_seed))
-        with processor_modes(config):  # before torch starts threads of its own: they keep the mode they were born with
-            self._run = RunTensors(config)
-            self._run.draw(torch.Generator().manual_seed(_whole(weights_seed)))
-            self._copies = Copies(self._run)
-            self._trainer: Trainer = (trainer or fastest_trainer(config))(config, self._run)
+        with processor_modes(config):  # before torch starts threads, which keep the mode they begin with
+            self._buffers = StateBuffers(config)
+            self._buffers.draw(torch.Generator().manual_seed(_whole(weights_seed)))
+            self._snapshots = SnapshotPool(self._buffers)
+            self._backend: Backend = (backend or fastest_backend(config))(config, self._buffers)
 
     @property
     def field(self) -> Tensor:
         """The core field, shape (n,)."""
-        return self._run.field
+        return self._buffers.field
 
     @property
     def parameters(self) -> Mapping[str, NDArray[np.float32]]:
-        """Weights and biases by name; on the CPU they are the run's own memory, to be read between steps only."""
-        return {name: tensor.cpu().numpy() for name, tensor in self._run.parameters.items()}
+        """Weights and biases by name; on the CPU they are the run's own memory, which may be read between two steps only."""
+        return {name: tensor.cpu().numpy() for name, tensor in self._buffers.parameters.items()}
 
     def activity_sample(self) -> ActivitySample:
-        """What can be seen between two steps; on the CPU the field is the run's own memory."""
+        """Returns what people are shown of the run between two steps; on the CPU the field is the run's own memory."""
         return ActivitySample(
             self.iteration,
-            self._run.field.cpu().numpy(),
+            self._buffers.field.cpu().numpy(),
             self.neuroplasticity.plasticity,
             [sum(column) for column in zip(*self.q_table.visits.values(), strict=True)] or [0] * len(ACTIONS),
-            self._run.wins.tolist(),
+            self._buffers.wins.tolist(),
         )
 
-    @property
-    def parameter_bytes(self) -> int:
-        """Bytes of the networks' weights and biases, padding included."""
-        return self._run.parameters.flat.numel() * self._run.parameters.flat.element_size()
-
     def step(self) -> StepResult:
-        """Train one iteration; a void one is undone, counts a strike and is followed by the next line.
+        """Trains one iteration; a rejected one is undone, counts as a strike and is followed by the next line.
 
-        Raises IntegrityError after three void iterations in a row; all values are then those of the last good one.
+        Raises IntegrityError after three rejected iterations in a row; all values are then those of the last good one.
         """
         with processor_modes(self.config):
             return self._step()
@@ -164,9 +159,9 @@ class Engine:
             self._begin()
             try:
                 result = self._iterate(line)
-                self._copies.forget()
+                self._snapshots.discard()
                 return result
-            except _VoidIterationError:
+            except _RejectedIterationError:
                 self._undo()
                 self.neuroplasticity.strike()
             except BaseException:
@@ -178,38 +173,38 @@ class Engine:
         )
 
     def is_finite(self) -> bool:
-        """Whether every number of the state is; one that is not is never saved."""
-        return bool(torch.isfinite(self._run.flat).all()) and self._mean_reward_is_finite()
+        """Returns whether every number of the state is finite; a state that is not is never saved."""
+        return bool(torch.isfinite(self._buffers.flat).all()) and self._mean_reward_is_finite()
 
     def _mean_reward_is_finite(self) -> bool:
         mean_reward = self.neuroplasticity.mean_reward
         return mean_reward is None or math.isfinite(mean_reward)
 
     def _begin(self) -> None:
-        self._copies.keep()
-        self._wins_before = self._run.wins.clone()
-        self._adam_steps_before = self._run.adam_steps
+        self._snapshots.capture()
+        self._wins_before = self._buffers.wins.clone()
+        self._adam_steps_before = self._buffers.adam_steps
         self.q_table.begin()
 
     def _undo(self) -> None:
-        """All that training changes goes back; the place in the text and the generators stay advanced."""
-        self._copies.restore()
-        self._run.wins.copy_(self._wins_before)
-        self._run.adam_steps = self._adam_steps_before
+        """Undoes all that training changed; the position in the text and the generators stay advanced."""
+        self._snapshots.restore()
+        self._buffers.wins.copy_(self._wins_before)
+        self._buffers.adam_steps = self._adam_steps_before
         self.q_table.undo()
 
     def _iterate(self, line: str) -> StepResult:
-        trainer = self._trainer
+        backend = self._backend
         x = torch.from_numpy(features(line, self.config.field_size)).to(self.config.device)
         self._draw_samples(x)
         epochs = [self._epoch() for _ in range(self.config.epochs)]
-        action = self.q_table.greedy(state_key(trainer.stimulate(x)))
-        trainer.move(action)
-        trainer.remember()
-        pattern = trainer.recognize()
-        variance, mean = trainer.variance_and_mean()
-        if not (trainer.fields_are_finite() and self._mean_reward_is_finite()):
-            raise _VoidIterationError
+        action = self.q_table.greedy(state_key(backend.stimulate(x)))
+        backend.move(action)
+        backend.remember()
+        pattern = backend.recognize()
+        variance, mean = backend.variance_and_mean()
+        if not (backend.fields_are_finite() and self._mean_reward_is_finite()):
+            raise _RejectedIterationError
         reward = sum(epoch_reward for _, epoch_reward in epochs) / len(epochs)
         self.neuroplasticity.observe(reward, variance)
         self.iteration += 1
@@ -217,7 +212,7 @@ class Engine:
         return self.result(epochs[-1][0], reward, variance, mean)
 
     def result(self, loss: float, reward: float, variance: float, mean: float) -> StepResult:
-        """The newest iteration's metrics, given those that only the history keeps."""
+        """Returns the newest iteration's metrics, given those that only the history holds."""
         manager = self.neuroplasticity
         return StepResult(
             iteration=self.iteration, loss=_single(loss), reward=_single(reward), variance=variance, mean=mean,
@@ -226,68 +221,68 @@ class Engine:
         )  # fmt: skip
 
     def _draw_samples(self, x: Tensor) -> None:
-        """The synthetic vectors, then x, then the core field."""
-        count, vectors = self.config.synthetic_samples, self._trainer.vectors
+        """Fills the samples: the synthetic vectors, then x, then the core field."""
+        count, vectors = self.config.synthetic_samples, self._backend.vectors
         vectors[:count].normal_(0.0, self.config.start_deviation, generator=self._samples)
         vectors[count], vectors[count + 1] = x, self.field
-        self._trainer.show()
+        self._backend.prepare()
 
     def _epoch(self) -> tuple[float, float]:
-        """Choose an action for each sample in turn, update Q, take one Adam step; returns mean loss and summed reward.
+        """Chooses an action for each sample in turn, updates Q, makes one Adam step; returns mean loss and summed reward.
 
         Weights do not change within an epoch, so all samples are evaluated under all actions at once.
         """
-        means, losses = self._trainer.evaluate()
+        means, losses = self._backend.evaluate()
         chosen, reward = self._choose(means, losses)
         loss = sum(losses[action][row] for row, action in enumerate(chosen)) / len(chosen)
         if not math.isfinite(loss):
-            raise _VoidIterationError
-        self._run.adam_steps += 1
-        if not self._trainer.learn(
-            chosen, AdamRule.at(self._run.adam_steps, self.config, self.neuroplasticity.plasticity)
+            raise _RejectedIterationError
+        self._buffers.adam_steps += 1
+        if not self._backend.learn(
+            chosen, AdamRule.at(self._buffers.adam_steps, self.config, self.neuroplasticity.plasticity)
         ):
-            raise _VoidIterationError
+            raise _RejectedIterationError
         return loss, reward
 
     def _choose(self, means: list[list[float]], losses: list[list[float]]) -> tuple[list[int], float]:
-        """The sequence of choices through the samples, from precomputed means and losses, each (actions, samples)."""
-        state = state_key(self._trainer.mean())
+        """Returns the choices through the samples and the summed reward, from means and losses, each (actions, samples)."""
+        q_state = state_key(self._backend.mean())
         chosen, total = [], 0.0
         for row in range(len(means[0])):
-            action = self.q_table.choose(state)
+            action = self.q_table.choose(q_state)
             reward = reward_of(losses[action][row])
-            next_state = state_key(means[action][row])
-            self.q_table.update(state, action, reward, next_state)
+            next_q_state = state_key(means[action][row])
+            self.q_table.update(q_state, action, reward, next_q_state)
             chosen.append(action)
             total += reward
-            state = next_state
+            q_state = next_q_state
         return chosen, total
 
     @property
     def snapshot_in_use(self) -> bool:
-        """Whether neither `step` nor `snapshot` can go on before a snapshot is released; the engine never waits."""
-        return self._copies.snapshot_in_use
+        """Whether neither `step` nor `snapshot` can go on until a snapshot is released; the engine never waits."""
+        return self._snapshots.snapshot_in_use
 
     def snapshot(self) -> Snapshot:
-        """The state as it is now, in a buffer that is lent; the next step then needs no copy of its own to undo it.
+        """Returns the present state in a buffer that is lent; the next step then needs no copy of its own for its undo.
 
         Raises RuntimeError where `snapshot_in_use`.
         """
-        return self._copies.lend(self._plain())
+        return self._snapshots.snapshot(self._plain())
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that training reads: a copy, so that it stays as it is while training goes on.
+        """Returns a copy of everything that training reads, which stays as it is while training goes on.
 
         All tensors are views of one storage, so the copy is one move of memory and one entry in a file.
         """
-        copy = self._run.flat.detach().to("cpu", copy=True)
-        return Snapshot(copy, self._run.tensors.table, self._plain(), None).state_dict()
+        copy = self._buffers.flat.detach().to("cpu", copy=True)
+        return Snapshot(copy, self._buffers.tensors.slots, self._plain(), None).state_dict()
 
     def _plain(self) -> bytes:
-        """A copy of everything that does not stand in the buffer."""
+        """Returns a copy of everything that is not in the buffer."""
         return packed(
             {
-                **self._run.plain(),
+                **self._buffers.plain(),
                 "q_table": self.q_table.rows,
                 "generators": {
                     "samples": self._samples.get_state().numpy().tobytes(),
@@ -301,18 +296,18 @@ class Engine:
             }
         )
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over what `state_dict` gave; raises KeyError or ValueError where it does not fit."""
-        self._copies.forget()
-        self._run.load_state_dict(state)
-        generators = state["generators"]
-        self.q_table.load_state_dict({"table": state["q_table"], "generator": generators["exploration"]})
+    def load_state_dict(self, saved: Mapping[str, Any]) -> None:
+        """Restores what `state_dict` gave. Raises KeyError or ValueError where it does not fit."""
+        self._snapshots.discard()
+        self._buffers.load_state_dict(saved)
+        generators = saved["generators"]
+        self.q_table.load_state_dict({"table": saved["q_table"], "generator": generators["exploration"]})
         if generators["samples_device"].split(":")[0] == self.config.device.split(":")[0]:
             self._samples.set_state(generators["samples"])
-        self.neuroplasticity.load_state_dict(state["neuroplasticity"])
-        self.corpus.load_state_dict(state["corpus"])
-        self.newest = _checked_newest(state.get("newest", {}))
-        self.iteration = int(state["iteration_count"])
+        self.neuroplasticity.load_state_dict(saved["neuroplasticity"])
+        self.corpus.load_state_dict(saved["corpus"])
+        self.newest = _checked_newest(saved.get("newest", {}))
+        self.iteration = int(saved["iteration_count"])
 
 
 _NOTHING_YET = {"pattern": 0, "text": "", "action": ""}
@@ -320,7 +315,7 @@ _SMALLEST_NORMAL = sys.float_info.min
 
 
 def _checked_newest(saved: Mapping[str, Any]) -> dict[str, Any]:
-    """What a saved iteration did, as browsers are sent it. Raises ValueError for what they could not be sent."""
+    """Returns what a saved iteration did, for browsers. Raises ValueError for a value that they could not be sent."""
     newest = {name: saved.get(name, nothing) for name, nothing in _NOTHING_YET.items()}
     for name, nothing in _NOTHING_YET.items():
         if type(newest[name]) is not type(nothing):
@@ -330,9 +325,9 @@ def _checked_newest(saved: Mapping[str, Any]) -> dict[str, Any]:
 
 @contextmanager
 def processor_modes(config: TrainingConfig) -> Iterator[None]:
-    """Flush denormals and set the thread count while a run computes: both are part of what its bits depend on.
+    """Flushes denormals and sets the thread count while a run computes: its bits depend on both.
 
-    The calling thread gets its own denormal mode back: other code on it may count on denormals.
+    The calling thread gets its own denormal mode back, because other code on it may need denormals.
     """
     flushed_before = _SMALLEST_NORMAL / 2.0 == 0.0
     torch.set_flush_denormal(True)
@@ -345,7 +340,7 @@ def processor_modes(config: TrainingConfig) -> Iterator[None]:
 
 
 def _single(number: float) -> float:
-    """Rounded to single precision, as the history keeps it: one figure everywhere."""
+    """Returns the number rounded to single precision, as the history holds it: the same figure everywhere."""
     return float(np.float32(number))
 
 

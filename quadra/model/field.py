@@ -1,4 +1,4 @@
-"""The oscillating field: its step, its three slow memories, and the patterns it falls into."""
+"""The oscillating field: its drive by the text, its three slow memories (syntropy fields), and its patterns."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from quadra.config import TrainingConfig
 
 
 def stimulate(field: Tensor, features: Tensor, decay: float) -> Tensor:
-    """g = decay * field + (1 - decay) * x; shapes (n,)."""
+    """Returns g = decay * field + (1 - decay) * x; shapes (n,)."""
     return torch.lerp(features, field, decay)
 
 
@@ -27,7 +27,7 @@ def regulate(syntropy_fields: Tensor, config: TrainingConfig) -> None:
 
 
 def recognize(field: Tensor, centroids: Tensor, wins: Tensor, rate: float) -> int:
-    """Frequency-sensitive competitive learning: the pattern of this field; its centroid and wins change in place.
+    """Frequency-sensitive competitive learning: returns the pattern of this field, whose centroid and wins change in place.
 
     The winner is the smallest (wins_j + 1) * |field - c_j|^2; it moves by `rate` toward the field.
     Ahalt et al., "Competitive learning algorithms for vector quantization", Neural Networks 1990.

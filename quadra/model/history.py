@@ -1,4 +1,4 @@
-"""History: the four metric series of a run, one row an iteration."""
+"""History: the four metric series of a run, one row an iteration, and thinned slices of them for charts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from quadra.byte_progress import digest_of, feed
 
 SERIES = ("loss", "reward", "variance", "mean")
 _FIRST_ROWS = 1024
-_GROWTH = 1.25  # keeps a row's 16 bytes below 20 with what is allocated ahead
+_GROWTH = 1.25  # a row of 16 bytes then costs less than 20, with what is allocated ahead
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,11 @@ class Slice:
 
     @property
     def thinned(self) -> bool:
-        """Whether iterations of the range were left out."""
+        """Whether iterations of the range are left out."""
         return len(self.iterations) < self.total
 
     def as_lists(self) -> dict[str, list[float | None]]:
-        """Equal-length lists for JSON; what is not finite becomes None."""
+        """Returns equal-length lists for JSON; what is not finite becomes None."""
         columns: dict[str, list[float | None]] = {"iteration": self.iterations.tolist()}
         for number, name in enumerate(SERIES):
             values = self.rows[:, number]
@@ -43,7 +43,7 @@ class Slice:
 class History:
     """Grows by one row an iteration on one thread; other threads read any range at any time without a lock.
 
-    A row is never changed once it is in, so a reader who takes (rows, count) in one go sees a complete series.
+    A row never changes once it is in, so a reader that reads (rows, count) at once sees a complete series.
     """
 
     def __init__(self, rows: NDArray[np.float32] | None = None) -> None:
@@ -56,7 +56,7 @@ class History:
         return self._published[1]
 
     def append(self, loss: float, reward: float, variance: float, mean: float) -> None:
-        """Add the next iteration's row."""
+        """Adds the next iteration's row."""
         rows, count = self._published
         if count == len(rows):
             grown = np.empty((max(_FIRST_ROWS, int(count * _GROWTH)), len(SERIES)), np.float32)
@@ -66,60 +66,60 @@ class History:
         self._published = (rows, count + 1)
 
     def rows(self) -> NDArray[np.float32]:
-        """All rows, shape (iterations, 4); a view that must not be written to."""
+        """Returns all rows, shape (iterations, 4), as a view that must not be written to."""
         rows, count = self._published
         return rows[:count]
 
     def series(self, name: str) -> NDArray[np.float32]:
-        """A copy of one series, shape (iterations,)."""
+        """Returns a copy of one series, shape (iterations,)."""
         return self.rows()[:, SERIES.index(name)].copy()
 
     def checksum(self) -> str:
-        """SHA-256 of all rows; the cost is that of the rows since the last call."""
+        """Returns SHA-256 of all rows, at the cost of the rows since the last call."""
         rows = self.rows()
         feed(self._digest, np.ascontiguousarray(rows[self._digested :]).reshape(-1))
         self._digested = len(rows)
         return self._digest.hexdigest()
 
     def slice(self, start: int, end: int, points: int) -> Slice:
-        """Iterations start..end (counted from 1, inclusive, cut to what there is), at most `points` of them.
+        """Returns iterations start..end (from 1, inclusive, cut to those that exist), thinned to at most `points` of them.
 
-        Where that is fewer than there are, of each column the last iteration and those with the smallest and largest value
-        of every series stay, so that every extreme stays visible; of the range, the first and the last iteration stay.
-        A column is a stretch of 2^k iterations that begins at a multiple of its width, wherever the range begins: so what
-        stays of a thinned range is the same as what stays of the range itself.
+        A thinned slice has, of each column, the last iteration and those with the smallest and largest value of every
+        series, so that every extreme is visible; of the range, the first and the last iteration. A column is a stretch of
+        2^k iterations that begins at a multiple of its width, wherever the range begins: so thinning a thinned range gives
+        what thinning the range itself gives.
         """
         rows = self.rows()
         start, end = max(start, 1), min(end, len(rows))
-        asked = rows[start - 1 : end] if end >= start else rows[:0]
-        kept = np.arange(len(asked)) if len(asked) <= points else _extremes(asked, start - 1, points)
-        return Slice(kept + start, asked[kept], len(asked))
+        in_range = rows[start - 1 : end] if end >= start else rows[:0]
+        chosen = np.arange(len(in_range)) if len(in_range) <= points else _extremes(in_range, start - 1, points)
+        return Slice(chosen + start, in_range[chosen], len(in_range))
 
 
 def checksum_of(rows: NDArray[np.float32]) -> str:
-    """SHA-256 of rows, as `History.checksum` gives it."""
+    """Returns SHA-256 of rows, as `History.checksum` does."""
     return str(digest_of(np.ascontiguousarray(rows).reshape(-1)).hexdigest())
 
 
 def rows_of(columns: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
-    """Rows from equal-length series by name."""
+    """Returns rows from equal-length series by name."""
     return np.stack([columns[name] for name in SERIES], axis=1).astype(np.float32, copy=False)
 
 
 def _extremes(rows: NDArray[np.float32], before: int, points: int) -> NDArray[np.intp]:
-    """Indices of the rows that stay; at most `points`, ascending. `before`: how many rows the history has before them."""
+    """Returns the indices of a thinned slice's rows, at most `points`, ascending. `before`: rows of the history before them."""
     edges = _edges(len(rows), before, max(1, (points - 1) // (2 * len(SERIES) + 1)))
-    kept = [edges[:1], edges[1:] - 1]
+    chosen = [edges[:1], edges[1:] - 1]
     for first, last in pairwise(edges):
         column = rows[first:last]
-        lost = ~np.isfinite(column)  # which would count as the extreme, and hide it
-        kept.append(first + np.where(lost, np.inf, column).argmin(0))
-        kept.append(first + np.where(lost, -np.inf, column).argmax(0))
-    return np.unique(np.concatenate(kept))[-points:]
+        lost = ~np.isfinite(column)  # it would count as the extreme, and hide it
+        chosen.append(first + np.where(lost, np.inf, column).argmin(0))
+        chosen.append(first + np.where(lost, -np.inf, column).argmax(0))
+    return np.unique(np.concatenate(chosen))[-points:]
 
 
 def _edges(count: int, before: int, columns: int) -> NDArray[np.intp]:
-    """Where the columns of so many rows begin, and the end of the last: the narrowest that are no more than `columns`."""
+    """Returns where columns of the smallest width of which `columns` suffice begin, and where the last one ends."""
     width = 1
     while (before + count - 1) // width - before // width >= columns:
         width *= 2

@@ -1,6 +1,6 @@
 """The leaky integrate-and-fire neuron and its surrogate gradient, in torch.
 
-The neuron is snntorch.Leaky(reset_mechanism="subtract") with a fast-sigmoid surrogate gradient:
+The neuron is that of snntorch.Leaky(reset_mechanism="subtract") with a fast-sigmoid surrogate gradient:
 Eshraghian et al., "Training Spiking Neural Networks Using Lessons From Deep Learning", Proc. IEEE 2023;
 Neftci et al., "Surrogate Gradient Learning in Spiking Neural Networks", IEEE SPM 2019.
 
@@ -25,7 +25,7 @@ class Neuron:
     slope: float  # of the surrogate gradient
 
     def integrate(self, currents: Sequence[Tensor], membranes: Sequence[Tensor], spikes: Sequence[Tensor]) -> None:
-        """Fill membranes and spikes, one tensor per time step, from the input currents.
+        """Fills in membranes and spikes, one tensor per time step, from the input currents.
 
         u[t] = decay * u[t-1] + i[t] - threshold * s[t-1],  s[t] = 1 if u[t] > threshold else 0,  u[-1] = s[-1] = 0
         """
@@ -37,11 +37,11 @@ class Neuron:
             torch.gt(membranes[t], self.threshold, out=spikes[t])
 
     def surrogate_gradient(self, membranes: Tensor) -> Tensor:
-        """ds/du = 1 / (1 + slope * |u - threshold|)^2, same shape as `membranes`."""
+        """Returns ds/du = 1 / (1 + slope * |u - threshold|)^2, same shape as `membranes`."""
         return (membranes - self.threshold).abs_().mul_(self.slope).add_(1.0).pow_(-2)
 
     def gradient_filter(self, time_steps: int, device: str) -> Tensor:
-        """M[t, k] = decay^(k-t) for k >= t, shape (T, T): dL/di[t] = sum over k of M[t, k] * (dL/ds * ds/du)[k].
+        """Returns M[t, k] = decay^(k-t) for k >= t, shape (T, T): dL/di[t] = sum over k of M[t, k] * (dL/ds * ds/du)[k].
 
         The reset term carries no gradient, so the membrane's gradient through time is this linear filter.
         """

@@ -1,4 +1,4 @@
-"""NeuroplasticityManager: how strongly the networks learn, and how often an iteration had to be undone."""
+"""NeuroplasticityManager: how strongly the networks learn, and how many iterations were rejected."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class NeuroplasticityManager:
         self.integrity_strikes = 0
 
     def observe(self, reward: float, variance: float) -> None:
-        """Take in a good iteration: success is a reward above its own mean while the field is calm."""
+        """Updates plasticity after a good iteration: success is a reward above its own mean while the field's variance is low."""
         config = self._config
-        calm = variance <= config.high_variance
-        if self.mean_reward is not None and reward > self.mean_reward and calm:
+        is_calm = variance <= config.high_variance
+        if self.mean_reward is not None and reward > self.mean_reward and is_calm:
             self.success_streak += 1
             self.plasticity = min(config.plasticity_most, self.plasticity * config.plasticity_growth)
         else:
@@ -34,12 +34,12 @@ class NeuroplasticityManager:
         self.mean_reward = config.reward_decay * previous + (1.0 - config.reward_decay) * reward
 
     def strike(self) -> None:
-        """An iteration was void: learn half as strongly and count it."""
+        """Halves the plasticity and counts a strike, after a rejected iteration."""
         self.plasticity = max(self._config.plasticity_least, self.plasticity / 2.0)
         self.integrity_strikes += 1
 
     def state_dict(self) -> dict[str, Any]:
-        """Builtins only."""
+        """Returns builtins only."""
         return {
             "plasticity": self.plasticity,
             "success_streak": self.success_streak,
@@ -47,17 +47,17 @@ class NeuroplasticityManager:
             "integrity_strikes": self.integrity_strikes,
         }
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over what `state_dict` gave; raises KeyError, TypeError or ValueError where it does not fit."""
-        mean_reward = state["mean_reward"]
-        self.plasticity = float(state["plasticity"])
-        self.success_streak = _count(state["success_streak"])
+    def load_state_dict(self, saved: Mapping[str, Any]) -> None:
+        """Restores what `state_dict` gave. Raises KeyError, TypeError or ValueError where it does not fit."""
+        mean_reward = saved["mean_reward"]
+        self.plasticity = float(saved["plasticity"])
+        self.success_streak = _count(saved["success_streak"])
         self.mean_reward = None if mean_reward is None else float(mean_reward)
-        self.integrity_strikes = _count(state["integrity_strikes"])
+        self.integrity_strikes = _count(saved["integrity_strikes"])
 
 
 def _count(saved: Any) -> int:
-    """A count of iterations; raises ValueError for a number that no count reaches and no sum could take."""
+    """Returns a count of iterations. Raises ValueError for a negative number, or one that no count reaches."""
     count = int(saved)
     if not 0 <= count <= _LARGEST_COUNT:
         raise ValueError("a count of iterations is negative, or larger than any")

@@ -1,4 +1,7 @@
-"""QTable: one value per state and action, epsilon-greedy choice, Q update (Watkins and Dayan, "Q-learning", 1992)."""
+"""QTable: one value per state and action, epsilon-greedy choice, Q update (Watkins and Dayan, "Q-learning", 1992).
+
+A state of the table is called `q_state` in code: the mean of a vector, rounded and written out.
+"""
 
 from __future__ import annotations
 
@@ -12,21 +15,21 @@ from quadra.config import ACTIONS, TrainingConfig
 
 
 def state_key(mean: float) -> str:
-    """The table's state for a vector of this mean: "0.49", "0.5"; minus zero is "0.0"."""
+    """Returns the table's state for a vector of this mean: "0.49", "0.5"; minus zero is "0.0"."""
     return str(round(mean, 2) + 0.0)
 
 
-def in_order(state: str) -> tuple[float, str]:
-    """Sorts states by their numbers; what is no finite number (in a table of another program) comes last, by its text."""
+def in_order(q_state: str) -> tuple[float, str]:
+    """Returns a sort key: states by their numbers; what is no finite number (in a foreign table) last, by its text."""
     try:
-        number = float(state)
+        number = float(q_state)
     except ValueError:
         number = math.nan
-    return (number if math.isfinite(number) else math.inf, state)
+    return (number if math.isfinite(number) else math.inf, q_state)
 
 
 class QTable:
-    """Maps a state to one value for each action; unseen states count as zero and are not entered by looking."""
+    """Maps a state to one value for each action; an unseen state counts as zeros and is entered by an update only."""
 
     def __init__(self, config: TrainingConfig, seed: np.random.SeedSequence) -> None:
         self._epsilon = config.exploration
@@ -42,70 +45,70 @@ class QTable:
 
     @property
     def rows(self) -> Mapping[str, list[float]]:
-        """The table itself, state -> values in the order of ACTIONS: it changes with training, whoever keeps it copies."""
+        """The table itself, state -> values in the order of ACTIONS; training changes it in place."""
         return self._values
 
     @property
     def visits(self) -> Mapping[str, list[int]]:
-        """State -> how often each action was taken in it since the table was made or loaded; only for people to look at."""
+        """State -> how often each action was chosen in it since the table was made or loaded; shown to people only."""
         return self._visits
 
     @property
     def generator_state(self) -> Mapping[str, Any]:
-        """Builtins only."""
+        """The state of the exploration's generator, builtins only."""
         return self._generator.bit_generator.state
 
-    def greedy(self, state: str) -> int:
-        """Index of the best action; ties go to the first."""
-        values = self._values.get(state)
+    def greedy(self, q_state: str) -> int:
+        """Returns the index of the best action; ties go to the first."""
+        values = self._values.get(q_state)
         return 0 if values is None else values.index(max(values))
 
-    def choose(self, state: str) -> int:
-        """Epsilon-greedy: any action with probability epsilon, else the greedy one."""
+    def choose(self, q_state: str) -> int:
+        """Returns, epsilon-greedy, any action with probability epsilon, else the greedy one."""
         if self._generator.random() < self._epsilon:
             return int(self._generator.integers(len(ACTIONS)))
-        return self.greedy(state)
+        return self.greedy(q_state)
 
-    def update(self, state: str, action: int, reward: float, next_state: str) -> None:
+    def update(self, q_state: str, action: int, reward: float, next_q_state: str) -> None:
         """Q[s][a] += alpha * (reward + gamma * max Q[s'] - Q[s][a])."""
-        best_next = max(self._values.get(next_state, (0.0,)))
-        if state not in self._before:
-            self._keep(state)
-        values = self._values[state]
+        best_next = max(self._values.get(next_q_state, (0.0,)))
+        if q_state not in self._before:
+            self._save_for_undo(q_state)
+        values = self._values[q_state]
         values[action] += self._rate * (reward + self._discount * best_next - values[action])
-        self._visits[state][action] += 1
+        self._visits[q_state][action] += 1
 
-    def _keep(self, state: str) -> None:
-        """A state as it is before its first change since `begin`; one that is new is entered."""
-        known = self._values.get(state)
-        visits = self._visits.setdefault(state, [0] * len(ACTIONS))
-        self._before[state] = None if known is None else (list(known), list(visits))
+    def _save_for_undo(self, q_state: str) -> None:
+        """Copies a state before its first change since `begin`; enters it where it is new."""
+        known = self._values.get(q_state)
+        visits = self._visits.setdefault(q_state, [0] * len(ACTIONS))
+        self._before[q_state] = None if known is None else (list(known), list(visits))
         if known is None:
-            self._values[state] = [0.0] * len(ACTIONS)
+            self._values[q_state] = [0.0] * len(ACTIONS)
 
     def begin(self) -> None:
-        """From here on changes can be undone."""
+        """Makes the changes from here on those that `undo` undoes."""
         self._before = {}
 
     def undo(self) -> None:
-        """Take back every change since `begin`; the generator stays advanced."""
-        for state, before in self._before.items():
+        """Undoes every change since `begin`; the generator stays advanced."""
+        for q_state, before in self._before.items():
             if before is None:
-                del self._values[state], self._visits[state]
+                del self._values[q_state], self._visits[q_state]
             else:
-                self._values[state], self._visits[state] = before
+                self._values[q_state], self._visits[q_state] = before
         self._before = {}
 
     def state_dict(self) -> dict[str, Any]:
-        """Builtins only: the table as state -> {action: value}, and the generator."""
-        table = {state: dict(zip(ACTIONS, values, strict=True)) for state, values in self._values.items()}
+        """Returns builtins only: the table as state -> {action: value}, and the generator."""
+        table = {q_state: dict(zip(ACTIONS, values, strict=True)) for q_state, values in self._values.items()}
         return {"table": table, "generator": self.generator_state}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over a table, and a generator where there is one."""
+    def load_state_dict(self, saved: Mapping[str, Any]) -> None:
+        """Restores a table, and a generator where there is one."""
         self._values = {
-            str(key): [float(values.get(action, 0.0)) for action in ACTIONS] for key, values in state["table"].items()
+            str(key): [float(values.get(action, 0.0)) for action in ACTIONS] for key, values in saved["table"].items()
         }
         self._visits, self._before = {}, {}
-        if state.get("generator") is not None:
-            self._generator.bit_generator.state = state["generator"]
+        if saved.get("generator") is not None:
+            self._generator.bit_generator.state = saved["generator"]

@@ -12,17 +12,17 @@ import torch
 from torch import Tensor
 
 from quadra.config import LAYERS, TrainingConfig
-from quadra.model.flat_tensors import TensorSlot, places
+from quadra.model.flat_tensors import TensorSlot, slots_for
 from quadra.model.neuron import Neuron
 
 
 @dataclass(frozen=True)
 class LayerTrace:
-    """What a layer did over T time steps for B inputs, all networks' neurons beside each other in the last dimension."""
+    """Membranes and spikes of a layer over T time steps for B inputs, all networks' neurons side by side in the last axis."""
 
     membranes: Tensor  # (T, B, neurons)
     spikes: Tensor  # (T, B, neurons)
-    membrane_steps: tuple[Tensor, ...]  # the same by time step; taken apart once, not in every pass
+    membrane_steps: tuple[Tensor, ...]  # the same by time step; separated once, not in every pass
     spike_steps: tuple[Tensor, ...]
 
     @classmethod
@@ -35,9 +35,9 @@ class LayerTrace:
 class SpikingNetworks:
     """Networks Linear - LIF - Linear - LIF - Linear - LIF that are evaluated beside each other.
 
-    A network sees its input unchanged at every time step; its output is the firing rate of its last layer, in [0, 1].
-    The neurons of one layer of all networks stand side by side in one tensor: that halves the number of
-    small operations, which is what a step at field size 100 costs.
+    A network's input is the same at every time step; its output is the firing rate of its last layer, in [0, 1]. The neurons
+    of one layer of all networks lie side by side in one tensor: that halves the number of small operations, which is what
+    a step at field size 100 costs.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class SpikingNetworks:
         self._inputs: dict[str, Tensor] = {}
 
     def rates(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Firing rates of every network for its own inputs: (B, n) -> (B, n), (B, 1) for `feedback`."""
+        """Returns the firing rates of every network for its own inputs: (B, n) -> (B, n), (B, 1) for `feedback`."""
         self._inputs = dict(inputs)
         first, second, third = self._trace(next(iter(inputs.values())).shape[0])
         current = torch.empty_like(first.membrane_steps[0])
@@ -68,9 +68,9 @@ class SpikingNetworks:
         return {name: rate[:, column] for name, column in zip(self.sizes, self._columns[2], strict=True)}
 
     def backward(self, name: str, rows: Tensor, rate_gradient: Tensor) -> None:
-        """Write d(loss)/d(parameters) of one network, given d(loss)/d(rate) for some rows of the last `rates` call.
+        """Writes d(loss)/d(parameters) of one network, given d(loss)/d(rate) for some rows of the last `rates` call.
 
-        `rows`: indices into the batch, shape (k,); `rate_gradient`: shape (k, outputs). Rows left out have no gradient.
+        `rows`: indices into the batch, shape (k,); `rate_gradient`: shape (k, outputs). Other rows have no gradient.
         """
         index = list(self.sizes).index(name)
         traces = self._trace(self._inputs[name].shape[0])
@@ -83,13 +83,13 @@ class SpikingNetworks:
         self._input_backward(name, current.sum(0), self._inputs[name].index_select(0, rows))
 
     def no_gradient(self, name: str) -> None:
-        """The gradient of a network that no row chose: zero."""
+        """Sets the gradient of a network that no row chose to zero."""
         for layer in LAYERS:
             self._gradients[f"{name}.{layer}.weight"].zero_()
             self._gradients[f"{name}.{layer}.bias"].zero_()
 
     def _trace(self, batch: int) -> tuple[LayerTrace, ...]:
-        """Buffers for a batch of this size: allocated once, for their views too."""
+        """Returns buffers for a batch of this size, which are allocated once."""
         if batch not in self._traces:
             widths = [columns[-1].stop for columns in self._columns]
             self._traces[batch] = tuple(
@@ -99,7 +99,7 @@ class SpikingNetworks:
 
     def _layer(self, layer: str, below: LayerTrace, above: LayerTrace) -> None:
         spikes = below.spikes.flatten(0, 1)
-        currents = above.membranes.flatten(0, 1)  # the currents stand where the membranes will: one buffer less
+        currents = above.membranes.flatten(0, 1)  # the membranes will overwrite the currents: one buffer less
         number = LAYERS.index(layer)
         for name, source, target in zip(self.sizes, self._columns[number - 1], self._columns[number], strict=True):
             self._linear(name, layer, spikes[:, source], currents[:, target])
@@ -110,13 +110,13 @@ class SpikingNetworks:
         torch.addmm(bias, x, weight.t(), out=out)
 
     def _current_gradient(self, trace: LayerTrace, columns: slice, rows: Tensor, spike_gradient: Tensor) -> Tensor:
-        """dL/di of a layer, shape (T, k, neurons)."""
+        """Returns dL/di of a layer, shape (T, k, neurons): the surrogate gradient, back through time."""
         membranes = trace.membranes[:, :, columns].index_select(1, rows)
         gradient = self._neuron.surrogate_gradient(membranes).mul_(spike_gradient)
         return torch.mm(self._gradient_filter, gradient.flatten(1)).view_as(gradient)
 
     def _linear_backward(self, name: str, layer: str, current: Tensor, below: Tensor) -> Tensor:
-        """Gradients of one Linear layer; returns dL/ds of the spikes below, shape (T, k, neurons below)."""
+        """Writes the gradients of one Linear layer; returns dL/ds of the spikes below, shape (T, k, neurons below)."""
         rows, spikes = current.flatten(0, 1), below.flatten(0, 1)
         torch.mm(spikes.t(), rows, out=self._gradients[f"{name}.{layer}.weight"].t())
         torch.sum(rows, 0, out=self._gradients[f"{name}.{layer}.bias"])
@@ -138,7 +138,7 @@ def layer_sizes(config: TrainingConfig) -> dict[str, tuple[int, int, int, int]]:
 
 
 def parameter_shapes(config: TrainingConfig) -> dict[str, tuple[int, ...]]:
-    """Shapes by name: `<network>.fc1.weight` (outputs, inputs), `<network>.fc1.bias` (outputs,), and so on."""
+    """Returns shapes by name: `<network>.fc1.weight` (outputs, inputs), `<network>.fc1.bias` (outputs,), and so on."""
     shapes: dict[str, tuple[int, ...]] = {}
     for name, sizes in layer_sizes(config).items():
         for layer, inputs, outputs in zip(LAYERS, sizes[:-1], sizes[1:], strict=True):
@@ -147,13 +147,13 @@ def parameter_shapes(config: TrainingConfig) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def parameter_places(config: TrainingConfig) -> dict[str, TensorSlot]:
-    """Where the parameters lie in a flat buffer: the weights of a hidden neuron to all above it lie together."""
-    return places(parameter_shapes(config), transposed=("fc2.weight", "fc3.weight"))
+def parameter_slots(config: TrainingConfig) -> dict[str, TensorSlot]:
+    """Returns the parameters' slots in a flat buffer: the weights of a hidden neuron to all above it lie together."""
+    return slots_for(parameter_shapes(config), transposed=("fc2.weight", "fc3.weight"))
 
 
 def draw_parameters(parameters: Mapping[str, Tensor], config: TrainingConfig, generator: torch.Generator) -> None:
-    """Weights and biases uniform in +-1/sqrt(inputs), in the order of `parameter_shapes` (PyTorch's default for Linear)."""
+    """Draws weights and biases uniform in +-1/sqrt(inputs), in the order of `parameter_shapes` (PyTorch's default for Linear)."""
     for name, sizes in layer_sizes(config).items():
         for layer, inputs in zip(LAYERS, sizes[:-1], strict=True):
             bound = inputs**-0.5
@@ -163,7 +163,7 @@ def draw_parameters(parameters: Mapping[str, Tensor], config: TrainingConfig, ge
 
 
 def _columns(widths: Sequence[int]) -> list[slice]:
-    """Where each network's neurons stand in a layer's last dimension, aligned to 16 floats."""
+    """Returns each network's neurons in a layer's last dimension, aligned to 16 floats."""
     columns, start = [], 0
     for width in widths:
         columns.append(slice(start, start + width))

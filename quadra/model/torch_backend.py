@@ -1,4 +1,4 @@
-"""TorchBackend: the mathematics of an iteration in torch, on any device. On the CPU `compiled_trainer` is faster."""
+"""TorchBackend: the mathematics of an iteration in torch, on any device. On the CPU `compiled_backend` is faster."""
 
 from __future__ import annotations
 
@@ -10,36 +10,36 @@ from quadra.model.actions import NETWORK_OF, Transformation, loss_gradient, mean
 from quadra.model.adam import AdamRule
 from quadra.model.field import recognize, regulate, remember, stimulate
 from quadra.model.flat_tensors import FlatTensors
-from quadra.model.run_buffers import RunTensors
-from quadra.model.spiking import SpikingNetworks, parameter_places
+from quadra.model.run_buffers import StateBuffers
+from quadra.model.spiking import SpikingNetworks, parameter_slots
 
 
 class TorchBackend:
-    """Evaluates and trains the three networks and moves the field; the tensors are the run's own."""
+    """Evaluates and trains the three networks and moves the field, on the run's own tensors. Methods as in `engine.Backend`."""
 
-    def __init__(self, config: TrainingConfig, run: RunTensors) -> None:
-        self._config, self._run = config, run
-        self._gradients = FlatTensors.zeros(parameter_places(config), config.device)
-        self._networks = SpikingNetworks(config, run.parameters, self._gradients)
+    def __init__(self, config: TrainingConfig, buffers: StateBuffers) -> None:
+        self._config, self._buffers = config, buffers
+        self._gradients = FlatTensors.zeros(parameter_slots(config), config.device)
+        self._networks = SpikingNetworks(config, buffers.parameters, self._gradients)
         self._decays = torch.tensor(config.syntropy_decays, device=config.device)[:, None]
         self.vectors = torch.zeros(config.synthetic_samples + 2, config.field_size, device=config.device)
 
-    def show(self) -> None:
-        """The vectors have been filled: prepare what the epochs need of them."""
+    def prepare(self) -> None:
+        """Computes what the epochs need of the vectors."""
         self._samples = Transformation(self.vectors, self._config)
 
     def mean(self) -> float:
-        """Of the core field."""
-        return self._run.field.mean().item()
+        """Returns the mean of the core field."""
+        return self._buffers.field.mean().item()
 
     def evaluate(self) -> tuple[list[list[float]], list[list[float]]]:
-        """Means and losses of all vectors under all actions, each (actions, vectors)."""
+        """Returns means and losses of all vectors under all actions, each (actions, vectors)."""
         self._outcomes = self._samples.outcomes(self._networks.rates(self._samples.network_inputs()))
         means, losses = means_and_losses(self._outcomes, self._config.set_point).tolist()
         return means, losses
 
     def learn(self, chosen: list[int], rule: AdamRule) -> bool:
-        """One Adam step on the mean loss of the chosen actions; what is not finite is left for `settle` to find."""
+        """Makes one Adam step on the mean loss of the chosen actions. Returns True: `fields_are_finite` checks all numbers."""
         for number, action in enumerate(ACTIONS):
             picked = [row for row, choice in enumerate(chosen) if choice == number]
             if not picked:
@@ -53,38 +53,42 @@ class TorchBackend:
         return True
 
     def _adam_step(self, rule: AdamRule) -> None:
-        gradient, first, second = self._gradients.flat, self._run.first_moments.flat, self._run.second_moments.flat
-        first.lerp_(gradient, rule.take)
-        second.mul_(rule.keep2).addcmul_(gradient, gradient, value=rule.take2)
-        scale = second.sqrt().mul_(rule.unbias).add_(rule.epsilon)
-        self._run.parameters.flat.addcdiv_(first, scale, value=-rule.size)
+        gradient, first, second = (
+            self._gradients.flat,
+            self._buffers.first_moments.flat,
+            self._buffers.second_moments.flat,
+        )
+        first.lerp_(gradient, rule.one_minus_beta1)
+        second.mul_(rule.beta2).addcmul_(gradient, gradient, value=rule.one_minus_beta2)
+        scale = second.sqrt().mul_(rule.correction).add_(rule.epsilon)
+        self._buffers.parameters.flat.addcdiv_(first, scale, value=-rule.step_size)
 
     def stimulate(self, x: Tensor) -> float:
-        """g = 0.9 * field + 0.1 * x is kept for `move`; returns its mean."""
-        self._stimulated = stimulate(self._run.field, x, self._config.field_decay)[None, :]
+        """Computes g = 0.9 * field + 0.1 * x, which `move` uses; returns its mean."""
+        self._stimulated = stimulate(self._buffers.field, x, self._config.field_decay)[None, :]
         return self._stimulated.mean().item()
 
     def move(self, action: int) -> None:
-        """field = clip(action(g), -1, 1)."""
+        """Sets field = clip(action(g), -1, 1)."""
         g = Transformation(self._stimulated, self._config)
         outcomes = g.outcomes(self._networks.rates(g.network_inputs()))
-        self._run.field.copy_(outcomes[action, 0].clamp_(-1.0, 1.0))
+        self._buffers.field.copy_(outcomes[action, 0].clamp_(-1.0, 1.0))
 
     def remember(self) -> None:
-        """The syntropy fields follow the field and are regulated."""
-        remember(self._run.syntropy_fields, self._run.field, self._decays)
-        regulate(self._run.syntropy_fields, self._config)
+        """Moves the syntropy fields toward the field and regulates them."""
+        remember(self._buffers.syntropy_fields, self._buffers.field, self._decays)
+        regulate(self._buffers.syntropy_fields, self._config)
 
     def recognize(self) -> int:
-        """The field's pattern."""
-        run = self._run
-        return recognize(run.field, run.centroids, run.wins, self._config.pattern_rate)
+        """Returns the field's pattern; its centroid moves toward the field."""
+        buffers = self._buffers
+        return recognize(buffers.field, buffers.centroids, buffers.wins, self._config.pattern_rate)
 
     def variance_and_mean(self) -> tuple[float, float]:
-        """Of the core field."""
-        variance, mean = torch.stack(torch.var_mean(self._run.field)).tolist()
+        """Returns variance and mean of the core field."""
+        variance, mean = torch.stack(torch.var_mean(self._buffers.field)).tolist()
         return variance, mean
 
     def fields_are_finite(self) -> bool:
-        """Whether all numbers are; with the fields the parameters and moments, in one pass."""
-        return bool(torch.isfinite(self._run.flat).all())
+        """Returns whether all numbers are finite: fields, parameters and moments, in one pass."""
+        return bool(torch.isfinite(self._buffers.flat).all())

@@ -42,7 +42,7 @@ class WeightsEncoder:
     def __init__(self, config: TrainingConfig, snapshot: Snapshot) -> None:
         floats, wins = len(snapshot.flat), config.patterns
         tensors = _nested(
-            {name: _View("0", floats, p.offset, p.shape, p.strides) for name, p in snapshot.table.items()}
+            {name: _View("0", floats, slot.offset, slot.shape, slot.strides) for name, slot in snapshot.slots.items()}
         )
         tensors["optimizer"]["step"] = _View("1", wins + 1, wins, (), ())
         tensors["wins"] = _View("1", wins + 1, 0, (wins,), (1,))

@@ -21,7 +21,7 @@ from quadra.model.torch_backend import TorchBackend
 
 torch.set_num_threads(1)
 
-TRAINERS = (CompiledBackend, TorchBackend)  # two ways of computing the same
+BACKENDS = (CompiledBackend, TorchBackend)  # two ways of computing the same
 
 
 def text_file(folder: Path, content: bytes | str, name: str = "text.txt") -> Path:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quadra.model.activity import MOST_COLUMNS, MOST_ROWS, ActivityRecorder, ActivitySample, Columns, rows_of
+from quadra.model.activity import MOST_COLUMNS, MOST_ROWS, ActivityRecorder, ActivitySample, Columns, field_rows
 
 
 def sample(iteration: int, size: int = 3) -> ActivitySample:
@@ -87,9 +87,9 @@ def test_a_row_of_a_large_field_is_the_mean_of_its_neighbours(size: int) -> None
     field = np.random.default_rng(size).random(size).astype(np.float32)
     begins = [row * size // MOST_ROWS for row in range(MOST_ROWS + 1)]
     expected = [field[start:end].mean() for start, end in pairwise(begins)]
-    np.testing.assert_allclose(rows_of(field), expected, rtol=1e-5)
+    np.testing.assert_allclose(field_rows(field), expected, rtol=1e-5)
 
 
 def test_a_small_field_is_recorded_cell_by_cell() -> None:
     field = np.random.default_rng(0).random(MOST_ROWS).astype(np.float32)
-    assert rows_of(field).tolist() == field.tolist()
+    assert field_rows(field).tolist() == field.tolist()

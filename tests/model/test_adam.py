@@ -11,8 +11,8 @@ from quadra.model.adam import AdamRule
 
 def test_the_first_step_moves_by_the_learning_rate_against_the_gradient() -> None:
     rule = AdamRule.at(1, TrainingConfig(learning_rate=0.5), plasticity=2.0)
-    m, v = rule.take * -3.0, rule.take2 * 9.0
-    assert -rule.size * m / (v**0.5 * rule.unbias + rule.epsilon) == pytest.approx(1.0)
+    m, v = rule.one_minus_beta1 * -3.0, rule.one_minus_beta2 * 9.0
+    assert -rule.step_size * m / (v**0.5 * rule.correction + rule.epsilon) == pytest.approx(1.0)
 
 
 def test_steps_are_those_of_torch() -> None:
@@ -23,7 +23,7 @@ def test_steps_are_those_of_torch() -> None:
         value.grad = torch.tensor([gradient], dtype=torch.float64)
         adam.step()
         rule = AdamRule.at(number, TrainingConfig(), plasticity=1.0)
-        m += rule.take * (gradient - m)
-        v = rule.keep2 * v + rule.take2 * gradient**2
-        p -= rule.size * m / (v**0.5 * rule.unbias + rule.epsilon)
+        m += rule.one_minus_beta1 * (gradient - m)
+        v = rule.beta2 * v + rule.one_minus_beta2 * gradient**2
+        p -= rule.step_size * m / (v**0.5 * rule.correction + rule.epsilon)
         assert p == pytest.approx(value.item(), rel=1e-12)

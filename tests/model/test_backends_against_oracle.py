@@ -1,4 +1,4 @@
-"""Compiled and torch trainer against snnTorch in double precision, and against each other."""
+"""Compiled and torch backend against snnTorch in double precision, and against each other."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from torch import Tensor
 from quadra.config import ACTIONS, NETWORKS, TrainingConfig
 from quadra.model.adam import AdamRule
 from quadra.model.compiled_backend import CompiledBackend
-from quadra.model.engine import TrainerClass, processor_modes
+from quadra.model.engine import BackendClass, processor_modes
 from quadra.model.kernels.forward import BLOCK
-from quadra.model.run_buffers import RunTensors
+from quadra.model.run_buffers import StateBuffers
 from quadra.model.torch_backend import TorchBackend
-from tests.helpers.model_helpers import TRAINERS
+from tests.helpers.model_helpers import BACKENDS
 
 CHOICES = ([0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1, 2], [1, 1, 0, 0, 2, 2, 2, 0, 1, 0, 2, 1], [0] * 6 + [2] * 6, [1] * 12)
 SEEDS_100, SEEDS_10_000 = range(1, 13), range(1, 6)
@@ -55,17 +55,17 @@ class DoubleNetwork(torch.nn.Module):
         return torch.stack(outputs).mean(0)
 
 
-class DoubleTrainer:
+class DoubleBackend:
     """Means, losses and one Adam step as the model's description reads, with autograd and torch.optim, from where a run is."""
 
-    def __init__(self, run: RunTensors, steps_done: int) -> None:
-        self.networks = {name: DoubleNetwork(of_network(run, "parameters", name)) for name in NETWORKS}
+    def __init__(self, buffers: StateBuffers, steps_done: int) -> None:
+        self.networks = {name: DoubleNetwork(of_network(buffers, "parameters", name)) for name in NETWORKS}
         values = [value for network in self.networks.values() for value in network.values.values()]
         for value in values:
             value.grad = torch.zeros_like(value)
         self.adam = torch.optim.Adam(values, lr=1e-3)
         for name, network in self.networks.items():
-            moments = {part: of_network(run, part, name) for part in MOMENTS}
+            moments = {part: of_network(buffers, part, name) for part in MOMENTS}
             for key, value in network.values.items():
                 self.adam.state[value] = {part: moments[part][key].double().clone() for part in MOMENTS}
                 self.adam.state[value]["step"] = torch.tensor(float(steps_done))
@@ -102,17 +102,19 @@ class DoubleTrainer:
         return torch.stack([gap for net in self.networks.values() for gap in net.gaps[:layers]]).amin(0)
 
 
-def of_network(run: RunTensors, part: str, network: str) -> dict[str, Tensor]:
+def of_network(buffers: StateBuffers, part: str, network: str) -> dict[str, Tensor]:
     prefix = f"{part}/{network}."
-    return {name.removeprefix(prefix): value.cpu() for name, value in run.tensors.items() if name.startswith(prefix)}
+    return {
+        name.removeprefix(prefix): value.cpu() for name, value in buffers.tensors.items() if name.startswith(prefix)
+    }
 
 
-def run_of(config: TrainingConfig, seed: int) -> RunTensors:
+def buffers_of(config: TrainingConfig, seed: int) -> StateBuffers:
     """Start values, stronger than a run's own so that all layers spike."""
-    run = RunTensors(config)
-    run.draw(torch.Generator().manual_seed(seed))
-    run.parameters.flat.mul_(2.0)
-    return run
+    buffers = StateBuffers(config)
+    buffers.draw(torch.Generator().manual_seed(seed))
+    buffers.parameters.flat.mul_(2.0)
+    return buffers
 
 
 def vectors_of(field_size: int, seed: int) -> Tensor:
@@ -124,16 +126,16 @@ def vectors_of(field_size: int, seed: int) -> Tensor:
     return vectors
 
 
-def clear_vectors(oracle: DoubleTrainer, field_size: int, seed: int, margin: float) -> Tensor:
+def clear_vectors(oracle: DoubleBackend, field_size: int, seed: int, margin: float) -> Tensor:
     """Twelve vectors that bring no membrane so near to the threshold that single precision might take the other side: what a
     rounding decides there differs between processors, and one spike in a hidden layer changes everything after it."""
     found: dict[int, Tensor] = {}
     for draw in range(MOST_DRAWS):
         vectors = vectors_of(field_size, MOST_DRAWS * seed + draw)
         clear = oracle.gaps(vectors) > margin
-        found = {place: vectors[place] for place in range(12) if clear[place]} | found
+        found = {row: vectors[row] for row in range(12) if clear[row]} | found
         if len(found) == 12:
-            return torch.stack([found[place] for place in range(12)])
+            return torch.stack([found[row] for row in range(12)])
     raise AssertionError(f"only {len(found)} of twelve vectors keep {margin} from the threshold in {MOST_DRAWS} draws")
 
 
@@ -163,32 +165,32 @@ class Bounds:
 
 
 def check_against_double_precision(
-    trainer: TrainerClass, field_size: int, seed: int, bounds: Bounds, device: str = "cpu"
+    backend: BackendClass, field_size: int, seed: int, bounds: Bounds, device: str = "cpu"
 ) -> None:
     """Means, losses, both moments and the weights of each of four Adam steps, each begun where ours has come to."""
     config = TrainingConfig(field_size=field_size, seed=1, threads=1, device=device)
-    run = run_of(config, seed)
+    buffers = buffers_of(config, seed)
     with processor_modes(config):
-        ours = trainer(config, run)
+        ours = backend(config, buffers)
         for number, chosen in enumerate(CHOICES, start=1):
-            oracle = DoubleTrainer(run, number - 1)
+            oracle = DoubleBackend(buffers, number - 1)
             vectors = clear_vectors(oracle, field_size, 10 * seed + number, bounds.margin)
             ours.vectors.copy_(vectors)
-            ours.show()
+            ours.prepare()
             expected, found = oracle.step(vectors, chosen), ours.evaluate()
             bounds.outcomes.require(torch.tensor(found[0]), expected[0], "means")
             bounds.outcomes.require(torch.tensor(found[1]), expected[1], "losses")
             assert ours.learn(chosen, AdamRule.at(number, config, 1.0))
-            check_learned(run, oracle, bounds.learned)
+            check_learned(buffers, oracle, bounds.learned)
 
 
-def check_learned(run: RunTensors, oracle: DoubleTrainer, nearness: Nearness) -> None:
+def check_learned(buffers: StateBuffers, oracle: DoubleBackend, nearness: Nearness) -> None:
     for name, network in oracle.networks.items():
         for part, value in network.values.items():
-            nearness.require(of_network(run, "parameters", name)[part], value, f"{name}.{part}")
+            nearness.require(of_network(buffers, "parameters", name)[part], value, f"{name}.{part}")
             for moment in MOMENTS:
                 expected = oracle.adam.state[value][moment]
-                nearness.require(of_network(run, moment, name)[part], expected, f"{moment} of {name}.{part}")
+                nearness.require(of_network(buffers, moment, name)[part], expected, f"{moment} of {name}.{part}")
 
 
 # The surrogate gradient is steep at the threshold: a membrane near it passes its own rounding on, enlarged fifty times, to
@@ -198,16 +200,16 @@ ON_100 = Bounds(Nearness(1e-6), Nearness(1e-4, 0.95, 1e-3), margin=2e-6)
 ON_10_000 = Bounds(Nearness(1e-4), Nearness(5e-4, 0.95), margin=2e-5)
 
 
-@pytest.mark.parametrize("trainer", TRAINERS)
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("seed", SEEDS_100)
-def test_an_adam_step_is_that_of_snntorch_in_double_precision(trainer: TrainerClass, seed: int) -> None:
-    check_against_double_precision(trainer, 100, seed, ON_100)
+def test_an_adam_step_is_that_of_snntorch_in_double_precision(backend: BackendClass, seed: int) -> None:
+    check_against_double_precision(backend, 100, seed, ON_100)
 
 
-@pytest.mark.parametrize("trainer", TRAINERS)
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("seed", SEEDS_10_000)
-def test_so_it_is_on_a_field_of_ten_thousand_cells(trainer: TrainerClass, seed: int) -> None:
-    check_against_double_precision(trainer, 10_000, seed, ON_10_000)
+def test_so_it_is_on_a_field_of_ten_thousand_cells(backend: BackendClass, seed: int) -> None:
+    check_against_double_precision(backend, 10_000, seed, ON_10_000)
 
 
 @cuda
@@ -215,29 +217,29 @@ def test_an_adam_step_on_a_gpu_is_that_of_snntorch_in_double_precision() -> None
     check_against_double_precision(TorchBackend, 100, SEEDS_100[0], ON_100, device="cuda")
 
 
-def trained_alike(field_size: int, steps: int) -> tuple[RunTensors, RunTensors]:
-    """The same start, moved and trained by both trainers."""
+def trained_alike(field_size: int, steps: int) -> tuple[StateBuffers, StateBuffers]:
+    """The same start, moved and trained by both backends."""
     config = TrainingConfig(field_size=field_size, seed=1, threads=1)
-    runs = run_of(config, 5), run_of(config, 5)
+    runs = buffers_of(config, 5), buffers_of(config, 5)
     x = torch.from_numpy(np.arange(field_size) % 7 == 1).float() * 30.0  # enough to be clipped
     with processor_modes(config):
-        for run, kind in zip(runs, TRAINERS, strict=True):
-            trainer = kind(config, run)
-            trainer.vectors.copy_(vectors_of(field_size, 5))
+        for buffers, kind in zip(runs, BACKENDS, strict=True):
+            backend = kind(config, buffers)
+            backend.vectors.copy_(vectors_of(field_size, 5))
             for number, action in enumerate(range(steps), start=1):
-                trainer.show()
-                trainer.evaluate()
-                trainer.learn(CHOICES[number % len(CHOICES)], AdamRule.at(number, config, 1.0))
-                trainer.stimulate(x)
-                trainer.move(action % len(ACTIONS))
-                trainer.remember()
-                trainer.recognize()
-                trainer.vectors[-1] = run.field
+                backend.prepare()
+                backend.evaluate()
+                backend.learn(CHOICES[number % len(CHOICES)], AdamRule.at(number, config, 1.0))
+                backend.stimulate(x)
+                backend.move(action % len(ACTIONS))
+                backend.remember()
+                backend.recognize()
+                backend.vectors[-1] = buffers.field
     return runs
 
 
 @pytest.mark.parametrize("field_size", [2, 15, 100, BLOCK, BLOCK + 1, 2 * BLOCK + 33])
-def test_both_trainers_move_field_memories_and_patterns_alike(field_size: int) -> None:
+def test_both_backends_move_field_memories_and_patterns_alike(field_size: int) -> None:
     ours, theirs = trained_alike(field_size, 3)
     for name in ("field", "syntropy_fields", "centroids"):
         torch.testing.assert_close(ours.tensors[name], theirs.tensors[name], rtol=1e-4, atol=1e-5, msg=name)
@@ -245,15 +247,15 @@ def test_both_trainers_move_field_memories_and_patterns_alike(field_size: int) -
     assert ours.field.abs().max() == 1.0
 
 
-def trainer_with(poisoned: str) -> CompiledBackend:
+def backend_with(poisoned: str) -> CompiledBackend:
     config = TrainingConfig(field_size=BLOCK + 5, seed=1, threads=1)
-    run = run_of(config, 1)
-    trainer = CompiledBackend(config, run)
-    trainer.vectors.copy_(vectors_of(config.field_size, 1))
-    trainer.show()
-    trainer.evaluate()
-    run.tensors[poisoned][(-1,) * run.tensors[poisoned].ndim] = math.nan
-    return trainer
+    buffers = buffers_of(config, 1)
+    backend = CompiledBackend(config, buffers)
+    backend.vectors.copy_(vectors_of(config.field_size, 1))
+    backend.prepare()
+    backend.evaluate()
+    buffers.tensors[poisoned][(-1,) * buffers.tensors[poisoned].ndim] = math.nan
+    return backend
 
 
 @pytest.mark.parametrize("network", NETWORKS)
@@ -261,12 +263,12 @@ def trainer_with(poisoned: str) -> CompiledBackend:
 @pytest.mark.parametrize("part", ["parameters", "exp_avg", "exp_avg_sq"])
 def test_the_adam_step_tells_of_a_number_that_is_not_finite(part: str, network: str, layer: str) -> None:
     rule = AdamRule.at(1, TrainingConfig(), 1.0)
-    assert trainer_with("field").learn(CHOICES[0], rule)
+    assert backend_with("field").learn(CHOICES[0], rule)
     for kind in ("weight", "bias"):
-        assert not trainer_with(f"{part}/{network}.{layer}.{kind}").learn([0] * 12, rule)
+        assert not backend_with(f"{part}/{network}.{layer}.{kind}").learn([0] * 12, rule)
 
 
 @pytest.mark.parametrize("name", ["field", "syntropy_fields", "centroids"])
 def test_a_field_that_is_not_finite_is_found(name: str) -> None:
-    assert not trainer_with(name).fields_are_finite()
-    assert trainer_with("parameters/syntropy.fc1.weight").fields_are_finite()
+    assert not backend_with(name).fields_are_finite()
+    assert backend_with("parameters/syntropy.fc1.weight").fields_are_finite()

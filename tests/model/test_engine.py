@@ -21,9 +21,9 @@ from quadra.config import ACTIONS, NETWORKS, TrainingConfig
 from quadra.errors import IntegrityError
 from quadra.model.actions import NETWORK_OF
 from quadra.model.corpus import Corpus, features
-from quadra.model.engine import Engine, TrainerClass
+from quadra.model.engine import BackendClass, Engine
 from quadra.model.spiking import LAYERS
-from tests.helpers.model_helpers import TRAINERS, OracleNetwork, differences, small_engine, steps, text_file
+from tests.helpers.model_helpers import BACKENDS, OracleNetwork, differences, small_engine, steps, text_file
 
 # Determinism
 
@@ -449,13 +449,13 @@ Every word lights a cell."""
 
 # A membrane at the threshold, or a mean such as 0.145 that is rounded to a state, may fall either way with the order of
 # a sum. Such means do come up, since words and rates are counts; these seeds keep away from them.
-@pytest.mark.parametrize("trainer", TRAINERS)
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize(("seed", "field_size"), [(2, 100), (11, 100), (12, 33), (12, 3), (15, 2)])
 def test_an_iteration_is_that_of_the_description(
-    tmp_path: Path, seed: int, field_size: int, trainer: TrainerClass
+    tmp_path: Path, seed: int, field_size: int, backend: BackendClass
 ) -> None:
     config = TrainingConfig(field_size=field_size, threads=1, seed=seed)
-    engine = Engine(config, Corpus(text_file(tmp_path, LINES)), trainer)
+    engine = Engine(config, Corpus(text_file(tmp_path, LINES)), backend)
     plain, choices = PlainRun(engine.state_dict()), recorded(engine)
     for line in LINES.splitlines():
         expected = plain.step(line)

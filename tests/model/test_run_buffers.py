@@ -12,9 +12,9 @@ import torch
 import quadra.model.run_buffers
 from quadra.config import TrainingConfig
 from quadra.model.corpus import Corpus
-from quadra.model.engine import Engine, TrainerClass
+from quadra.model.engine import BackendClass, Engine
 from quadra.model.run_buffers import Snapshot
-from tests.helpers.model_helpers import TRAINERS, differences, small_engine, steps
+from tests.helpers.model_helpers import BACKENDS, differences, small_engine, steps
 
 
 def frozen(state: dict[str, Any]) -> dict[str, Any]:
@@ -110,7 +110,7 @@ def test_two_small_snapshots_may_be_out_and_a_third_has_to_wait() -> None:
 
 
 def test_a_large_run_has_one_buffer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(quadra.model.run_buffers, "_TWO_COPIES_BELOW", 0)
+    monkeypatch.setattr(quadra.model.run_buffers, "_TWO_BUFFERS_BELOW", 0)
     engine = small_engine()
     snapshot = engine.snapshot()
     engine.step()
@@ -150,12 +150,12 @@ def test_a_run_that_was_loaded_is_undone_to_what_was_loaded(monkeypatch: pytest.
 
 
 def rebuilt(snapshot: Snapshot, name: str) -> np.ndarray[Any, Any]:
-    place = snapshot.table[name]
-    strides = [4 * stride for stride in place.strides]
-    return np.lib.stride_tricks.as_strided(snapshot.flat[place.offset :], place.shape, strides)
+    slot = snapshot.slots[name]
+    strides = [4 * stride for stride in slot.strides]
+    return np.lib.stride_tricks.as_strided(snapshot.flat[slot.offset :], slot.shape, strides)
 
 
-def test_the_table_says_where_each_tensor_lies() -> None:
+def test_the_slots_say_where_each_tensor_lies() -> None:
     engine = small_engine()
     steps(engine, 2)
     snapshot, state = engine.snapshot(), engine.state_dict()
@@ -166,12 +166,12 @@ def test_the_table_says_where_each_tensor_lies() -> None:
                 assert (rebuilt(snapshot, f"{part}/{network}.{name}") == value.numpy()).all()
     for name in ("field", "syntropy_fields", "centroids"):
         assert (rebuilt(snapshot, name) == state[name].numpy()).all()
-    used = sum(place.size for place in snapshot.table.values())
-    assert used <= snapshot.flat.size < used + 16 * len(snapshot.table)
+    used = sum(slot.size for slot in snapshot.slots.values())
+    assert used <= snapshot.flat.size < used + 16 * len(snapshot.slots)
 
 
-@pytest.mark.parametrize(("source", "target"), [TRAINERS, TRAINERS[::-1]])
-def test_a_state_of_one_trainer_loads_in_the_other_to_the_bit(source: TrainerClass, target: TrainerClass) -> None:
+@pytest.mark.parametrize(("source", "target"), [BACKENDS, BACKENDS[::-1]])
+def test_a_state_of_one_backend_loads_in_the_other_to_the_bit(source: BackendClass, target: BackendClass) -> None:
     config = TrainingConfig(field_size=33, seed=4, threads=1)
     one, other = Engine(config, Corpus(), source), Engine(config, Corpus(), target)
     steps(one, 3)

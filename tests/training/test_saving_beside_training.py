@@ -43,7 +43,7 @@ def test_the_copy_is_taken_before_the_next_step_touches_the_tensors(tmp_path: Pa
         with writing_held_back() as go_on:
             state.begin_save()
             train(state, 4)
-            state.engine._run.tensors.flat.fill_(0.5)  # the state in memory is now nothing like the save's
+            state.engine._buffers.tensors.flat.fill_(0.5)  # the state in memory is now nothing like the save's
             for values in state.engine.q_table._values.values():
                 values[:] = [9.0, 9.0, 9.0]
             go_on.set()

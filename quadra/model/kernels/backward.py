@@ -34,15 +34,16 @@ from quadra.model.kernels.neuron import through_surrogate
 
 @compiled()
 def adam(parameters: Floats, firsts: Floats, seconds: Floats, at: int, gradient: Floats, rule: Floats) -> Any:
-    """One Adam step for a row, read and written once; what it returns is not finite if a value of it is not."""
+    """One Adam step (`AdamRule`) for a row, read and written once; the result is not finite if a value of it is not."""
     p, m = parameters[at : at + gradient.size], firsts[at : at + gradient.size]
     v = seconds[at : at + gradient.size]
-    take, keep2, take2, unbias, epsilon, size = rule[0], rule[1], rule[2], rule[3], rule[4], rule[5]
+    one_minus_beta1, beta2, one_minus_beta2 = rule[0], rule[1], rule[2]
+    correction, epsilon, step_size = rule[3], rule[4], rule[5]
     broken = ZERO
     for k in range(gradient.size):
-        first = m[k] + take * (gradient[k] - m[k])
-        second = keep2 * v[k] + take2 * (gradient[k] * gradient[k])
-        value = p[k] - size * (first / (np.sqrt(second) * unbias + epsilon))
+        first = m[k] + one_minus_beta1 * (gradient[k] - m[k])
+        second = beta2 * v[k] + one_minus_beta2 * (gradient[k] * gradient[k])
+        value = p[k] - step_size * (first / (np.sqrt(second) * correction + epsilon))
         m[k], v[k], p[k] = first, second, value
         broken += (value - value) + (second - second)
     return broken
@@ -55,7 +56,7 @@ def learn_rows(
 ) -> Any:  # fmt: skip
     """Adam on columns of a layer driven by spikes, given dL/di as `g`: (samples * T, width), flat.
 
-    The gradient of a neuron's weights is the sum of dL/di over its spikes: one row, used at once and never kept.
+    The gradient of a neuron's weights is the sum of dL/di over its spikes: one row, used at once and never stored.
     """
     steps, hidden = counts.shape[2], spikes.shape[3]
     fired, rows = np.zeros(hidden, np.int64), np.empty((hidden, picked.size * steps), np.int32)
@@ -104,25 +105,29 @@ def learn_last(
     action: int, net: Integers, p: Floats, m: Floats, v: Floats, rule: Floats, shown: Floats, scale: Floats, means:
     Doubles, variances: Doubles, picked: Integers, spikes: Rows, counts: Rows, model: Floats, below: Floats,
 ) -> Any:  # fmt: skip
-    """Adam on the last layer, block by block; adds dL/ds of the spikes below to `below` (samples * T, H).
+    """Adam on the last layer, block by block. Adds dL/ds of the spikes below to `below` (samples * T, H).
 
-    A block's membranes are computed anew: that costs less time than to keep them, and no memory.
+    A block's membranes are computed again: that costs less time than storing them, and no memory.
     """
     outputs, steps, most, broken = net[OUTPUTS], counts.shape[2], min(BLOCK, net[OUTPUTS]), ZERO
-    space, rates, asked = np.empty(steps * most, np.float32), np.empty(most, np.float32), np.empty(most, np.float32)
+    space, rates, rate_gradients = (
+        np.empty(steps * most, np.float32),
+        np.empty(most, np.float32),
+        np.empty(most, np.float32),
+    )
     gradients = np.empty(picked.size * steps * most, np.float32)
     for low in range(0, outputs, BLOCK):
         width = min(BLOCK, outputs - low)
-        u, rate, ask = space[: steps * width].reshape((steps, width)), rates[:width], asked[:width]
+        u, rate, spike_gradient = space[: steps * width].reshape((steps, width)), rates[:width], rate_gradients[:width]
         for i in range(picked.size):
             b = picked[i]
             fill_rates(rate, u, net, p, low, spikes[b, 1], counts[b, 1], model)
-            fill_rate_gradient(ask, action, low, shown, b, scale[b], rate, means[b], variances[b], model)
+            fill_rate_gradient(spike_gradient, action, low, shown, b, scale[b], rate, means[b], variances[b], model)
             g = gradients[i * steps * width : (i + 1) * steps * width].reshape((steps, width))
             for c in range(width):
-                ask[c] /= np.float32(steps)
+                spike_gradient[c] /= np.float32(steps)
             for t in range(steps):
-                g[t] = ask
+                g[t] = spike_gradient
             through_surrogate(g, u, model)
         add_products(below, gradients, 0, width, p, net[W3] + low, outputs, width)
         weight, bias = net[W3] + low, net[B3] + low
@@ -159,7 +164,7 @@ def learn(
     layout: Integers, p: Floats, m: Floats, v: Floats, rule: Floats, shown: Floats, scale: Floats, moments: Doubles,
     trace: Floats, spikes: Rows, counts: Rows, model: Floats, found: Doubles, chosen: Integers,
 ) -> Any:  # fmt: skip
-    """Backpropagate the mean loss of the chosen actions (B,), as evaluated last, and take one Adam step.
+    """Backpropagates the mean loss of the chosen actions (B,), as evaluated last, and makes one Adam step.
 
     A network that no vector chose is stepped with a zero gradient. The result is not finite if some value is not.
     """

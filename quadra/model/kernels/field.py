@@ -1,6 +1,6 @@
-"""The field compiled for the CPU: what the actions need to know of a vector, and the field's step after training.
+"""The field compiled for the CPU: what the actions need of a vector, and the field's step after training.
 
-The equations are those of `actions` and `field`, which name their sources; both ways pass the same tests.
+The twin of `model.field` and of a part of `model.actions`, which name their sources; both pass the same tests.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from quadra.model.kernels.jit import Doubles, Floats, Integers, compiled
 
 
 @compiled("UniTuple(f8,2)(f4[::1])")
-def measure(vector: Floats) -> tuple[float, float]:
-    """Variance and mean of a vector (n,)."""
+def variance_and_mean(vector: Floats) -> tuple[float, float]:
+    """Returns the unbiased variance and the mean of a vector (n,)."""
     n, total, squares = vector.size, 0.0, 0.0
     for c in range(n):
         total += np.float64(vector[c])
@@ -23,27 +23,27 @@ def measure(vector: Floats) -> tuple[float, float]:
 
 
 @compiled("(f4[:,:,::1],f4[::1],f8[:,::1],f8,f8)")
-def describe(shown: Floats, scale: Floats, moments: Doubles, set_point: float, restless: float) -> None:
-    """From the vectors in shown[0] (B, n): the other two inputs, the scale of `update_field`, and mean and variance."""
+def describe(shown: Floats, scale: Floats, moments: Doubles, set_point: float, high_variance: float) -> None:
+    """Fills in, from the vectors in shown[0] (B, n): the other two inputs, the scale of `update_field`, mean and variance."""
     n = shown.shape[2]
     for b in range(shown.shape[1]):
         vector, away, standard = shown[0, b], shown[1, b], shown[2, b]
-        variance, mean = measure(vector)
+        variance, mean = variance_and_mean(vector)
         middle, spread = np.float32(mean), np.float32(np.sqrt(variance + 1e-8))
         point = np.float32(set_point)
         for c in range(n):
             away[c] = point - vector[c]
             standard[c] = (vector[c] - middle) / spread
-        scale[b] = np.float32(0.5 if variance > restless else 1.0)
+        scale[b] = np.float32(0.5 if variance > high_variance else 1.0)
         moments[0, b], moments[1, b] = middle, variance
 
 
 @compiled("(f4[::1],f4[::1],f4[::1],f8)")
 def stimulate(target: Floats, field: Floats, x: Floats, decay: float) -> None:
     """g = decay * field + (1 - decay) * x, each of shape (n,)."""
-    keep, take = np.float32(decay), np.float32(1.0 - decay)
+    old, new = np.float32(decay), np.float32(1.0 - decay)
     for c in range(target.size):
-        target[c] = keep * field[c] + take * x[c]
+        target[c] = old * field[c] + new * x[c]
 
 
 @compiled("(f4[:,::1],f4[::1],f8[::1],f8,f8,f8)")
@@ -53,9 +53,9 @@ def remember_and_regulate(
     """s_j = rate_j * s_j + (1 - rate_j) * field; where |mean(s_j) - 1/2| > 0.1, s_j += 0.1 * (1/2 - mean(s_j)), clipped."""
     n = field.size
     for j in range(memories.shape[0]):
-        memory, keep, take, total = memories[j], np.float32(decays[j]), np.float32(1.0 - decays[j]), 0.0
+        memory, old, new, total = memories[j], np.float32(decays[j]), np.float32(1.0 - decays[j]), 0.0
         for c in range(n):
-            memory[c] = keep * memory[c] + take * field[c]
+            memory[c] = old * memory[c] + new * field[c]
             total += np.float64(memory[c])
         distance = set_point - total / n
         if not abs(distance) > tolerance:
@@ -68,7 +68,7 @@ def remember_and_regulate(
 
 @compiled("i8(f4[::1],f4[:,::1],i8[::1],f8)")
 def recognize(field: Floats, centroids: Floats, wins: Integers, rate: float) -> int:
-    """Frequency-sensitive competitive learning; the winner's number. Its centroid moves, its wins grow by one."""
+    """Frequency-sensitive competitive learning: returns the winner, whose centroid moves and whose wins grow by one."""
     winner, least = 0, np.inf
     for j in range(centroids.shape[0]):
         distance, centroid = 0.0, centroids[j]
@@ -86,7 +86,7 @@ def recognize(field: Floats, centroids: Floats, wins: Integers, rate: float) -> 
 
 @compiled("f8(f4[::1])")
 def sum_if_finite(values: Floats) -> float:
-    """Zero, or not finite where a value is not."""
+    """Returns zero, or a number that is not finite where a value is not."""
     broken = np.float32(0.0)
     for k in range(values.size):
         broken += values[k] - values[k]

@@ -23,7 +23,7 @@ INPUTS, HIDDEN, OUTPUTS, W1, B1, W2, B2, W3, B3, TRACE = range(10)  # columns of
 
 @compiled()
 def add_rows(target: Floats, flat: Floats, start: int, stride: int, rows: Rows, count: int) -> None:
-    """target += the rows of a matrix that are listed; four at a time, so that the target is stored less often."""
+    """target += the listed rows of a matrix; four at a time, so that the target is stored less often."""
     width, i = target.size, 0
     while i + 4 <= count:
         a = flat[start + rows[i] * stride : start + rows[i] * stride + width]
@@ -42,7 +42,7 @@ def add_rows(target: Floats, flat: Floats, start: int, stride: int, rows: Rows, 
 
 @compiled()
 def dot(left: Floats, right: Floats) -> Any:
-    """The product of two rows."""
+    """Returns the scalar product of two rows."""
     total = ZERO
     for k in range(left.size):
         total += left[k] * right[k]
@@ -53,7 +53,7 @@ def dot(left: Floats, right: Floats) -> Any:
 def add_two_by_four(
     out: Floats, left: Floats, first: int, step: int, right: Floats, start: int, stride: int, width: int,
 ) -> None:  # fmt: skip
-    """The products of two rows with four, in one pass that holds all eight sums in registers."""
+    """Adds the products of two rows with four, in one pass that holds all eight sums in registers."""
     p, q = left[first : first + width], left[first + step : first + step + width]
     a, b = right[start : start + width], right[start + stride : start + stride + width]
     start += 2 * stride
@@ -99,7 +99,7 @@ def add_products(
 def fill_membranes(
     u: Floats, flat: Floats, bias: int, weight: int, stride: int, spikes: Rows, counts: Rows, model: Floats,
 ) -> None:  # fmt: skip
-    """Membranes (T, width) of a layer driven by the listed spikes: each adds its row of weights, a silent neuron none."""
+    """Fills in the membranes (T, width) of a layer: each listed spike adds its row of weights, a silent neuron none."""
     width = u.shape[1]
     for t in range(u.shape[0]):
         now = u[t]
@@ -113,7 +113,7 @@ def fill_membranes(
 def fill_hidden(
     net: Integers, flat: Floats, current: Floats, u: Floats, spikes: Rows, counts: Rows, model: Floats,
 ) -> None:  # fmt: skip
-    """Membranes (2, T, H) and spikes of both hidden layers for one vector, from the current of the first."""
+    """Fills in membranes (2, T, H) and spikes of both hidden layers for one vector, from the current of the first."""
     for t in range(u.shape[1]):
         now = u[0, t]
         now[:] = current
@@ -127,14 +127,14 @@ def fill_hidden(
 
 @compiled()
 def traced(net: Integers, trace: Any, batch: int, steps: int) -> Any:
-    """A network's part of what its hidden layers left: (B, 2, T, H)."""
+    """Returns a network's part of a trace of hidden layers: (B, 2, T, H)."""
     hidden = net[HIDDEN]
     return trace[net[TRACE] : net[TRACE] + batch * 2 * steps * hidden].reshape((batch, 2, steps, hidden))
 
 
 @compiled()
 def show(net: Integers, flat: Floats, shown: Floats, trace: Floats, spikes: Rows, counts: Rows, model: Floats) -> None:
-    """Run both hidden layers for every vector (B, n). The current of the first is the same at every time step."""
+    """Runs both hidden layers for every vector (B, n); the current of the first is the same at every time step."""
     batch, steps, n, hidden = shown.shape[0], counts.shape[2], net[INPUTS], net[HIDDEN]
     currents, cells = np.empty((batch, hidden), np.float32), shown.reshape(-1)
     for b in range(batch):
@@ -150,7 +150,7 @@ def show(net: Integers, flat: Floats, shown: Floats, trace: Floats, spikes: Rows
 def fill_rates(
     rate: Floats, u: Floats, net: Integers, flat: Floats, low: int, spikes: Rows, counts: Rows, model: Floats,
 ) -> None:  # fmt: skip
-    """Firing rates of the last layer's cells from `low` on; `u` (T, cells) is left holding their membranes."""
+    """Fills in the firing rates of the last layer's cells from `low` on, and their membranes into `u` (T, cells)."""
     fill_membranes(u, flat, net[B3] + low, net[W3] + low, net[OUTPUTS], spikes, counts, model)
     threshold, share = model[1], ONE / np.float32(u.shape[0])
     rate[:] = ZERO
@@ -164,7 +164,7 @@ def fill_rates(
 
 @compiled()
 def fill_outcome(out: Floats, action: int, vector: Floats, away: Floats, scale: float, rate: Floats) -> None:
-    """f + c * F(f), or f + S(1/2 - f) * (1/2 - f), for some cells."""
+    """Fills in f + c * F(f), or f + S(1/2 - f) * (1/2 - f), for some cells."""
     if action == 0:
         for c in range(out.size):
             out[c] = vector[c] + scale * rate[c]
@@ -175,7 +175,7 @@ def fill_outcome(out: Floats, action: int, vector: Floats, away: Floats, scale: 
 
 @compiled()
 def add_sums(sums: Doubles, cells: Floats) -> None:
-    """Sum and sum of squares in double precision: exact enough to take a variance from them."""
+    """Adds sum and sum of squares in double precision, exact enough for a variance."""
     total = squares = 0.0
     for c in range(cells.size):
         value = np.float64(cells[c])
@@ -190,7 +190,7 @@ def sum_outcomes(
     sums: Doubles, action: int, net: Integers, flat: Floats, shown: Floats, scale: Floats, spikes: Rows, counts: Rows,
     model: Floats,
 ) -> None:  # fmt: skip
-    """Sums (B, 2) over f', from the spikes of the second hidden layer; no rate or membrane of a whole vector is kept."""
+    """Adds up f' into sums (B, 2), from the spikes of the second hidden layer; no rate of a whole vector is stored."""
     steps, n = counts.shape[2], shown.shape[2]
     space, rates, out = np.empty(steps * BLOCK, np.float32), np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32)
     for low in range(0, n, BLOCK):
@@ -208,7 +208,7 @@ def evaluate(
     layout: Integers, flat: Floats, shown: Floats, scale: Floats, moments: Doubles, trace: Floats, spikes: Rows,
     counts: Rows, model: Floats, found: Doubles,
 ) -> None:  # fmt: skip
-    """Mean and loss of f' under all three actions for every vector, into `found` (2, 3, B)."""
+    """Writes mean and loss of f' under all three actions, for every vector, into `found` (2, 3, B)."""
     batch, n, steps = shown.shape[1], shown.shape[2], counts.shape[3]
     for action in range(3):
         show(layout[action], flat, shown[action], trace, spikes, counts[action], model)
@@ -233,7 +233,7 @@ def act(
     action: int, layout: Integers, flat: Floats, shown: Floats, scale: Floats, moments: Doubles, trace: Floats, spikes:
     Rows, counts: Rows, model: Floats, target: Floats,
 ) -> None:  # fmt: skip
-    """clip(f', -1, 1) of the first vector under one action, into `target` (n,)."""
+    """Writes clip(f', -1, 1) of the first vector under one action into `target` (n,)."""
     net, steps, n = layout[action], counts.shape[3], shown.shape[2]
     show(net, flat, shown[action, :1], trace, spikes, counts[action], model)
     s = traced(net, spikes, 1, steps)

@@ -20,7 +20,7 @@ def integrate(now: Floats, before: Floats, model: Floats) -> None:
 
 @compiled()
 def list_spikes(u: Floats, threshold: float, rows: Rows) -> int:
-    """Write the numbers of the neurons that spike into `rows`; returns how many."""
+    """Writes the numbers of the neurons that spike into `rows`; returns how many they are."""
     count = 0
     for j in range(u.size):
         rows[count] = j  # without a branch, which could not be foreseen

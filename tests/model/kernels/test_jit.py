@@ -1,4 +1,4 @@
-"""How kernels are compiled: kept on disk where that can be, and never at the price of running at all."""
+"""Kernels are stored on disk where that is possible, and compiled in memory where it is not."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_another_error_is_no_reason_to_compile_twice(monkeypatch: pytest.MonkeyP
         jit.compiled()(twice)
 
 
-def test_a_kernel_is_kept_under_a_name_that_changes_with_the_kernels() -> None:
+def test_a_kernel_is_stored_under_a_name_that_changes_with_the_kernels() -> None:
     def kernel(number: float) -> float:
         return number
 
@@ -43,7 +43,7 @@ def test_a_kernel_is_kept_under_a_name_that_changes_with_the_kernels() -> None:
     assert kernel.__qualname__.endswith(f"_{jit._FINGERPRINT}")
 
 
-def test_what_is_not_kept_yet_is_compiled_by_another_process_and_what_is_kept_is_loaded(
+def test_what_is_not_stored_yet_is_compiled_by_another_process_and_what_is_stored_is_loaded(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     calls: list[Any] = []
