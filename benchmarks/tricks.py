@@ -16,7 +16,7 @@ from benchmarks.measuring import ONE_THREAD, REPOSITORY, say
 # name: (file, what stands there, what stands there without the trick), repeated for each place
 WITHOUT: dict[str, list[tuple[str, str, str]]] = {
     "sums regrouped into vectors": [("model/kernels/jit.py", '{"reassoc", "contract"}', "set()")],
-    "only neurons that spike add a row": [("model/kernels/forward.py", "count += u[j] > threshold", "count += 1")],
+    "only neurons that spike add a row": [("model/kernels/neuron.py", "count += u[j] > threshold", "count += 1")],
     "four rows added at a time": [("model/kernels/forward.py", "while i + 4 <= count:", "while i + 4 <= 0:")],
     "two rows by four in registers": [
         (
