@@ -30,7 +30,7 @@ from quadra.cli.output import (
 from quadra.config import TrainingConfig
 from quadra.errors import BadFileError, ConfigurationError, UnknownSourceError
 from quadra.reports.history_export import csv_pieces, file_name, json_pieces
-from quadra.reports.reproduction import changed
+from quadra.reports.reproduction import changed_settings
 from quadra.states.listing import ListedState, StateListing
 from quadra.states.lookup import find_state
 from quadra.storage.catalog import Catalog, read_catalog
@@ -170,9 +170,9 @@ def show(options: argparse.Namespace) -> int:
 
 
 def _content(entry: ListedState, saved: SavedState) -> dict[str, Any]:
-    from quadra.reports.saved_values import facts_of
+    from quadra.reports.saved_values import saved_values_of
 
-    facts = facts_of(saved)
+    facts = saved_values_of(saved)
     configuration = {**saved.config.as_dict(), "seed": entry.seed}
     return {
         "corpus": facts.corpus,
@@ -182,7 +182,7 @@ def _content(entry: ListedState, saved: SavedState) -> dict[str, Any]:
         "q_table_size": len(facts.q_table),
         "configuration": configuration,
         "not_default": sorted(
-            ({"seed"} if entry.seed is not None else set()) | (set(changed(saved.config)) - {"seed"})
+            ({"seed"} if entry.seed is not None else set()) | (set(changed_settings(saved.config)) - {"seed"})
         ),
     }
 

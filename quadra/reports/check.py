@@ -28,7 +28,7 @@ class Finding:
 
 
 def check(folder: Path) -> list[Finding]:
-    """Everything that can be said of a state directory. Raises OSError where it cannot be looked at."""
+    """Returns every finding on a state directory. Raises OSError where it cannot be read."""
     if not folder.is_dir():
         raise NotADirectoryError(f"{folder} is not a folder")
     return list(_findings(StateLayout(folder)))
@@ -37,10 +37,10 @@ def check(folder: Path) -> list[Finding]:
 def _findings(layout: StateLayout) -> Iterator[Finding]:
     catalog = read_catalog(layout, with_deleted=True)
     for copy in catalog.copies:
-        yield from _look_at(copy, layout.path)
+        yield from _check_save(copy, layout.path)
     for file, error in catalog.unreadable:
-        yield Finding(is_good=False, text=f"{_named(file, layout.path)}: {error}.")
-    yield from _others(layout, catalog)
+        yield Finding(is_good=False, text=f"{_path_in(file, layout.path)}: {error}.")
+    yield from _check_others(layout, catalog)
     if not catalog.copies and not catalog.unreadable and not layout.slot_folders():
         yield Finding(is_good=True, text="There is no saved state here.")
     if (layout.path / RESET_MARKER).exists():
@@ -52,8 +52,8 @@ def _findings(layout: StateLayout) -> Iterator[Finding]:
         )
 
 
-def _others(layout: StateLayout, catalog: Catalog) -> Iterator[Finding]:
-    """Named states, restore points, what is said of them, and own texts."""
+def _check_others(layout: StateLayout, catalog: Catalog) -> Iterator[Finding]:
+    """Yields the findings on named states, restore points, labels, own texts and alert rules."""
     homes = {copy.id: copy.folder for copy in catalog.copies if not copy.is_earlier_save}
     files = [(folder / WEIGHTS, folder) for folder in layout.slot_folders()]
     for folder in layout.point_folders():
@@ -65,10 +65,10 @@ def _others(layout: StateLayout, catalog: Catalog) -> Iterator[Finding]:
         try:
             copy = summarize(file, home)
         except BadFileError as error:
-            yield Finding(is_good=False, text=f"{_named(file, layout.path)}: {error}.")
+            yield Finding(is_good=False, text=f"{_path_in(file, layout.path)}: {error}.")
         else:
-            yield from _look_at(copy, layout.path)
-    yield from _texts(layout.path)
+            yield from _check_save(copy, layout.path)
+    yield from _check_texts(layout.path)
     try:
         read_labels(layout.path)
     except BadFileError as error:
@@ -81,7 +81,7 @@ def _others(layout: StateLayout, catalog: Catalog) -> Iterator[Finding]:
         yield Finding(is_good=False, text=f"The alert rules are lost: {error}.")
 
 
-def _texts(folder: Path) -> Iterator[Finding]:
+def _check_texts(folder: Path) -> Iterator[Finding]:
     for text in own_texts(folder):
         name = f"{reference_of(text.id)}: the text {text.name!r}"
         try:
@@ -93,8 +93,8 @@ def _texts(folder: Path) -> Iterator[Finding]:
             yield Finding(is_good, text=f"{name}: {'whole' if is_good else altered}")
 
 
-def _look_at(copy: SavedSummary, folder: Path) -> Iterator[Finding]:
-    name = _named(copy.file, folder)
+def _check_save(copy: SavedSummary, folder: Path) -> Iterator[Finding]:
+    name = _path_in(copy.file, folder)
     what = f"{name}: run {copy.id}, {copy.iteration_count} iterations, saved {copy.saved_at}"
     try:
         state = _read(copy)
@@ -110,12 +110,12 @@ def _look_at(copy: SavedSummary, folder: Path) -> Iterator[Finding]:
         yield Finding(is_good=False, text=f"{what}: its text {reference_of(text)} is not there.")
     if not copy.is_earlier_save:  # those share the present state's other files
         for damage in state.damaged:
-            yield Finding(is_good=False, text=f"{_named(damage.path, folder)}: {damage}. Nothing is lost by it.")
+            yield Finding(is_good=False, text=f"{_path_in(damage.path, folder)}: {damage}. Nothing is lost by it.")
 
 
 def _read(copy: SavedSummary) -> SavedState:
     return retrying(lambda: read_save(copy.file, copy.folder), _ATTEMPTS)
 
 
-def _named(file: Path, folder: Path) -> str:
+def _path_in(file: Path, folder: Path) -> str:
     return file.relative_to(folder).as_posix() if file.is_relative_to(folder) else str(file)

@@ -1,7 +1,7 @@
-"""Two or more saved states set beside each other: settings, curves, Q-tables, weights and firing rates.
+"""The comparison of two or more saved states: settings, curves, Q-tables, weights and firing rates.
 
-The first one is the reference that all others are measured against. What comes out is plain data for JSON: numbers that
-are not finite, and those that cannot be had, are None.
+The first state is the reference that all others are measured against. The result is plain data for JSON: numbers that are
+not finite, or cannot be computed, are None.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from quadra.model.spiking import parameter_shapes
 from quadra.storage.layout import WEIGHTS
 from quadra.storage.saved_state import SavedState
 
-POINTS = 2000  # iterations of a curve, unless told
+POINTS = 2000  # of a curve, where the caller names no other number
 
 
 @dataclass(frozen=True)
 class _Side:
-    """One of the states, with what is compared of it taken out and checked."""
+    """One of the states, with its parameters and Q-table checked."""
 
     label: str
     state: SavedState
@@ -36,10 +36,10 @@ class _Side:
 
 
 def compare(states: Sequence[tuple[str, SavedState]], points: int = POINTS) -> dict[str, Any]:
-    """Labelled states side by side; lists that go over the states have their order, and the first is the reference.
+    """Returns labelled states side by side; lists over the states have their order, and the first is the reference.
 
     `states`: who each one is and how it ended; `configuration`: a row for each setting; `curves`: each state's four
-    series by iteration, at most `points` of them; `q_tables`, `layers`, `firing_rates`: see the functions of this room.
+    series by iteration, at most `points` of them; `q_tables`, `layers`, `firing_rates`: see the functions of this module.
     Raises ConfigurationError for fewer than two states, a BadFileError for one that does not hold what belongs in it.
     """
     if len(states) < 2:
@@ -56,7 +56,7 @@ def compare(states: Sequence[tuple[str, SavedState]], points: int = POINTS) -> d
 
 
 def _side(label: str, state: SavedState) -> _Side:
-    """Seals can be forged, so shapes and kinds are looked at before anything is computed from them."""
+    """Returns a state with shapes and types checked before anything is computed from them: a seal can be forged."""
     try:
         parameters = {name: np.asarray(_entry(state.engine, name)) for name in parameter_shapes(state.config)}
         q_table = {
@@ -98,7 +98,7 @@ def _identity(side: _Side) -> dict[str, Any]:
 
 
 def _configuration(sides: Sequence[_Side]) -> list[dict[str, Any]]:
-    """A row for each setting, and for the text itself: its value in every state, and whether they differ."""
+    """Returns a row for each setting, and for the text itself: its value in every state, and whether they differ."""
     settings = [
         {
             **side.state.config.as_dict(),
@@ -120,7 +120,7 @@ def _curves(rows: Array, points: int) -> dict[str, Any]:
 
 
 def _q_tables(sides: Sequence[_Side]) -> dict[str, Any]:
-    """Every table state of any of the saved states, in the order of its number.
+    """Returns every table state of any of the saved states, in the order of its number.
 
     A row's `values`, `differences` and `changed` have, for each saved state, one entry for each action; `values` is None
     where the saved state never visited that table state. A cell is changed where it is not equal to the reference's, also
@@ -160,7 +160,7 @@ def _differences(reference: list[float] | None, values: list[float] | None) -> l
 
 
 def _by_number(name: str) -> tuple[bool, float, str]:
-    """Table states are rounded means; what is no number (in a table of another program) comes last, by its text."""
+    """Returns the sort key of a table state: its rounded mean; one that is no number comes last, by its text."""
     try:
         value = float(name)
     except ValueError:
@@ -169,10 +169,10 @@ def _by_number(name: str) -> tuple[bool, float, str]:
 
 
 def _layers(sides: Sequence[_Side]) -> list[dict[str, Any]]:
-    """For every weight and bias of the networks, how far each state's is from the reference's.
+    """Returns, for every weight and bias of the networks, how far each state's is from the reference's.
 
     `norm`: Euclidean; `distance`: norm of the difference; `relative`: that over the reference's norm; `cosine`: of the
-    angle between the two. What cannot be had is None, and `reason` says why.
+    angle between the two. A number that cannot be computed is None, and `reason` says why.
     """
     rows = []
     for name in sides[0].parameters:
@@ -203,14 +203,14 @@ def _measure(reference: Array, tensor: Array) -> dict[str, Any]:
 
 
 def _cosine(product: float, norms: float, distance: float) -> float | None:
-    """Rounding may leave the range of a cosine, or miss one for equal tensors."""
+    """Returns the cosine: rounding may leave its range, or miss 1 for equal tensors."""
     if norms == 0.0:
         return None
     return 1.0 if distance == 0.0 else max(-1.0, min(1.0, product / norms))
 
 
 def _product(left: NDArray[Any], right: NDArray[Any]) -> float:
-    """The sum of products of all entries, in double precision and without a copy of either."""
+    """Returns the sum of products of all entries, in double precision and without a copy of either."""
     axes = list(range(left.ndim))
     return float(np.einsum(left, axes, right, axes, [], dtype=np.float64))
 
@@ -220,7 +220,7 @@ def _shape(tensor: Array) -> str:
 
 
 def _firing_rates(sides: Sequence[_Side]) -> dict[str, Any]:
-    """How often the networks' neurons fire for the same probes; states of another field size get them at their size.
+    """Returns how often the networks' neurons fire for the same probes; states of another field size get them at their size.
 
     `layers`: for each layer of each network its mean rate over neurons and probes, by saved state; `outputs`: for each
     network the mean rate of its last layer by saved state and probe.
@@ -239,7 +239,7 @@ def _firing_rates(sides: Sequence[_Side]) -> dict[str, Any]:
 
 
 def _rates_of(side: _Side) -> dict[str, dict[str, Array]]:
-    """Firing rates (probes, neurons) by network and layer."""
+    """Returns firing rates by network and layer, of shape (probes, neurons)."""
     config = side.state.config
     inputs = network_inputs(probe_vectors(config.field_size), config)
     return {network: layer_rates(_network(side, network), inputs[network], config) for network in NETWORKS}

@@ -1,4 +1,4 @@
-"""On what a figure was made here: the versions of this program and of what it computes with, and the machine."""
+"""Versions and machine: what a result was computed with."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ _PACKAGES = ("torch", "numpy", "numba")
 
 
 def versions() -> dict[str, str]:
-    """Version numbers by name."""
+    """Returns the version numbers of this program and of what it computes with, by name."""
     packages = {name: version(name) for name in _PACKAGES}
     return {"quadramatrix": __version__, "python": platform.python_version(), **packages}
 
 
 def machine() -> str:
-    """System, processor and number of processors; not the name that the machine has in its network."""
+    """Returns system, processor and number of processors; not the name that the machine has in its network."""
     return f"{platform.platform()}, {platform.processor() or platform.machine()}, {os.cpu_count()} processors"

@@ -24,29 +24,29 @@ from quadra.model.corpus import BUILT_IN_NAME
 from quadra.model.history import SERIES, checksum_of
 from quadra.paths import STATIC, TEMPLATES
 from quadra.reports.environment import machine, versions
-from quadra.reports.line_chart import BUCKETS, SMOOTH_FROM, Look, line_chart, window_of
+from quadra.reports.line_chart import BUCKETS, SMOOTH_FROM, LineStyle, line_chart, window_of
 from quadra.reports.reproduction import CHECKSUM, PROVE, reproduction
-from quadra.reports.saved_values import SavedValues, facts_of
+from quadra.reports.saved_values import SavedValues, saved_values_of
 from quadra.reports.tables import counted, figure, q_table_view, settings_table, statistics_table, whole
 from quadra.states.read_only import retrying
 from quadra.storage.save_record import SaveRecord
 from quadra.storage.saved_state import NotSealedError, SavedState, read
 
-LOOKS = {
-    "loss": Look("Loss", "#0072b2", from_zero=True),
-    "reward": Look("Reward", "#00805c", from_zero=False),
-    "variance": Look("Field variance", "#b35c00", from_zero=True),
-    "mean": Look("Field mean", "#a8457f", from_zero=False),
+LINE_STYLES = {
+    "loss": LineStyle("Loss", "#0072b2", from_zero=True),
+    "reward": LineStyle("Reward", "#00805c", from_zero=False),
+    "variance": LineStyle("Field variance", "#b35c00", from_zero=True),
+    "mean": LineStyle("Field mean", "#a8457f", from_zero=False),
 }
 
 
 def report(state: SavedState, name: str, written_at: datetime, note: str = "") -> str:
-    """The HTML document, to be written as UTF-8; `name` and `note` are free text, as a person calls and describes the state.
+    """Returns the HTML document, to be written as UTF-8; `name` and `note` are free text that people gave the state.
 
-    What UTF-8 cannot hold (a path may have it) comes out as an escape. Raises LoadError for a state that does not hold what
-    belongs in it.
+    A character that UTF-8 cannot hold (a path may have one) becomes an escape. Raises LoadError for a state that does not
+    hold what belongs in it.
     """
-    facts = facts_of(state)
+    values = saved_values_of(state)
     page = _environment().get_template("report.html").render(
         name=name.strip() or "Saved state",
         policy=policy(state.record),
@@ -55,14 +55,14 @@ def report(state: SavedState, name: str, written_at: datetime, note: str = "") -
         written_at=_moment(written_at),
         record=state.record,
         config=state.config,
-        facts=facts,
+        values=values,
         warnings=state.warnings,
-        **_identity(state, facts),
+        **_identity(state, values),
         **_curves(state.rows),
         statistics=statistics_table(state.rows),
-        q_table=q_table_view(facts.q_table),
+        q_table=q_table_view(values.q_table),
         settings=settings_table(state.config),
-        **_instructions(state, facts),
+        **_instructions(state, values),
         versions=versions(),
         machine=machine(),
     )  # fmt: skip
@@ -70,13 +70,13 @@ def report(state: SavedState, name: str, written_at: datetime, note: str = "") -
 
 
 def policy(record: SaveRecord) -> str:
-    """The Content-Security-Policy of a state's report: nothing but its own style and the pictures in it."""
+    """Returns the Content-Security-Policy of a state's report: nothing but its own style and the pictures in it."""
     digest = base64.b64encode(hashlib.sha256(_style(record).encode()).digest()).decode()
     return f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:"
 
 
 def _style(record: SaveRecord) -> str:
-    """What stands in the report's style element; on paper every page names the state."""
+    """Returns the content of the report's style element; on paper every page names the state."""
     return "\n" + _environment().get_template("report.css").render(record=record)
 
 
@@ -108,25 +108,28 @@ def _environment() -> Environment:
     return environment
 
 
-def _identity(state: SavedState, facts: SavedValues) -> dict[str, Any]:
+def _identity(state: SavedState, values: SavedValues) -> dict[str, Any]:
     return {
         "iterations": len(state.rows),
         "saved_at": _moment_of(state.record.saved_at),
-        "corpus": BUILT_IN_NAME if facts.corpus is None else facts.corpus,
+        "corpus": BUILT_IN_NAME if values.corpus is None else values.corpus,
         "samples": state.config.synthetic_samples + 2,
         "history_fits": checksum_of(state.rows) == state.record.history_sha256,
     }
 
 
-def _instructions(state: SavedState, facts: SavedValues) -> dict[str, Any]:
-    """How to make the run again. One that an earlier generation began has fewer Adam steps than iterations ask for: its
-    optimizer started fresh when it was taken over, and no seed leads to what it was before."""
+def _instructions(state: SavedState, values: SavedValues) -> dict[str, Any]:
+    """Returns how to make the run again.
+
+    A run that began in the legacy format has fewer Adam steps than its iterations need: its optimizer started fresh when it
+    was converted, and no seed leads to what it was before.
+    """
     steps = state.config.epochs * state.record.iteration_count
     return {
         "all_steps": steps,
         "reproduction": (
-            reproduction(_seeded(state), facts.corpus, state.record.iteration_count)
-            if facts.adam_steps == steps
+            reproduction(_seeded(state), values.corpus, state.record.iteration_count)
+            if values.adam_steps == steps
             else None
         ),
         "checksum": CHECKSUM,
@@ -141,15 +144,17 @@ def _seeded(state: SavedState) -> TrainingConfig:
 def _curves(rows: NDArray[np.float32]) -> dict[str, Any]:
     count = len(rows)
     return {
-        "labels": [LOOKS[name].label for name in SERIES],
-        "charts": [line_chart(rows[:, column], LOOKS[name]) for column, name in enumerate(SERIES)] if count else [],
+        "labels": [LINE_STYLES[name].label for name in SERIES],
+        "charts": [line_chart(rows[:, column], LINE_STYLES[name]) for column, name in enumerate(SERIES)]
+        if count
+        else [],
         "window": window_of(count) if count >= SMOOTH_FROM else None,
         "is_thinned": count > 4 * BUCKETS,
     }
 
 
 def _moment_of(text: str) -> str:
-    """A record's time; what is no time stays as it is."""
+    """Returns a record's time for people; text that is no time stays as it is."""
     try:
         moment = datetime.fromisoformat(text)
         return _moment(moment) if moment.tzinfo else text

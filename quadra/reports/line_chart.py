@@ -10,7 +10,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-WIDTH, HEIGHT = 420, 236  # units of the drawing; a chart scales with the room that it is given
+WIDTH, HEIGHT = 420, 236  # units of the drawing; a chart scales with the space that it is given
 BUCKETS = 360  # of a long series, each drawn by its first, last, smallest and largest value: about one a unit of width
 SMOOTH_FROM = 20  # iterations; a shorter line needs no smoothing
 _SMOOTH_POINTS = 240
@@ -24,7 +24,7 @@ _SLACK = 1e-6  # of a step: 0.2 in single precision is a little more than 0.2, a
 
 
 @dataclass(frozen=True)
-class Look:
+class LineStyle:
     """How a series is drawn."""
 
     label: str
@@ -42,34 +42,34 @@ class Axis:
     labels: tuple[str, ...]
 
     def share(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Where values lie between low (0) and high (1)."""
+        """Returns where values lie between low (0) and high (1)."""
         return (values - self.low) / (self.high - self.low)
 
 
-def line_chart(values: NDArray[np.float32], look: Look) -> str:
-    """A series over its iterations, the first of which is 1; what is not finite is a gap. Shape (iterations,).
+def line_chart(values: NDArray[np.float32], style: LineStyle) -> str:
+    """Returns a series over its iterations, the first of which is 1, as SVG; `values`: shape (iterations,), not finite: a gap.
 
     The faint line has every extreme of the series; the strong one is its mean over a moving window.
     """
     known = values[np.isfinite(values)]
     if len(known) == 0:
-        return _empty(look, "No iteration yet" if len(values) == 0 else "Every value of this series is lost")
-    x, y = _iterations(len(values)), value_axis(values, look.from_zero)
+        return _empty(style, "No iteration yet" if len(values) == 0 else "Every value of this series is lost")
+    x, y = _iterations(len(values)), value_axis(values, style.from_zero)
     plot = _Plot(x, y)
     kept = thinned(values, BUCKETS)
     centres, means = smoothed(values)
     opacity = 0.4 if len(centres) else 1.0
     parts = [
-        *plot.frame(look.label),
-        *plot.line(kept, values[kept].astype(np.float64), look.colour, 1.0, opacity),
-        *plot.line(centres, means, look.colour, 1.8, 1.0),
+        *plot.frame(style.label),
+        *plot.line(kept, values[kept].astype(np.float64), style.colour, 1.0, opacity),
+        *plot.line(centres, means, style.colour, 1.8, 1.0),
     ]
-    told = f"{look.label} over iterations 1 to {len(values):,}, from {known.min():.4g} to {known.max():.4g}"
-    return _svg(told, parts)
+    description = f"{style.label} over iterations 1 to {len(values):,}, from {known.min():.4g} to {known.max():.4g}"
+    return _svg(description, parts)
 
 
 def thinned(values: NDArray[np.float32], buckets: int) -> NDArray[np.intp]:
-    """Indices to draw a series by: of each of equal buckets the first, last, smallest and largest finite value.
+    """Returns the indices to draw: of each of equal buckets the first, last, smallest and largest finite value.
 
     A bucket without any keeps one index, so that the gap is seen. A series of at most four times as many stays whole.
     """
@@ -88,12 +88,12 @@ def thinned(values: NDArray[np.float32], buckets: int) -> NDArray[np.intp]:
 
 
 def window_of(count: int) -> int:
-    """Iterations that a point of the smoothed line is the mean of: a twentieth of the series, an odd number."""
+    """Returns the width of the moving window in iterations: a twentieth of the series, an odd number."""
     return max(5, count // 20) | 1
 
 
 def smoothed(values: NDArray[np.float32]) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-    """Evenly spread indices and the mean of the window around each, cut at both ends; lost where the index itself is.
+    """Returns evenly spread indices and the mean of the window around each, cut at both ends; NaN where the index itself is.
 
     Empty for a series that is too short. Each mean is taken by itself, so that a huge value spoils those alone that have
     it in their window.
@@ -103,15 +103,15 @@ def smoothed(values: NDArray[np.float32]) -> tuple[NDArray[np.intp], NDArray[np.
     centres = np.unique(np.linspace(0, len(values) - 1, min(len(values), _SMOOTH_POINTS)).round().astype(np.intp))
     half = window_of(len(values)) // 2
     means = np.full(len(centres), np.nan)
-    for place, centre in enumerate(centres.tolist()):
+    for number, centre in enumerate(centres.tolist()):
         if math.isfinite(values[centre]):
             around = values[max(0, centre - half) : centre + half + 1]
-            means[place] = around[np.isfinite(around)].mean(dtype=np.float64)
+            means[number] = around[np.isfinite(around)].mean(dtype=np.float64)
     return centres, means
 
 
 def round_step(span: float, most: int) -> tuple[float, int]:
-    """The smallest of 1, 2 and 5 times a power of ten that divides a span in at most so many parts, and that power."""
+    """Returns the smallest of 1, 2 and 5 times a power of ten that divides a span in at most so many parts, and that power."""
     raw = span / most
     power = math.floor(math.log10(raw))
     for factor in (1, 2, 5):
@@ -121,14 +121,14 @@ def round_step(span: float, most: int) -> tuple[float, int]:
 
 
 def value_axis(values: NDArray[np.float32], from_zero: bool) -> Axis:
-    """An axis from tick to tick that holds all finite values."""
+    """Returns an axis from tick to tick that holds all finite values."""
     known = values[np.isfinite(values)].astype(np.float64)
     low, high = float(known.min()), float(known.max())
     if from_zero and low >= 0:
         low = 0.0
     if high == low:  # a level line lies in the middle
-        room = abs(high) / 10 or 1.0
-        low, high = low - room, high + room
+        margin = abs(high) / 10 or 1.0
+        low, high = low - margin, high + margin
     step, power = round_step(high - low, _MOST_Y_TICKS)
     first, last = math.floor(low / step + _SLACK), math.ceil(high / step - _SLACK)
     ticks = tuple(number * step for number in range(first, last + 1))
@@ -136,7 +136,7 @@ def value_axis(values: NDArray[np.float32], from_zero: bool) -> Axis:
 
 
 def _iterations(count: int) -> Axis:
-    """From the first iteration to the last."""
+    """Returns the axis from the first iteration to the last."""
     if count == 1:
         return Axis(0.5, 1.5, (1.0,), ("1",))
     step = max(1, round(round_step(count - 1, _MOST_X_TICKS)[0]))
@@ -146,7 +146,7 @@ def _iterations(count: int) -> Axis:
 
 
 def _labels(ticks: tuple[float, ...], power: int) -> list[str]:
-    """With as many digits as tell one tick from the next."""
+    """Returns labels with as many digits as distinguish one tick from the next."""
     largest = max(map(abs, ticks))
     if largest >= _LONGEST_PLAIN or power < -_MOST_DECIMALS:
         digits = max(0, math.floor(math.log10(largest)) - power)
@@ -164,7 +164,7 @@ class _Plot:
         self._floor = HEIGHT - _BOTTOM
 
     def frame(self, label: str) -> list[str]:
-        """Grid, ticks and labels of both axes."""
+        """Returns grid, ticks and labels of both axes."""
         heights, columns = self._down(np.array(self._y.ticks)), self._across(np.array(self._x.ticks))
         grid = "".join(f"M{self._left:.1f} {height:.1f}H{self._right:.1f}" for height in heights)
         marks = "".join(f"M{column:.1f} {self._floor}v4" for column in columns)
@@ -188,14 +188,14 @@ class _Plot:
         ]
 
     def line(
-        self, places: NDArray[np.intp], values: NDArray[np.float64], colour: str, width: float, opacity: float
+        self, indices: NDArray[np.intp], values: NDArray[np.float64], colour: str, width: float, opacity: float
     ) -> list[str]:
-        """A line through values at indices; it breaks where one is not finite, and a value alone is a dot."""
-        if len(places) == 0:
+        """Returns a line through values at indices; it breaks where one is not finite, and a value alone is a dot."""
+        if len(indices) == 0:
             return []
-        columns, heights = self._across(places.astype(np.float64) + 1.0), self._down(values)
+        columns, heights = self._across(indices.astype(np.float64) + 1.0), self._down(values)
         path, dots = [], []
-        for first, end in _stretches(np.isfinite(values)):
+        for first, end in _finite_ranges(np.isfinite(values)):
             points = [f"{columns[n]:.1f} {heights[n]:.1f}" for n in range(first, end)]
             if len(points) > 1:
                 path.append("M" + " ".join(points))
@@ -211,8 +211,8 @@ class _Plot:
         return self._floor - self._y.share(values) * (self._floor - _TOP)
 
 
-def _stretches(known: NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """Where a mask is true without interruption: first index and the one behind the last."""
+def _finite_ranges(known: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """Returns the ranges in which a mask is true: first index and the one behind the last."""
     turns = np.flatnonzero(np.diff(np.concatenate([[False], known, [False]]).astype(np.int8)))
     return [(int(first), int(end)) for first, end in turns.reshape(-1, 2)]
 
@@ -221,12 +221,12 @@ def _text(x: float, y: float, anchor: str, text: str) -> str:
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
 
 
-def _empty(look: Look, reason: str) -> str:
+def _empty(style: LineStyle, reason: str) -> str:
     middle = _text(WIDTH / 2, HEIGHT / 2, "middle", reason)
-    return _svg(f"{look.label}: {reason}", [f'<g font-size="12" fill="{_TEXT}">{middle}</g>'])
+    return _svg(f"{style.label}: {reason}", [f'<g font-size="12" fill="{_TEXT}">{middle}</g>'])
 
 
-def _svg(told: str, parts: list[str]) -> str:
+def _svg(description: str, parts: list[str]) -> str:
     inside = "\n".join(parts)
     opening = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img"'
-    return f'{opening} aria-label="{escape(told)}">\n{inside}\n</svg>'
+    return f'{opening} aria-label="{escape(description)}">\n{inside}\n</svg>'

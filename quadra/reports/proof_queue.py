@@ -1,4 +1,4 @@
-"""Proofs: that a saved state continues to the bit, shown at a browser's wish in processes of their own."""
+"""Proof queue: browsers ask for proofs that a saved state continues to the bit; each is made in processes of its own."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from quadra.errors import RefusedError
 from quadra.storage.layout import StateLayout
 
 
-class Proofs:
-    """One at a time: each takes a processor for as long as training its iterations twice takes."""
+class ProofQueue:
+    """Makes one proof at a time: each needs a processor for as long as it takes to train its iterations twice."""
 
     def __init__(self, layout: StateLayout, defaults: TrainingConfig) -> None:
         self._layout, self._defaults = layout, defaults
@@ -21,18 +21,16 @@ class Proofs:
         self._busy = Lock()
 
     def prove(self, state: str, iterations: int | None) -> Future[dict[str, Any]]:
-        """The certificate as the page shows it. Raises RefusedError while another proof is under way."""
+        """Returns a future of the certificate as the page shows it. Raises RefusedError while another proof is under way."""
         if not self._busy.acquire(blocking=False):
             raise RefusedError("Another proof is under way. Wait until it has ended.")
-        proof = self._thread.submit(self._proved, state, iterations)
+        proof = self._thread.submit(self._prove, state, iterations)
         proof.add_done_callback(lambda _: self._busy.release())
         return proof
 
-    def _proved(self, state: str, iterations: int | None) -> dict[str, Any]:
-        from quadra.reports.prove import (
-            ITERATIONS,
-            prove_state,
-        )  # here: it takes torch along, and a server must not wait for that
+    def _prove(self, state: str, iterations: int | None) -> dict[str, Any]:
+        # Imported here: it brings torch along, and a server must not wait for that.
+        from quadra.reports.prove import ITERATIONS, prove_state
 
         certificate = prove_state(self._layout, state, self._defaults, iterations or ITERATIONS)
         return {**asdict(certificate), "different": certificate.different}

@@ -35,7 +35,7 @@ ITERATIONS = 100
 
 @dataclass(frozen=True)
 class Certificate:
-    """What was compared, and how it came out."""
+    """What was compared, and the outcome."""
 
     run: str
     saved_at: str
@@ -49,12 +49,12 @@ class Certificate:
 
     @property
     def different(self) -> list[str]:
-        """The parts that are not the same to the bit."""
+        """Returns the parts that are not the same to the bit."""
         names = sorted({*self.in_one_go, *self.in_halves})
         return [name for name in names if self.in_one_go.get(name) != self.in_halves.get(name)]
 
     def lines(self) -> Iterator[str]:
-        """As a person reads it."""
+        """Yields the lines that a person reads."""
         yield f"Saved state  run {self.run}, iteration {self.iteration_count}, saved {self.saved_at}"
         yield f"File         {WEIGHTS}, SHA-256 {self.weights_sha256}"
         yield f"Trained      {self.iterations} iterations in one go; the same in two halves, saved and loaded in between"
@@ -70,11 +70,11 @@ class Certificate:
 
 
 def prove(folder: Path, iterations: int = ITERATIONS) -> Certificate:
-    """Train from the newest save in a state directory, which is not changed. Raises LoadError."""
-    with tempfile.TemporaryDirectory() as place:
-        whole, halves = Path(place, "whole"), Path(place, "halves")
-        state = _copied(folder, whole)
-        _copied(whole, halves)
+    """Trains from the newest save in a state directory, which is not changed. Raises LoadError."""
+    with tempfile.TemporaryDirectory() as temporary:
+        whole, halves = Path(temporary, "whole"), Path(temporary, "halves")
+        state = _copy(folder, whole)
+        _copy(whole, halves)
         sealed = hashlib.sha256(read_file(whole / WEIGHTS)).hexdigest()
         half = iterations // 2
         in_one_go = _train(whole, iterations)
@@ -93,20 +93,20 @@ def prove(folder: Path, iterations: int = ITERATIONS) -> Certificate:
 
 
 def prove_state(layout: StateLayout, state: str, defaults: TrainingConfig, iterations: int = ITERATIONS) -> Certificate:
-    """Train from any saved state of a directory, by its id. Raises LoadError."""
-    with tempfile.TemporaryDirectory() as place:  # a copy, so that nothing that is thinned meanwhile is missed
+    """Trains from any saved state of a directory, by its id. Raises LoadError."""
+    with tempfile.TemporaryDirectory() as temporary:  # a copy: restore points may be thinned meanwhile
         _, files = read_portable_files(layout, state, defaults)
-        _write(Path(place), files)
-        return prove(Path(place), iterations)
+        _write(Path(temporary), files)
+        return prove(Path(temporary), iterations)
 
 
 def digests(engine: Mapping[str, Any], rows: object) -> dict[str, str]:
-    """SHA-256 of every part that training reads, and of all four histories."""
+    """Returns the SHA-256 of every part that training reads, and of all four histories."""
     return {name: _digest(part) for name, part in {**engine, "history": rows}.items()}
 
 
 def train(folder: Path, iterations: int) -> dict[str, str]:
-    """Load, train, save; the digests of the ending. This is what each process does."""
+    """Loads, trains and saves. Returns the digests of the ending. Each process does this."""
     with TrainingState(folder) as state:
         state.load()
         for _ in range(iterations):
@@ -130,18 +130,14 @@ def _train(folder: Path, iterations: int) -> dict[str, str]:
     return found
 
 
-def _copied(folder: Path, target: Path) -> SavedState:
-    """Copy the newest save; again, where a live server replaced a file meanwhile."""
+def _copy(folder: Path, target: Path) -> SavedState:
+    """Copies the newest save; again, where a live server replaced a file meanwhile."""
     target.mkdir()
-    return retrying(lambda: _copied_once(folder, target))
+    return retrying(lambda: _copy_once(folder, target))
 
 
-def _copied_once(folder: Path, target: Path) -> SavedState:
-    for name in (
-        WEIGHTS,
-        METRICS,
-        SYSTEM,
-    ):  # in this order: the weights carry the rows that an older metrics file lacks
+def _copy_once(folder: Path, target: Path) -> SavedState:
+    for name in (WEIGHTS, METRICS, SYSTEM):  # in this order: the weights have the rows that an older metrics file lacks
         (target / name).write_bytes(read_file(folder / name))
     try:
         state = read(target)
@@ -168,7 +164,7 @@ def _digest(part: object) -> str:
 
 
 def _pieces(value: object) -> Iterator[bytes]:
-    """The bytes of a value, with its kind, in an order that does not depend on how it was made."""
+    """Yields the bytes of a value, with its type, in an order that does not depend on how it was made."""
     yield f"{type(value).__name__}:".encode()
     if isinstance(value, Mapping):
         for key in sorted(value):
@@ -177,7 +173,7 @@ def _pieces(value: object) -> Iterator[bytes]:
     elif isinstance(value, list | tuple):
         for entry in value:
             yield from _pieces(entry)
-    elif isinstance(value, np.ndarray) or hasattr(value, "detach"):  # a tensor; this room needs no torch
+    elif isinstance(value, np.ndarray) or hasattr(value, "detach"):  # a tensor; this module needs no torch
         array = np.ascontiguousarray(value)
         yield f"{array.dtype}{array.shape}".encode()
         yield array.tobytes()

@@ -1,4 +1,4 @@
-"""How anybody makes a run again: a command line and a program, exact, from what a saved state says of itself."""
+"""Reproduction: the command line and the program that make a run again, from the configuration in its saved state."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ class Reproduction:
 
 
 def reproduction(config: TrainingConfig, corpus: str | None, iterations: int) -> Reproduction:
-    """The way from the seed to so many iterations. `config`: of the run; `corpus`: path of the text that it trains on."""
+    """Returns how to train from the seed to so many iterations. `config`: of the run; `corpus`: path of its text."""
     used = replace(config, corpus=corpus, threads=config.threads or 1)
     return Reproduction(_command(used), _program(used, iterations))
 
 
-def changed(config: TrainingConfig) -> dict[str, Any]:
-    """The settings that are not the defaults; of threads, none and one are the same."""
+def changed_settings(config: TrainingConfig) -> dict[str, Any]:
+    """Returns the settings that are not the defaults; no threads and one thread are the same."""
     settings = asdict(replace(config, threads=config.threads or 1))
     return {name: value for name, value in settings.items() if value != _DEFAULTS[name]}
 
@@ -43,7 +43,7 @@ def _command(config: TrainingConfig) -> str | None:
     options = {"seed": config.seed, "field-size": config.field_size, "corpus": config.corpus}
     options |= {"device": config.device if config.device != "cpu" else None}
     options |= {"threads": config.threads if config.threads != 1 else None}
-    if changed(config).keys() - {name.replace("-", "_") for name in options}:
+    if changed_settings(config).keys() - {name.replace("-", "_") for name in options}:
         return None
     given = {"state-dir": FOLDER, **options, "pace": "max"}
     words = (f"--{name} {shlex.quote(str(value))}" for name, value in given.items() if value is not None)
@@ -51,7 +51,7 @@ def _command(config: TrainingConfig) -> str | None:
 
 
 def _program(config: TrainingConfig, iterations: int) -> str:
-    settings = {"field_size": config.field_size, "seed": config.seed, **changed(config)}
+    settings = {"field_size": config.field_size, "seed": config.seed, **changed_settings(config)}
     inside = ", ".join(f"{name}={value!r}" for name, value in settings.items())
     return f"""\
 from quadra import TrainingConfig, TrainingState

@@ -1,4 +1,4 @@
-"""What a saved state says of itself besides its tensors, as plain values that can be shown without another look."""
+"""Saved values: what a saved state holds besides its tensors, checked and as plain values."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ class SavedValues:
     q_table: Mapping[str, tuple[float, ...]]  # state -> a value for each of ACTIONS
 
 
-def facts_of(state: SavedState) -> SavedValues:
-    """Raises LoadError where an entry is missing or of the wrong kind: a seal can be forged."""
+def saved_values_of(state: SavedState) -> SavedValues:
+    """Returns the values. Raises LoadError where one is missing or of the wrong type: a seal can be forged."""
     try:
-        return _facts(state)
+        return _values(state)
     except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
         raise LoadError(f"The saved state does not hold what belongs in it: {error}") from error
 
 
-def _facts(state: SavedState) -> SavedValues:
+def _values(state: SavedState) -> SavedValues:
     manager, corpus = state.engine["neuroplasticity"], state.engine["corpus"]
     mean_reward = manager["mean_reward"]
     return SavedValues(
@@ -44,7 +44,7 @@ def _facts(state: SavedState) -> SavedValues:
         corpus=None if corpus["path"] is None else str(corpus["path"]),
         fingerprint=str(corpus["fingerprint"]),
         q_table={
-            str(place): tuple(float(row.get(action, 0.0)) for action in ACTIONS)
-            for place, row in state.engine["q_table"].items()
+            str(table_state): tuple(float(row.get(action, 0.0)) for action in ACTIONS)
+            for table_state, row in state.engine["q_table"].items()
         },
     )

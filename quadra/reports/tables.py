@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from quadra.config import ACTIONS, TrainingConfig
 from quadra.model.qlearning import in_order
-from quadra.reports.reproduction import changed
-from quadra.reports.series_statistics import RECENT, Figures, Point, Summary, summaries
+from quadra.reports.reproduction import changed_settings
+from quadra.reports.series_statistics import RECENT, SeriesFigures, SeriesPoint, SeriesSummary, summaries
 
 NOTHING = "none"  # in the place of a figure
 SHADES = 9  # that a value in the Q-table may have
@@ -24,15 +24,15 @@ Cells = list[tuple[str, int | None]]  # of each series a figure, and the iterati
 
 
 @dataclass(frozen=True)
-class Statistics:
+class StatisticsTable:
     """A line for each figure, with a cell for each of SERIES."""
 
     lines: list[tuple[str, Cells]]
     lost: int  # rows
 
 
-def statistics_table(rows: NDArray[np.float32]) -> Statistics:
-    """Of a history, shape (iterations, 4)."""
+def statistics_table(rows: NDArray[np.float32]) -> StatisticsTable:
+    """Returns the statistics of a history, shape (iterations, 4)."""
     found = summaries(rows)
     recent = min(RECENT, len(rows))
     lost = max(summary.lost for summary in found)
@@ -46,21 +46,21 @@ def statistics_table(rows: NDArray[np.float32]) -> Statistics:
         ("count", _counts(summary.known for summary in found)),
         ("lost", _counts(summary.lost for summary in found)),
     ]
-    return Statistics(lines if lost else lines[:-1], lost)
+    return StatisticsTable(lines if lost else lines[:-1], lost)
 
 
 def figure(value: float | None) -> str:
-    """To six significant digits."""
+    """Returns a number to six significant digits."""
     return NOTHING if value is None else f"{value:.6g}"
 
 
 def whole(number: int) -> str:
-    """With a comma at every thousand."""
+    """Returns a number with a comma at every thousand."""
     return f"{number:,}"
 
 
 def counted(number: int, what: str) -> str:
-    """A number of things: "1 row", "1,000 rows"."""
+    """Returns a number of things: "1 row", "1,000 rows"."""
     return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
@@ -86,7 +86,7 @@ class QTableView:
 
 
 def q_table_view(values: Mapping[str, Sequence[float]]) -> QTableView:
-    """Of a table with a value for each of ACTIONS in each state."""
+    """Returns the view of a table with a value for each of ACTIONS in each state."""
     every = [value for row in values.values() for value in row]
     least, most = min(every, default=0.0), max(every, default=0.0)
     rows = [(state, _cells(values[state], least, most)) for state in sorted(values, key=in_order)]
@@ -104,15 +104,17 @@ def q_table_view(values: Mapping[str, Sequence[float]]) -> QTableView:
 
 
 def settings_table(config: TrainingConfig) -> list[list[tuple[str, str, bool]]]:
-    """Name, value and whether it is not the default, in two columns of equal length."""
-    different = changed(config)
+    """Returns name, value and whether it is not the default, in two columns of equal length."""
+    different = changed_settings(config)
     rows = [(name, _setting(value), name in different) for name, value in config.as_dict().items()]
     half = math.ceil(len(rows) / 2)
     return [rows[:half], rows[half:]]
 
 
-def _points(found: Sequence[Summary], choose: Callable[[Figures], Point], expected: int | None = None) -> Cells:
-    """The iteration is left out where it is the one that everybody expects."""
+def _points(
+    found: Sequence[SeriesSummary], choose: Callable[[SeriesFigures], SeriesPoint], expected: int | None = None
+) -> Cells:
+    """Returns the cells; the iteration is left out where it is the one that everybody expects."""
     points = [choose(summary.figures) if summary.figures else None for summary in found]
     return [
         (figure(point.value), None if point.iteration == expected else point.iteration) if point else (NOTHING, None)
@@ -120,7 +122,7 @@ def _points(found: Sequence[Summary], choose: Callable[[Figures], Point], expect
     ]
 
 
-def _means(found: Sequence[Summary], choose: Callable[[Figures], float | None]) -> Cells:
+def _means(found: Sequence[SeriesSummary], choose: Callable[[SeriesFigures], float | None]) -> Cells:
     return [(figure(choose(summary.figures) if summary.figures else None), None) for summary in found]
 
 
@@ -138,7 +140,7 @@ def _cells(row: Sequence[float], least: float, most: float) -> list[Cell]:
 
 
 def _greedy(row: Sequence[float]) -> int:
-    """Ties go to the first action, as in training."""
+    """Returns the action of the highest value; ties go to the first one, as in training."""
     return row.index(max(row))
 
 

@@ -19,7 +19,7 @@ from quadra.live.inside_feed import InsideFeed
 from quadra.live.log_lines import TerminalLines
 from quadra.live.prometheus import Monitoring
 from quadra.paths import ROOT, STATIC, TEMPLATES
-from quadra.reports.proof_queue import Proofs
+from quadra.reports.proof_queue import ProofQueue
 from quadra.training.commands import Commands
 from quadra.training.worker import Worker
 from quadra.web.access_gate import AccessGate, GuardedSocketIO
@@ -108,7 +108,7 @@ def _services(
         worker=worker,
         commands=commands,
         states=StateReader(worker.layout, worker.defaults),
-        proofs=Proofs(worker.layout, worker.defaults),
+        proofs=ProofQueue(worker.layout, worker.defaults),
         backups_or_none=backups,
         inside=inside,
         alerts=alerts,

@@ -16,7 +16,7 @@ from quadra.live.alert_watch import AlertMonitor
 from quadra.live.inside_feed import InsideFeed
 from quadra.live.log_lines import TerminalLines
 from quadra.live.prometheus import Monitoring
-from quadra.reports.proof_queue import Proofs
+from quadra.reports.proof_queue import ProofQueue
 from quadra.states.alert_rules import exported_rules
 from quadra.states.listing import StateListing
 from quadra.storage.layout import StateLayout
@@ -77,7 +77,7 @@ class Services:
     worker: Worker
     commands: Commands
     states: StateReader
-    proofs: Proofs
+    proofs: ProofQueue
     backups_or_none: Backups | None  # None: the server has no place for backups
     inside: InsideFeed
     alerts: AlertMonitor

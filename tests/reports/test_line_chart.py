@@ -19,7 +19,7 @@ from quadra.reports.line_chart import (
     HEIGHT,
     SMOOTH_FROM,
     WIDTH,
-    Look,
+    LineStyle,
     line_chart,
     round_step,
     smoothed,
@@ -27,15 +27,15 @@ from quadra.reports.line_chart import (
     value_axis,
 )
 
-PLAIN = Look("Loss", "#0072b2", from_zero=False)
-FROM_ZERO = Look("Loss", "#0072b2", from_zero=True)
+PLAIN = LineStyle("Loss", "#0072b2", from_zero=False)
+FROM_ZERO = LineStyle("Loss", "#0072b2", from_zero=True)
 SPACE = "{http://www.w3.org/2000/svg}"
 SERIES = st.integers(0, 60).flatmap(
     lambda count: arrays(np.float32, count, elements=st.floats(width=32, allow_infinity=False))
 )
 
 
-def drawn(values: NDArray[np.float32], look: Look = PLAIN) -> ElementTree.Element:
+def drawn(values: NDArray[np.float32], look: LineStyle = PLAIN) -> ElementTree.Element:
     return ElementTree.fromstring(line_chart(values, look))
 
 
@@ -96,7 +96,7 @@ def test_a_chart_of_any_numbers_is_well_formed_and_stays_within_its_frame(
 ) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        chart = drawn(values, Look("A", PLAIN.colour, from_zero))
+        chart = drawn(values, LineStyle("A", PLAIN.colour, from_zero))
     assert chart.tag == f"{SPACE}svg"
     everything = ElementTree.tostring(chart, encoding="unicode")
     assert "nan" not in everything.replace(chart.get("aria-label") or "", "")
@@ -201,6 +201,6 @@ def test_labels_do_not_stand_on_each_other() -> None:
 
 
 def test_a_label_is_escaped() -> None:
-    chart = drawn(np.ones(3, np.float32), Look('<b> & "quotes"', "#000000", from_zero=False))
+    chart = drawn(np.ones(3, np.float32), LineStyle('<b> & "quotes"', "#000000", from_zero=False))
     assert '<b> & "quotes"' in texts(chart)
     assert (chart.get("aria-label") or "").startswith('<b> & "quotes" over iterations 1 to 3')

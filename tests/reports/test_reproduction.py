@@ -12,7 +12,7 @@ import pytest
 
 from quadra.cli.serve_options import parse
 from quadra.config import TrainingConfig
-from quadra.reports.reproduction import CHECKSUM, FOLDER, changed, reproduction
+from quadra.reports.reproduction import CHECKSUM, FOLDER, changed_settings, reproduction
 from tests.helpers.state_helpers import new_run, opened, small_config
 
 HOSTILE_PATHS = ["/texts/a b.txt", '/it\'s "here"/$HOME/`x`;rm.txt', "/line\nbreak", "/\\back", "/ünï/ÿ"]
@@ -72,5 +72,5 @@ def test_the_program_has_every_setting_that_is_not_the_default(corpus: str | Non
 
 
 def test_no_threads_and_one_thread_are_the_same_setting() -> None:
-    assert changed(TrainingConfig()) == changed(TrainingConfig(threads=1)) == {}
-    assert changed(TrainingConfig(threads=2, seed=4)) == {"threads": 2, "seed": 4}
+    assert changed_settings(TrainingConfig()) == changed_settings(TrainingConfig(threads=1)) == {}
+    assert changed_settings(TrainingConfig(threads=2, seed=4)) == {"threads": 2, "seed": 4}

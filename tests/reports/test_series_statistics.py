@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from quadra.model.history import SERIES
-from quadra.reports.series_statistics import Point, summaries
+from quadra.reports.series_statistics import SeriesPoint, summaries
 
 ROWS = st.integers(1, 250).flatmap(
     lambda count: arrays(np.float32, (count, 4), elements=st.floats(-1e6, 1e6, width=32))
@@ -24,10 +24,10 @@ def test_figures_are_those_of_numpy(rows: NDArray[np.float32]) -> None:
         figures = summary.figures
         assert (summary.name, summary.known, summary.lost) == (name, len(rows), 0)
         assert figures is not None
-        assert figures.first == Point(1, values[0])
-        assert figures.last == Point(len(rows), values[-1])
-        assert figures.least == Point(int(np.argmin(values)) + 1, values.min())
-        assert figures.most == Point(int(np.argmax(values)) + 1, values.max())
+        assert figures.first == SeriesPoint(1, values[0])
+        assert figures.last == SeriesPoint(len(rows), values[-1])
+        assert figures.least == SeriesPoint(int(np.argmin(values)) + 1, values.min())
+        assert figures.most == SeriesPoint(int(np.argmax(values)) + 1, values.max())
         assert figures.recent_mean == pytest.approx(np.mean(values[-100:]), rel=1e-12, abs=1e-9)
         assert figures.recent_median == np.median(values[-100:])
 
@@ -39,8 +39,8 @@ def test_lost_rows_are_counted_and_left_out() -> None:
     figures = summary.figures
     assert (summary.known, summary.lost) == (196, 4)
     assert figures is not None
-    assert (figures.first, figures.last) == (Point(3, 8.0), Point(199, 792.0))
-    assert (figures.least, figures.most) == (Point(3, 8.0), Point(199, 792.0))
+    assert (figures.first, figures.last) == (SeriesPoint(3, 8.0), SeriesPoint(199, 792.0))
+    assert (figures.least, figures.most) == (SeriesPoint(3, 8.0), SeriesPoint(199, 792.0))
     assert figures.recent_mean == pytest.approx(np.nanmean(rows[-100:, 0]))
     assert figures.recent_median == np.nanmedian(rows[-100:, 0])
 
@@ -50,7 +50,7 @@ def test_where_the_last_hundred_are_lost_there_is_no_mean_of_them() -> None:
     rows[50:] = np.nan
     figures = summaries(rows)[0].figures
     assert figures is not None
-    assert (figures.last, figures.recent_mean, figures.recent_median) == (Point(50, 1.0), None, None)
+    assert (figures.last, figures.recent_mean, figures.recent_median) == (SeriesPoint(50, 1.0), None, None)
 
 
 @pytest.mark.parametrize("count", [0, 7])
