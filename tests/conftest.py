@@ -8,16 +8,15 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from random import Random
 
 import pytest
 from hypothesis import HealthCheck, settings
 from playwright.sync_api import Browser
 
 from tests.helpers.browser import running_browser
+from tests.helpers.rotation import Draw, not_in_turn
 
 _MEMORY = Path("/dev/shm")
 _ROOM = 2 * 10**9  # bytes
@@ -58,30 +57,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(folder)
     if config.option.all:
         return
-    left_out = {item for item in items if item.get_closest_marker("all")} | _not_in_turn(items, config.option.seed)
+    left_out = {item for item in items if item.get_closest_marker("all")} | not_in_turn(items, config.option.seed)
     config.hook.pytest_deselected(items=[item for item in items if item in left_out])
     items[:] = [item for item in items if item not in left_out]
-
-
-def _not_in_turn(items: Sequence[pytest.Item], seed: int) -> set[pytest.Item]:
-    """Of each test marked `rotates(count, per=...)`, the cases that this seed does not draw.
-
-    `count` cases are drawn for each combination of the values of the parameters in `per`.
-    """
-    groups: defaultdict[tuple[str, ...], list[pytest.Item]] = defaultdict(list)
-    for item in items:
-        marker = item.get_closest_marker("rotates")
-        if marker is not None:
-            per = marker.kwargs.get("per", ())
-            names = (per,) if isinstance(per, str) else per
-            places = [str(item.callspec.indices[name]) for name in names]  # type: ignore[attr-defined]
-            groups[item.nodeid.partition("[")[0], str(marker.args[0]), *places].append(item)
-    left_out: set[pytest.Item] = set()
-    for key, cases in groups.items():
-        count = int(key[1])
-        if count < len(cases):
-            left_out |= set(Random(f"{seed} {key}").sample(cases, len(cases) - count))
-    return left_out
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -99,12 +77,11 @@ def _tell_seed(config: pytest.Config) -> None:
         terminal.write_line(f"--seed {config.option.seed} draws the cases of this run again")
 
 
-@pytest.fixture(scope="session")
-def seed(pytestconfig: pytest.Config) -> int:
-    """Another one in each run, printed; a test may draw with it only from what all passes."""
-    chosen = pytestconfig.option.seed
-    assert isinstance(chosen, int)
-    return chosen
+@pytest.fixture
+def draw(request: pytest.FixtureRequest) -> Draw:
+    """Draws some of what all passes: other things in each run, the same ones with the same --seed, everything with --all."""
+    option = request.config.option
+    return Draw(f"{option.seed} {request.node.nodeid}", option.all)
 
 
 @pytest.fixture(scope="module")

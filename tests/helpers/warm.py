@@ -6,6 +6,7 @@ What a start itself does is tested with real ones, in test_app.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import os
 import select
@@ -20,6 +21,12 @@ from typing import Any, TextIO
 
 IS_POSSIBLE = hasattr(os, "fork")
 _ROOT = Path(__file__).resolve().parents[2]
+# What the program imports only once its page is up; the kernels are loaded with them.
+_IMPORTED_LATE = (
+    "engineio.async_drivers.threading", "gunicorn.workers.gthread", "quadra.backup.service", "quadra.live.console",
+    "quadra.model.compiled_backend", "quadra.storage.writer_process", "quadra.training.state", "quadra.training.worker",
+    "quadra.web.app", "quadra.web.server",
+)  # fmt: skip
 _LONGEST_REQUEST = 65_536  # bytes
 
 
@@ -81,6 +88,8 @@ def serve(descriptor: int) -> None:
     """The nursery: fork a server for each request until the other side closes."""
     import app
 
+    for module in _IMPORTED_LATE:
+        importlib.import_module(module)
     requests = socket.socket(fileno=descriptor)
     while True:
         request, descriptors, _, _ = socket.recv_fds(requests, _LONGEST_REQUEST, 2)
