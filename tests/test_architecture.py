@@ -165,15 +165,14 @@ def test_no_folder_is_too_full_to_be_looked_through() -> None:
     assert {str(folder): count for folder, count in counts.items() if count > FULLEST_FOLDER} == {}
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        ("ruff", "check", "."),
-        ("ruff", "format", "--check", "."),
-        ("mypy", "--strict", "quadra", "app.py"),
-    ],
-    ids=" ".join,
-)
+CHECKERS = [
+    ("ruff", "check", "."),
+    ("ruff", "format", "--check", "."),
+    ("mypy", "--strict", "quadra", "app.py"),
+]
+
+
+@pytest.mark.parametrize("command", CHECKERS, ids=" ".join)
 def test_the_checkers_find_nothing(command: tuple[str, ...]) -> None:
     assert Path(REPOSITORY / "pyproject.toml").is_file()
     done = subprocess.run(
