@@ -76,7 +76,7 @@ def _training(save_every: int) -> Iterator[Worker]:
 
 def _rate(worker: Worker, every: int) -> float:
     """Iterations a second over a block, after a moment to get going."""
-    worker._saves._every = every
+    worker.saves._every = every
     time.sleep(0.05)
     before, started = worker.view().iteration_count, time.perf_counter()
     time.sleep(_BLOCK)

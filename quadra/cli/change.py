@@ -50,7 +50,7 @@ def held_states(options: argparse.Namespace) -> Iterator[StateManager]:
 @contextmanager
 def _held(options: argparse.Namespace) -> Iterator[tuple[StateFolder, StateManager]]:
     with StateFolder(options.state_dir) as folder:
-        manager = StateManager(folder, RestorePoints(folder, ALL))
+        manager = StateManager(folder, RestorePoints(folder.layout, ALL))
         manager.repair_labels()
         yield folder, manager
 
@@ -114,7 +114,7 @@ def _loaded(options: argparse.Namespace, folder: StateFolder, entry: ListedState
     """Raises SaveError where the folder does not say so afterwards."""
     from quadra.training.state import TrainingState  # here, since it takes torch along
 
-    with TrainingState(folder, _as_it_was(options, folder, entry), retention=ALL) as state:
+    with TrainingState(folder, _as_it_was(options, folder.layout, entry), retention=ALL) as state:
         state.saved_states.repair_labels()
         report = state.load(entry.id)
         _tell(report)

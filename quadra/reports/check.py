@@ -13,7 +13,7 @@ from quadra.states.read_only import retrying
 from quadra.storage.catalog import Catalog, SavedSummary, read_catalog, summarize
 from quadra.storage.files.durable import is_plain_file
 from quadra.storage.labels import read_labels
-from quadra.storage.layout import BEST, RESET_MARKER, SET_ASIDE, WEIGHTS, StateLayout
+from quadra.storage.layout import BEST_FILE, RESET_MARKER, SET_ASIDE, WEIGHTS, StateLayout
 from quadra.storage.saved_state import NotSealedError, SavedState, read_save
 
 _ATTEMPTS = 2  # at a file before it counts as bad: a live server may have replaced it between its parts
@@ -56,10 +56,12 @@ def _check_others(layout: StateLayout, catalog: Catalog) -> Iterator[Finding]:
     """Yields the findings on named states, restore points, labels, own texts and alert rules."""
     homes = {copy.id: copy.folder for copy in catalog.copies if not copy.is_earlier_save}
     files = [(folder / WEIGHTS, folder) for folder in layout.slot_folders()]
-    for folder in layout.point_folders():
-        best = [folder / BEST] if is_plain_file(folder / BEST) else []
+    for folder in layout.restore_point_folders():
+        best = [folder / BEST_FILE] if is_plain_file(folder / BEST_FILE) else []
         files += [
-            (file, homes[folder.name]) for file in (*layout.points_of(folder.name), *best) if folder.name in homes
+            (file, homes[folder.name])
+            for file in (*layout.restore_points_of(folder.name), *best)
+            if folder.name in homes
         ]
     for file, home in files:
         try:

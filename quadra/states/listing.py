@@ -17,7 +17,7 @@ from typing import Any
 from quadra.errors import BadFileError, UnknownSourceError
 from quadra.storage.catalog import Catalog, SavedSummary, read_catalog, summarize
 from quadra.storage.labels import NO_LABEL, Label, read_labels
-from quadra.storage.layout import BEST, FILES, POINTS, WEIGHTS, StateLayout
+from quadra.storage.layout import BEST_FILE, FILES, RESTORE_POINTS, WEIGHTS, StateLayout
 from quadra.storage.save_record import SaveRecord, peek
 
 log = logging.getLogger("quadra.worker")
@@ -142,12 +142,12 @@ class StateListing:
                 yield _of_slot(summarize(folder / WEIGHTS, folder), folder)
 
     def _points(self, homes: Mapping[str, Path]) -> Iterator[ListedState]:
-        for folder in self._layout.point_folders():
+        for folder in self._layout.restore_point_folders():
             home = homes.get(folder.name)
             if home is None:  # its history is gone
                 continue
-            yield from self._point(self._layout.path / POINTS / folder.name / BEST, home, BEST_STATE)
-            for file in self._layout.points_of(folder.name):
+            yield from self._point(self._layout.path / RESTORE_POINTS / folder.name / BEST_FILE, home, BEST_STATE)
+            for file in self._layout.restore_points_of(folder.name):
                 yield from self._point(file, home, POINT)
 
     def _point(self, file: Path, home: Path, kind: str) -> Iterator[ListedState]:

@@ -20,7 +20,16 @@ from quadra.errors import (
 from quadra.storage.catalog import Catalog, SavedSummary, summarize
 from quadra.storage.files.durable import read_file
 from quadra.storage.folder import StateFolder
-from quadra.storage.layout import HISTORY, METRICS, POINTS, RUNS, SAVES, WEIGHTS, StateLayout, metrics_files
+from quadra.storage.layout import (
+    METRICS,
+    METRICS_COPY,
+    RESTORE_POINTS,
+    RUNS,
+    SAVES,
+    WEIGHTS,
+    StateLayout,
+    metrics_files,
+)
 from quadra.storage.metrics_file import MetricsLog
 from quadra.storage.save_record import SaveRecord, verify
 
@@ -71,7 +80,7 @@ def load_attempts(
     yield from ((candidate, False) for candidate in candidates)
     for run in dict.fromkeys(candidate.id for candidate in candidates):
         home = layout.path / RUNS / run
-        for file in reversed(layout.points_of(run)):
+        for file in reversed(layout.restore_points_of(run)):
             with contextlib.suppress(BadFileError):  # an older one is as good as this was
                 yield summarize(file, home if home in layout.run_folders() else layout.path), False
     yield from ((candidate, True) for candidate in candidates)
@@ -86,9 +95,9 @@ def bytes_of_load(state: SavedSummary, layout: StateLayout, goes_back: bool) -> 
     histories = [_size(file) for file in metrics_files(state.folder, state.id)]
     total = 5 * _size(state.file) + 3 * sum(histories) + max(histories)
     if not goes_back:
-        total += 2 * sum(map(_size, layout.kept_saves()))
+        total += 2 * sum(map(_size, layout.earlier_saves()))
     if state.folder != layout.path:
-        kept = [_size(layout.path / METRICS), _size(layout.path / SAVES / HISTORY)]
+        kept = [_size(layout.path / METRICS), _size(layout.path / SAVES / METRICS_COPY)]
         total += 4 * _size(layout.path / WEIGHTS) + 3 * sum(kept) + max(kept) + 2 * max(histories)
     return total
 
@@ -138,7 +147,7 @@ def set_aside_damaged(folder: StateFolder, file: Path, error: BadFileError) -> s
     is_earlier_save = file.parent == folder.path / SAVES  # a later one takes its place, whatever is wrong with it
     if isinstance(error, (NewerFormatError, InaccessibleFileError)) and not is_earlier_save:
         return load_failure(file, error)
-    own = file.parent in (folder.path, folder.path / SAVES) or file.parent.parent == folder.path / POINTS
+    own = file.parent in (folder.path, folder.path / SAVES) or file.parent.parent == folder.path / RESTORE_POINTS
     if own and error.path not in (file, Path(WEIGHTS)):
         return load_failure(file, error)  # the weights are whole; a damaged history is set aside where it is replaced
     try:

@@ -24,7 +24,7 @@ from quadra.storage.catalog import iso, summarize
 from quadra.storage.files.durable import Piece, link_or_copy, read_file, remove, replace_file, sync_folder
 from quadra.storage.folder import StateFolder
 from quadra.storage.labels import LONGEST_NAME, NO_LABEL, Label, checked_name, checked_note, read_labels, write_labels
-from quadra.storage.layout import BEST, FILES, LABELS, LABELS_COPY, POINTS, WEIGHTS
+from quadra.storage.layout import BEST_FILE, FILES, LABELS, LABELS_COPY, RESTORE_POINTS, WEIGHTS, text_names
 from quadra.storage.restore_points import RestorePoints
 from quadra.storage.save_record import peek
 
@@ -57,7 +57,7 @@ class StateManager:
 
     def __init__(self, folder: StateFolder, points: RestorePoints) -> None:
         self._folder, self._points = folder, points
-        self.listing = StateListing(folder)
+        self.listing = StateListing(folder.layout)
         self.alert_rules = AlertRules(folder)
 
     @property
@@ -101,7 +101,7 @@ class StateManager:
         while self._slots_named(name, labels):
             number += 1
             name = f"{base} ({number})"
-        for file in (folder / text for text in self._folder.text_names(folder) if text.endswith(".txt")):
+        for file in (folder / text for text in text_names(folder) if text.endswith(".txt")):
             self.add_text(file, describe(file))
         state = self.add_slot(name, {file: [read_file(folder / file)] for file in FILES})
         with contextlib.suppress(BadFileError):  # it has none, or `transfer.verified` has warned
@@ -177,7 +177,7 @@ class StateManager:
         """Ensures that a labelled state outlives the next ten saves, and a better state of its run."""
         if not {SAVE, BEST_STATE} & set(entry.kinds) or {POINT, CURRENT, RUN} & set(entry.kinds):
             return
-        target = self._folder.keep_as_point(entry.file, entry.run, entry.iteration_count)
+        target = self._folder.keep_as_restore_point(entry.file, entry.run, entry.iteration_count)
         record = peek(target)
         if record is None or record.state != entry.id:  # the save was superseded just then
             remove(target)
@@ -222,20 +222,20 @@ class StateManager:
 
     def _remove(self, entry: ListedState) -> None:
         if RUN in entry.kinds:
-            self._folder.drop_points(entry.run)
+            self._folder.remove_restore_points(entry.run)
             self._folder.remove_run(entry.run)
         elif SLOT in entry.kinds:
             self._folder.remove_slot(entry.id.removeprefix(SLOT_PREFIX))
         elif {POINT, BEST_STATE} & set(entry.kinds):
-            points = self._folder.path / POINTS / entry.run
-            remove(self._folder.point(entry.run, entry.iteration_count))
+            points = self._folder.path / RESTORE_POINTS / entry.run
+            remove(self._folder.layout.restore_point(entry.run, entry.iteration_count))
             if BEST_STATE in entry.kinds:
-                remove(points / BEST)
+                remove(points / BEST_FILE)
             sync_folder(points)
 
     def _slots_named(self, name: str, labels: Mapping[str, Label]) -> list[str]:
         """Returns the ids of the states with this name that are not deleted."""
-        there = {SLOT_PREFIX + folder.name for folder in self._folder.slot_folders()}
+        there = {SLOT_PREFIX + folder.name for folder in self._folder.layout.slot_folders()}
         return [
             state
             for state, label in labels.items()

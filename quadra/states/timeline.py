@@ -72,7 +72,7 @@ def _saves(
     layout: StateLayout, catalog: Catalog, labels: Mapping[str, Label], segments: list[Segment]
 ) -> Iterator[int]:
     for segment in segments:
-        for file in layout.points_of(segment.run):
+        for file in layout.restore_points_of(segment.run):
             iteration = iteration_of(file)
             if iteration <= segment.until and not _is_deleted(labels, f"{segment.run}@{iteration}"):
                 yield iteration

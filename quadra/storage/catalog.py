@@ -122,7 +122,7 @@ def read_catalog(folder: StateLayout, with_deleted: bool = False) -> Catalog:
     deleted = () if with_deleted else _deleted(folder.path)
     runs = [place for place in sorted(folder.run_folders()) if place.name not in deleted]
     places = [(place / WEIGHTS, place) for place in (*runs, folder.path)]
-    for file, place in (*places, *((file, folder.path) for file in folder.kept_saves())):
+    for file, place in (*places, *((file, folder.path) for file in folder.earlier_saves())):
         try:
             if file.parent != place or _is_started(place):
                 copies.append(summarize(file, place))

@@ -32,8 +32,8 @@ from quadra.storage.files.durable import (
     temporary_name,
     write_file,
 )
+from quadra.storage.files.lock import require_lock
 from quadra.storage.files.zip_writer import lay_out
-from quadra.storage.folder import require_lock
 from quadra.storage.layout import RING, SAVES, WEIGHTS
 from quadra.storage.save_record import SaveRecord, seal
 from quadra.storage.weights_entries import Contents, members_of

@@ -13,10 +13,10 @@ METRICS = "metrics_history.pkl"
 SYSTEM = "system_state.pkl"
 FILES = (METRICS, WEIGHTS, SYSTEM)
 SAVES = "saves"  # earlier saves of the present run, and a second copy of its metrics
-HISTORY = "history.pkl"
+METRICS_COPY = "history.pkl"
 RING = tuple(f"{slot}.pth" for slot in range(12))
 RUNS = "runs"  # earlier runs, three files each
-POINTS = "points"  # restore points of each run: weights files, whose older history stands with the run
+RESTORE_POINTS = "points"  # restore points of each run: weights files, whose older history stands with the run
 SLOTS = "slots"  # named states, three files each
 SET_ASIDE = "set-aside"
 UPLOADS = "uploads"  # what is being uploaded, until it is verified
@@ -26,16 +26,16 @@ LABELS = "labels.json"  # names, notes and pins, and a second copy
 LABELS_COPY = "labels.copy.json"
 ALERTS = "alerts.json"  # the alert rules of every run
 LISTS = (LABELS, LABELS_COPY, ALERTS)
-BEST = "best.pth"  # in the folder of a run's points: the state with the best smoothed reward
+BEST_FILE = "best.pth"  # in the folder of a run's points: the state with the best smoothed reward
 RESET_MARKER = ".reset"
 WRITE_TEST = ".write-test"
-IN_SAVES = (*RING, HISTORY)  # every name in `saves`
+SAVES_FILES = (*RING, METRICS_COPY)  # every name in `saves`
 ID = re.compile(r"[0-9a-f]{16}")  # of a run or a slot
 SET_ASIDE_ID = re.compile(r"\d{8}T\d{6}Z(-\d+)?")
 UPLOAD_ID = re.compile(r"upload-[0-9a-f]{16}")
 TEXT_ID = re.compile(r"[0-9a-f]{64}")  # SHA-256 of an own text
 TEXT_FILE = re.compile(rf"{TEXT_ID.pattern}\.(txt|json)")  # an own text, and what it is called
-POINT = re.compile(r"[1-9]\d{0,15}\.pth")
+RESTORE_POINT_FILE = re.compile(r"[1-9]\d{0,15}\.pth")
 
 
 class StateLayout:
@@ -52,31 +52,46 @@ class StateLayout:
         """The folders of named states, in no promised order."""
         return own_folders(self.path / SLOTS, ID)
 
-    def point_folders(self) -> list[Path]:
+    def restore_point_folders(self) -> list[Path]:
         """The folders of restore points, one for each run that has any, in no promised order."""
-        return own_folders(self.path / POINTS, ID)
+        return own_folders(self.path / RESTORE_POINTS, ID)
 
-    def points_of(self, run: str) -> list[Path]:
+    def restore_points_of(self, run: str) -> list[Path]:
         """The weights files of a run's restore points, the oldest iteration first; the best state is not among them."""
-        folder = self.path / POINTS / run
+        folder = self.path / RESTORE_POINTS / run
         if not (is_plain_folder(folder.parent) and is_plain_folder(folder)):
             return []
-        files = [file for file in folder.iterdir() if POINT.fullmatch(file.name) and is_plain_file(file)]
+        files = [file for file in folder.iterdir() if RESTORE_POINT_FILE.fullmatch(file.name) and is_plain_file(file)]
         return sorted(files, key=iteration_of)
 
-    def kept_saves(self) -> list[Path]:
+    def earlier_saves(self) -> list[Path]:
         """The weights files of earlier saves, in no promised order."""
         folder = self.path / SAVES
         return [] if folder.is_symlink() else [folder / name for name in RING if is_plain_file(folder / name)]
 
-    def point(self, run: str, iteration: int) -> Path:
+    def restore_point(self, run: str, iteration: int) -> Path:
         """Where the restore point of an iteration stands."""
-        return self.path / POINTS / run / f"{iteration}.pth"
+        return self.path / RESTORE_POINTS / run / f"{iteration}.pth"
 
 
 def iteration_of(point: Path) -> int:
     """The iteration that the name of a restore point says."""
     return int(point.stem)
+
+
+def restore_point_names(folder: Path, form: str = "{}") -> list[str]:
+    """The names in a folder of restore points that this program writes; `form`: of the names, `.{}.tmp` for temporaries."""
+    own = re.compile(re.escape(form).replace(r"\{\}", rf"({RESTORE_POINT_FILE.pattern}|{re.escape(BEST_FILE)})"))
+    return [entry.name for entry in folder.iterdir() if own.fullmatch(entry.name)]
+
+
+def text_names(folder: Path, form: str = "{}") -> list[str]:
+    """The names in a folder of own texts and of what stands beside them; `form`: as in `restore_point_names`."""
+    if not is_plain_folder(folder):
+        return []
+    start, end = form.split("{}")
+    inner = {entry.name: entry.name.removeprefix(start).removesuffix(end) for entry in folder.iterdir()}
+    return [name for name, own in inner.items() if TEXT_FILE.fullmatch(own) and name == form.format(own)]
 
 
 def own_folders(parent: Path, pattern: re.Pattern[str]) -> list[Path]:
@@ -88,7 +103,7 @@ def own_folders(parent: Path, pattern: re.Pattern[str]) -> list[Path]:
 
 def metrics_files(folder: Path, run: str) -> list[Path]:
     """Where a run's history may stand: the metrics file first, its copies only where they belong; no link is followed."""
-    copies = [folder / SAVES / HISTORY] if is_plain_folder(folder / SAVES) else []
+    copies = [folder / SAVES / METRICS_COPY] if is_plain_folder(folder / SAVES) else []
     kept = folder / RUNS / run
     if is_plain_folder(kept.parent) and is_plain_folder(kept) and is_plain_file(kept / METRICS):
         copies.append(kept / METRICS)

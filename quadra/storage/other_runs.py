@@ -15,7 +15,7 @@ from quadra.errors import BadFileError, FolderUnusableError
 from quadra.storage.catalog import Catalog, SavedSummary, read_catalog
 from quadra.storage.files.durable import is_plain_file, read_file, remove
 from quadra.storage.folder import StateFolder
-from quadra.storage.layout import FILES, HISTORY, SAVES, WEIGHTS
+from quadra.storage.layout import FILES, METRICS_COPY, SAVES, WEIGHTS
 from quadra.storage.save_record import verify
 from quadra.storage.saved_state import NotSealedError, files_of, read_save
 
@@ -32,9 +32,9 @@ class OtherRuns:
 
     def make_room(self, run: str) -> None:
         """Before the first save of `run`: keep another run's newest intact save as a run of its own, set bad files aside."""
-        present = (*self._files.values(), self._folder.path / SAVES / HISTORY)
+        present = (*self._files.values(), self._folder.path / SAVES / METRICS_COPY)
         bad = [path for path in present if os.path.lexists(path)]
-        catalog = read_catalog(self._folder)
+        catalog = read_catalog(self._folder.layout)
         failed = [file for file, _ in catalog.unreadable if file == self._files[WEIGHTS]]
         for copy in self._present_saves(catalog):
             if self._is_kept(copy, catalog):
@@ -46,7 +46,7 @@ class OtherRuns:
             except BadFileError as error:
                 failed.append(error.path if error.path.is_relative_to(self._folder.path) else copy.file)
         else:
-            bad += [*failed, *self._folder.kept_saves()]
+            bad += [*failed, *self._folder.layout.earlier_saves()]
         self._bad = frozenset(bad)
         target = self._folder.set_aside(dict.fromkeys(bad), leave=True)
         if target is not None:
@@ -54,7 +54,7 @@ class OtherRuns:
 
     def drop_saves(self, run: str) -> None:
         """After the first save of `run`: make earlier saves of other runs restore points; what cannot go now stays."""
-        for file in self._folder.kept_saves():
+        for file in self._folder.layout.earlier_saves():
             try:
                 self._drop(file, run)
             except (OSError, FolderUnusableError) as error:
@@ -95,5 +95,5 @@ class OtherRuns:
         if record is None:
             remove(file)
         elif record.run != run:
-            self._folder.keep_as_point(file, record.run, record.iteration_count)
+            self._folder.keep_as_restore_point(file, record.run, record.iteration_count)
             remove(file)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from quadra.errors import BadFileError
 from quadra.model.history import SERIES
 from quadra.storage.labels import read_labels
-from quadra.storage.layout import BEST, POINTS, StateLayout, iteration_of
+from quadra.storage.layout import BEST_FILE, RESTORE_POINTS, StateLayout, iteration_of
 from quadra.storage.retention import RestorePoint, expired
 from quadra.storage.save_record import SaveRecord, peek
 
@@ -83,10 +83,10 @@ class RestorePoints:
         if added is None and best is None:
             return NOTHING
         gone = self._expired({**points, run: [*of_run, added]}, run) if added else []
-        names = [self._layout.point(run, iteration)] if added else []
+        names = [self._layout.restore_point(run, iteration)] if added else []
         if best is not None:
-            names.append(self._layout.path / POINTS / run / BEST)
-        files = tuple(self._layout.point(point.run, point.iteration) for point in gone)
+            names.append(self._layout.path / RESTORE_POINTS / run / BEST_FILE)
+        files = tuple(self._layout.restore_point(point.run, point.iteration) for point in gone)
         return Plan(tuple(names), files, best, added, frozenset(gone))
 
     def done(self, run: str, plan: Plan, size: int) -> None:
@@ -104,7 +104,7 @@ class RestorePoints:
         self.forget()
         gone = self._expired(self._known(), run)
         self.forget()
-        return [self._layout.point(point.run, point.iteration) for point in gone]
+        return [self._layout.restore_point(point.run, point.iteration) for point in gone]
 
     def _expired(self, points: Mapping[str, list[RestorePoint]], run: str) -> list[RestorePoint]:
         kept = self._kept
@@ -118,10 +118,11 @@ class RestorePoints:
     def _known(self) -> dict[str, list[RestorePoint]]:
         if self._points is None:
             self._kept = _wanted(self._layout)
-            runs = [folder.name for folder in self._layout.point_folders()]
+            runs = [folder.name for folder in self._layout.restore_point_folders()]
             self._points = {
                 run: [
-                    RestorePoint(run, iteration_of(file), file.stat().st_size) for file in self._layout.points_of(run)
+                    RestorePoint(run, iteration_of(file), file.stat().st_size)
+                    for file in self._layout.restore_points_of(run)
                 ]
                 for run in runs
             }
@@ -131,7 +132,7 @@ class RestorePoints:
         """The best state of a run so far; its smoothed reward is what the history says."""
         if run not in self._best:
             try:
-                record = peek(self._layout.path / POINTS / run / BEST)
+                record = peek(self._layout.path / RESTORE_POINTS / run / BEST_FILE)
             except BadFileError:  # a damaged one is replaced by the next best
                 record = None
             at = record.iteration_count if record is not None and record.run == run else 0

@@ -36,10 +36,11 @@ from quadra.storage.files.durable import (
     write_at,
 )
 from quadra.storage.folder import StateFolder
-from quadra.storage.layout import FILES, HISTORY, METRICS, POINTS, SAVES, SYSTEM, WEIGHTS
+from quadra.storage.layout import FILES, METRICS, METRICS_COPY, RESTORE_POINTS, SAVES, SYSTEM, WEIGHTS
 from quadra.storage.metrics_file import MetricsLog
 from quadra.storage.other_runs import OtherRuns
 from quadra.storage.pending_save import Outcome, PendingSave, Receipt
+from quadra.storage.reset import call_off
 from quadra.storage.restore_points import Plan, RestorePoints, Retention
 from quadra.storage.save_record import SaveRecord, peek, verify
 from quadra.storage.saved_state import SavedState, are_whole, system_file
@@ -71,12 +72,12 @@ class SaveStore:
     def __init__(
         self, folder: StateFolder, process: WriterProcess | None = None, retention: Retention | None = None
     ) -> None:
-        self.points = RestorePoints(folder, retention or Retention())
+        self.points = RestorePoints(folder.layout, retention or Retention())
         self._folder = folder
         self._others = OtherRuns(folder)
         self._process, self._thread = process, WriterThread()
         self._files = {name: folder.path / name for name in FILES}
-        self._metrics = self._files[METRICS], folder.path / SAVES / HISTORY
+        self._metrics = self._files[METRICS], folder.path / SAVES / METRICS_COPY
         self.forget()
 
     def forget(self) -> None:
@@ -125,7 +126,7 @@ class SaveStore:
         run, is_first = save.record.run, self._run != save.record.run
         if is_first and self._room_for != run:
             self.forget()
-            self._folder.call_off_reset()
+            call_off(self._folder.layout)
             self._others.make_room(run)
             self._room_for, self._identities = run, {self._files[WEIGHTS]: identity_of(self._files[WEIGHTS])}
         require_own_save(self._folder.path, self._folder.lock, self._identities.get(self._files[WEIGHTS]))
@@ -201,7 +202,7 @@ class SaveStore:
         """Read the weights file back. Raises a BadFileError where it is not what was written."""
         sync_folder(self._folder.path / SAVES)  # an earlier save's name need be durable only for a damaged newest one
         if run in self._has_points:
-            sync_folder(self._folder.path / POINTS / run)
+            sync_folder(self._folder.path / RESTORE_POINTS / run)
         verify(read_file(self._files[WEIGHTS]), self._files[WEIGHTS])
 
     def _recognize(self, record: SaveRecord) -> None:
@@ -294,7 +295,7 @@ class SaveStore:
         """The folder of the restore points; where it cannot be had, the commit says so when it has kept the state."""
         if request.points and request.record.run not in self._has_points:
             with contextlib.suppress(OSError, FolderUnusableError):
-                self._folder.points_folder(request.record.run)
+                self._folder.restore_points_folder(request.record.run)
                 self._has_points.add(request.record.run)
 
     def _drop_surplus(self, run: str) -> None:

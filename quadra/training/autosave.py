@@ -18,6 +18,7 @@ from quadra.storage import pending_save
 from quadra.storage.catalog import Catalog, summary_of
 from quadra.storage.folder import StateFolder
 from quadra.storage.layout import WEIGHTS
+from quadra.storage.reset import describe_deletable
 from quadra.training.events import MeasuredSave, Message, RunEventsChanged, SaveEveryChanged, SaveFailed, StateSaved
 from quadra.training.publisher import Publisher
 from quadra.training.view import SaveHealth, SaveOutcome, SaveTrouble
@@ -233,7 +234,7 @@ class AutoSave:
             return {"catalog": self._catalog}
         try:  # the run's first save: another one may have been set aside for it
             self._catalog, self._listed_run = state.catalog(), record.run
-            return {"catalog": self._catalog, "deletes": self._folder.describe_deletable()}
+            return {"catalog": self._catalog, "deletes": describe_deletable(self._folder.layout)}
         except OSError:
             log.exception("The saved states could not be listed")
             return {}

@@ -14,6 +14,7 @@ from quadra.byte_progress import carried
 from quadra.states.alert_rules import Rule, as_list
 from quadra.states.own_texts import UploadedText, own_texts
 from quadra.storage.labels import checked_name
+from quadra.storage.reset import describe_deletable
 from quadra.training.command_queue import Reply
 from quadra.training.events import AlertRulesChanged, BackupChanged, Message
 from quadra.training.view import BackupHealth
@@ -83,7 +84,7 @@ class Commands:
 
         def keep(state: TrainingState) -> dict[str, Any]:
             state.saved_states.add_text(file, text)
-            self._publisher.show(texts=own_texts(state.folder.path), deletes=state.folder.describe_deletable())
+            self._publisher.show(texts=own_texts(state.folder.path), deletes=describe_deletable(state.folder.layout))
             self._announce(f"The text {text.name!r} is kept: {text.lines} lines.")
             return text.as_dict()
 
@@ -110,7 +111,7 @@ class Commands:
 
         def change(state: TrainingState) -> dict[str, Any]:
             state.change_rules(rules, run, seen)
-            self._publisher.show(alerts=rules, deletes=state.folder.describe_deletable())
+            self._publisher.show(alerts=rules, deletes=describe_deletable(state.folder.layout))
             self._publisher.publish(AlertRulesChanged(rules, state.run))
             return {"rules": as_list(rules)}
 

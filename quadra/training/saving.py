@@ -77,7 +77,7 @@ class SavedRun(RunInMemory):
 
     def catalog(self) -> Catalog:
         """The saved states in the folder."""
-        return read_catalog(self.folder)
+        return read_catalog(self.folder.layout)
 
     def save_state(self) -> bool:
         """Save; durable when it returns True. False, with the reason logged, when it failed."""

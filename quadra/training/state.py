@@ -160,7 +160,7 @@ class TrainingState(SavedRun):
         """
         if discard_unsaved or not self.is_unsaved:
             self._settle()
-            self.folder.take_anew()  # where another one was put in its place, and nothing of ours would be lost
+            self.folder.reacquire()  # where another one was put in its place, and nothing of ours would be lost
         if source is not None and not ID.fullmatch(source):
             return self._go_back(source, discard_unsaved)
         asked = requested_state(self.catalog(), source, newest)
@@ -168,7 +168,7 @@ class TrainingState(SavedRun):
         catalog = self.catalog()  # anew: that save may have moved files to another place
         first = next((state for state in catalog.states if state.id == asked.id), catalog.default)
         failures = list(catalog.unreadable)
-        found = first_loadable(load_attempts(catalog, first, self.folder), failures, self._revived)
+        found = first_loadable(load_attempts(catalog, first, self.folder.layout), failures, self._revived)
         if found is None:
             self._store.forget()
             raise LoadError(" ".join(load_failure(file, error) for file, error in dict(failures).items()))
@@ -230,7 +230,7 @@ class TrainingState(SavedRun):
         """
         self.engine  # noqa: B018  # raises where there is no run
         self._settle()
-        self.folder.take_anew()
+        self.folder.reacquire()
         self._store.forget()
         self.run = secrets.token_hex(8)
         self._sequence = self._load_rank = self._saved_iteration = 0
@@ -270,7 +270,7 @@ class TrainingState(SavedRun):
     def _revived(
         self, candidate: SavedSummary, salvage: bool, goes_back: bool = False
     ) -> tuple[SavedState, Engine, tuple[str, ...]]:
-        expect("Reading and checking", bytes_of_load(candidate, self.folder, goes_back))
+        expect("Reading and checking", bytes_of_load(candidate, self.folder.layout, goes_back))
         state = read_any_format(candidate.file, candidate.folder, self._defaults, salvage)
         return state, *restore(state, self._defaults, self.folder.path)
 

@@ -14,6 +14,7 @@ from quadra.states.alert_rules import Rule
 from quadra.states.own_texts import UploadedText, own_texts
 from quadra.storage.catalog import Catalog, read_catalog
 from quadra.storage.folder import StateFolder
+from quadra.storage.reset import describe_deletable
 from quadra.storage.restore_points import Best, Retention
 from quadra.storage.save_record import RunEvents
 from quadra.training.lifecycle import SystemState
@@ -141,8 +142,8 @@ class Status:
         return cls(
             state=SystemState.UNINITIALIZED, run=None, field_size=config.field_size, seed=config.seed,
             corpus=config.corpus or BUILT_IN_NAME, device=config.device, pace=settings.pace, until=None,
-            save_every=settings.save_every, catalog=read_catalog(folder), state_dir=str(folder.path),
-            deletes=folder.describe_deletable(), retention=settings.retention,
+            save_every=settings.save_every, catalog=read_catalog(folder.layout), state_dir=str(folder.path),
+            deletes=describe_deletable(folder.layout), retention=settings.retention,
             texts=own_texts(folder.path), new_run=config,
         )  # fmt: skip
 

@@ -27,6 +27,7 @@ from quadra.states.listing import last_good
 from quadra.states.own_texts import own_texts
 from quadra.storage.folder import StateFolder
 from quadra.storage.layout import ID, StateLayout
+from quadra.storage.reset import describe_deletable
 from quadra.training.autosave import LOOK, AutoSave
 from quadra.training.command_queue import CommandQueue, Reply, Request
 from quadra.training.events import (
@@ -138,7 +139,7 @@ class Worker:
 
     def states_changed(self, state: TrainingState) -> None:
         """For what `do` does: the saved states in the folder are others than before."""
-        self.publisher.show(catalog=state.catalog(), deletes=self._folder.describe_deletable())
+        self.publisher.show(catalog=state.catalog(), deletes=describe_deletable(self._folder.layout))
         self.publisher.publish(StatesChanged())
 
     def save_as_new_run(self) -> Reply:
@@ -378,7 +379,7 @@ class Worker:
             alerts=state.rules,
             rescue=None,
             catalog=state.catalog(),
-            deletes=self._folder.describe_deletable(),
+            deletes=describe_deletable(self._folder.layout),
             last_save=None,
             trouble=None,
             saves=SaveHealth(),

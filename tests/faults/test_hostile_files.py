@@ -19,7 +19,17 @@ from quadra.errors import FolderError, LoadError, SaveError
 from quadra.reports.check import check
 from quadra.storage.catalog import read_catalog
 from quadra.storage.files.lock import LOCK
-from quadra.storage.layout import HISTORY, METRICS, RESET_MARKER, RUNS, SAVES, SET_ASIDE, SYSTEM, WEIGHTS, StateLayout
+from quadra.storage.layout import (
+    METRICS,
+    METRICS_COPY,
+    RESET_MARKER,
+    RUNS,
+    SAVES,
+    SET_ASIDE,
+    SYSTEM,
+    WEIGHTS,
+    StateLayout,
+)
 from quadra.storage.metrics_file import parse
 from quadra.storage.save_record import SaveRecord, peek, seal, verify
 from quadra.storage.weights_file import decode
@@ -68,7 +78,7 @@ class _Trap:
         return os.mkdir, (str(self._trace),)
 
 
-@pytest.mark.parametrize("name", [METRICS, SYSTEM, WEIGHTS, f"{SAVES}/{HISTORY}", _RING])
+@pytest.mark.parametrize("name", [METRICS, SYSTEM, WEIGHTS, f"{SAVES}/{METRICS_COPY}", _RING])
 def test_no_code_in_a_file_is_run(folder: Path, tmp_path: Path, name: str) -> None:
     trace, path = tmp_path / "trace", folder / name
     forged = {"loss_history": _Trap(trace), "iteration_count": 10, "q_table": _Trap(trace)}
@@ -136,7 +146,7 @@ def _nested(path: Path) -> None:
 
 def _forged_metrics(path: Path) -> None:
     """The first block says that it has two thousand million rows."""
-    for file in (path.parent / METRICS, path.parent / SAVES / HISTORY):
+    for file in (path.parent / METRICS, path.parent / SAVES / METRICS_COPY):
         content = file.read_bytes()
         blocks = parse(content, file).rows
         place = content.index(struct.pack("<Q", 16 * 3)) if len(blocks) > 3 else 0
@@ -210,7 +220,7 @@ def _put_junk(values: dict[str, Any], chance: Random) -> None:
 
 _PLACES = [
     WEIGHTS, METRICS, SYSTEM, SAVES, RUNS, SET_ASIDE, LOCK, RESET_MARKER, ".write-test", f".{WEIGHTS}.tmp",
-    f".{METRICS}.tmp", _RING, f"{SAVES}/{HISTORY}", f"{SAVES}/.0.pth.tmp", f"{RUNS}/*", f"{RUNS}/*/{WEIGHTS}",
+    f".{METRICS}.tmp", _RING, f"{SAVES}/{METRICS_COPY}", f"{SAVES}/.0.pth.tmp", f"{RUNS}/*", f"{RUNS}/*/{WEIGHTS}",
     f"{RUNS}/*/{METRICS}",
 ]  # fmt: skip
 

@@ -10,7 +10,7 @@ import pytest
 
 from quadra import TrainingState
 from quadra.errors import LoadError
-from quadra.storage.layout import HISTORY, METRICS, RUNS, SAVES, SYSTEM, WEIGHTS
+from quadra.storage.layout import METRICS, METRICS_COPY, RUNS, SAVES, SYSTEM, WEIGHTS
 from tests.helpers.fault_loops import (
     FIRST,
     SECOND,
@@ -110,7 +110,7 @@ def _is_listed(state: TrainingState, run: str) -> bool:
 def _least_iteration(base: Base, mutation: Mutation) -> int:
     """Of the first run, the newest save whose weights are as they were and that has a whole history."""
     changed = set(mutation.files)
-    if {METRICS, f"{SAVES}/{HISTORY}"} <= changed:
+    if {METRICS, f"{SAVES}/{METRICS_COPY}"} <= changed:
         return 0
     return max((count for file, count in base.saves.items() if file not in changed), default=0)
 
@@ -134,8 +134,8 @@ def _assert_told(mutation: Mutation, told: str) -> None:
     if len(mutation.files) != 1:
         return
     ((path, content),) = mutation.files.items()
-    harmless = "lengthened" in mutation.kind and path.endswith((METRICS, HISTORY))  # as an append that was cut off
-    gone_slot = content is None and path.startswith(SAVES) and not path.endswith(HISTORY)  # nobody counted on it
+    harmless = "lengthened" in mutation.kind and path.endswith((METRICS, METRICS_COPY))  # as an append that was cut off
+    gone_slot = content is None and path.startswith(SAVES) and not path.endswith(METRICS_COPY)  # nobody counted on it
     if not harmless and not gone_slot:
         assert Path(path).name in told, f"{path} is not named: {told!r}"
 

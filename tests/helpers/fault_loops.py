@@ -426,7 +426,7 @@ def assert_slots_whole(folder: Path) -> None:
 def assert_some_point_whole(folder: Path) -> None:
     """No restore point goes before the one that supersedes it is there to stay."""
     layout = StateLayout(folder)
-    points = [point for run in layout.point_folders() for point in layout.points_of(run.name)]
+    points = [point for run in layout.restore_point_folders() for point in layout.restore_points_of(run.name)]
     assert points
     for point in points:
         saved = read_save(point, folder)

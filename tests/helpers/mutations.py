@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import PurePosixPath
 from random import Random
 
-from quadra.storage.layout import HISTORY, METRICS, RUNS, SAVES, SYSTEM, WEIGHTS
+from quadra.storage.layout import METRICS, METRICS_COPY, RUNS, SAVES, SYSTEM, WEIGHTS
 from quadra.storage.save_record import SaveRecord, seal, verify
 from tests.helpers.faults import Image
 
@@ -16,7 +16,7 @@ Files = dict[str, bytes]  # by their path in the folder
 
 def files_in(image: Image) -> Files:
     """The files of saved states in an image of a folder."""
-    names = {WEIGHTS, METRICS, SYSTEM, HISTORY}
+    names = {WEIGHTS, METRICS, SYSTEM, METRICS_COPY}
     return {
         path: content
         for path, content in image.items()

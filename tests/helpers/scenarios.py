@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from quadra.errors import SaveError
-from quadra.storage.layout import HISTORY, METRICS, RESET_MARKER, RUNS, SAVES, WEIGHTS
+from quadra.storage.layout import METRICS, METRICS_COPY, RESET_MARKER, RUNS, SAVES, WEIGHTS
 from tests.helpers.fault_loops import FIRST, SECOND, THIRD, Scenario, Stage, begin_and_wait, opened
 from tests.helpers.state_helpers import train
 
@@ -86,7 +86,7 @@ def all_metrics_damaged(root: Path) -> None:
             train(state, count)
             state.save()
         first_rows = state.loss_history[:3].tobytes()
-    for path in (root / "state" / METRICS, root / "state" / SAVES / HISTORY):
+    for path in (root / "state" / METRICS, root / "state" / SAVES / METRICS_COPY):
         _flip(path, path.read_bytes().index(first_rows))
 
 

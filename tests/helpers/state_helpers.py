@@ -29,7 +29,7 @@ from quadra.storage import metrics_file as metrics
 from quadra.storage import weights_entries
 from quadra.storage.files.lock import LOCK
 from quadra.storage.folder import StateFolder
-from quadra.storage.layout import METRICS, SYSTEM, WEIGHTS
+from quadra.storage.layout import FILES, METRICS, SYSTEM, WEIGHTS
 from quadra.storage.pending_save import Receipt
 from quadra.storage.save_record import Ended, SaveRecord, seal
 from quadra.storage.save_store import Save, SaveStore
@@ -213,6 +213,19 @@ def commit(folder: Path, *states: SavedState, full: bool = True) -> list[Receipt
     """Save these states in a folder, one after the other."""
     with continued(folder) as store:
         return [store.commit(save_of(state, full)) for state in states]
+
+
+def three_files(folder: Path, mark: str) -> Path:
+    """Make a folder with files by the names of a state's, which say what they are."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in FILES:
+        (folder / name).write_text(f"{mark} {name}")
+    return folder
+
+
+def three_of(folder: Path) -> list[str]:
+    """What the files of `three_files` say."""
+    return [(folder / name).read_text() for name in FILES]
 
 
 def files_of(folder: Path) -> dict[str, bytes]:

@@ -32,6 +32,7 @@ from quadra.states.alert_rules import (
 from quadra.states.read_only import read_files
 from quadra.states.transfer import mark_imported, unpack, verify_import, write_archive
 from quadra.storage.layout import ALERTS, SET_ASIDE, StateLayout
+from quadra.storage.reset import describe_deletable
 from tests.helpers.state_helpers import Crash, fault, files_of, new_run, small_config, train
 
 LOSS, REWARD, FINISHED = Rule("loss_above", 0.5), Rule("reward_below", -1.25), Rule("run_finished")
@@ -280,7 +281,7 @@ def test_rules_that_cannot_be_read_now_are_not_written_over(tmp_path: Path, monk
 def test_reset_deletes_the_rules_and_a_new_run_has_none(tmp_path: Path) -> None:
     with opened(tmp_path) as state:
         with_rules(state, LOSS)
-        assert ALERTS in state.folder.describe_deletable()
+        assert ALERTS in describe_deletable(state.folder.layout)
         state.reset()
         assert not (tmp_path / ALERTS).exists()
         assert state.rules == ()

@@ -18,7 +18,7 @@ from quadra.reports.check import check
 from quadra.states.listing import BEST_STATE, CURRENT, RUN, SAVE, SLOT, ListedState, StateListing
 from quadra.states.manage import UNDO
 from quadra.storage.labels import LONGEST_NAME, Label, checked_name, read_labels, write_labels
-from quadra.storage.layout import LABELS, LABELS_COPY, POINTS, SET_ASIDE, SLOTS, StateLayout
+from quadra.storage.layout import LABELS, LABELS_COPY, RESTORE_POINTS, SET_ASIDE, SLOTS, StateLayout
 from quadra.storage.saved_state import read
 from tests.helpers.fault_loops import fingerprint
 from tests.helpers.state_helpers import new_run, small_config, train
@@ -301,7 +301,7 @@ def test_what_was_deleted_goes_after_an_hour_and_not_before(tmp_path: Path) -> N
         assert {run, slot} <= set(entries(state))
         state.saved_states.purge(LATER)
         assert not {run, slot} & set(entries(state))
-        assert not (tmp_path / POINTS / run).exists()
+        assert not (tmp_path / RESTORE_POINTS / run).exists()
         with pytest.raises(UnknownSourceError):
             state.saved_states.undelete(slot)
         assert read_labels(tmp_path) == {}
@@ -336,11 +336,11 @@ def test_a_reset_clears_slots_points_and_labels_and_nothing_else(tmp_path: Path)
         new_run(state, 100, "stopped")
         slot = state.save_slot("x").removeprefix("slot-")
         (tmp_path / SLOTS / slot / "notes.txt").write_text("mine")
-        (tmp_path / POINTS / "mine.pth").write_text("mine")
+        (tmp_path / RESTORE_POINTS / "mine.pth").write_text("mine")
         state.reset()
-        assert StateListing(state.folder).entries() == []
+        assert StateListing(state.folder.layout).entries() == []
     left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
-    assert left - {".lock"} == {f"{SLOTS}/{slot}/notes.txt", f"{POINTS}/mine.pth"}
+    assert left - {".lock"} == {f"{SLOTS}/{slot}/notes.txt", f"{RESTORE_POINTS}/mine.pth"}
 
 
 def test_a_listing_beside_the_owner_needs_no_lock_and_opens_every_state(tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ from quadra.states.read_only import read_portable_files
 from quadra.states.transfer import mark_imported, unpack, verify_import, write_archive
 from quadra.storage.folder import StateFolder
 from quadra.storage.layout import CORPORA, UPLOADED_TEXT
+from quadra.storage.reset import describe_deletable
 from quadra.storage.restore_points import RestorePoints, Retention
 from tests.helpers.state_helpers import (
     REPOSITORY,
@@ -65,7 +66,7 @@ def given(state: TrainingState, place: Path, text: bytes = TEXT) -> str:
 
 
 def manager_of(folder: StateFolder) -> StateManager:
-    return StateManager(folder, RestorePoints(folder, Retention()))
+    return StateManager(folder, RestorePoints(folder.layout, Retention()))
 
 
 def test_a_text_is_measured_as_it_is_written(tmp_path: Path) -> None:
@@ -131,7 +132,7 @@ def test_an_archive_carries_the_text_and_continues_elsewhere_to_the_bit(tmp_path
         train(state, 3)
         state.save()
         run = state.run or ""
-        _, files = read_portable_files(state.folder, run, state.config)
+        _, files = read_portable_files(state.folder.layout, run, state.config)
         train(state, 5)
         expected = content(state)
     archive = io.BytesIO()
@@ -153,7 +154,7 @@ def test_of_an_archive_only_the_text_of_its_run_is_taken_and_a_forged_one_is_ref
         text = given(state, tmp_path / "upload")
         train(state, 2)
         state.save()
-        _, files = read_portable_files(state.folder, state.run or "", state.config)
+        _, files = read_portable_files(state.folder.layout, state.run or "", state.config)
     other = "0" * 64
 
     def arrive(**changes: bytes) -> Path:
@@ -262,7 +263,7 @@ def test_reset_deletes_own_texts_and_nothing_else_beside_them(tmp_path: Path) ->
         (folder / CORPORA / f"{text}.txt").write_bytes(b"altered")
         given(state, tmp_path / "again")
         (folder / CORPORA / "my own.txt").write_text("mine")
-        assert f"{CORPORA}/ (2 files)" in state.folder.describe_deletable()
+        assert f"{CORPORA}/ (2 files)" in describe_deletable(state.folder.layout)
         state.reset()
     assert set(files_of(folder)) == {f"{CORPORA}/my own.txt"}
 
@@ -410,7 +411,7 @@ def test_however_far_going_on_in_an_exchanged_folder_came_a_saved_run_has_its_te
         own = given(state, tmp_path / "sent")
         train(state, 1)
         exchange(folder)
-        state.folder.take_anew()  # a crash before that leaves nothing
+        state.folder.reacquire()  # a crash before that leaves nothing
         with fault(number, Crash(), OPERATIONS) as failing, suppress(Crash):
             state.go_on_as_new_run()
         state.release()

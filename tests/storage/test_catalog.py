@@ -40,7 +40,7 @@ def catalog_of(path: Path, present: SaveRecord | None, *kept: SaveRecord) -> Cat
     for run in kept:
         put(path / RUNS / run.run / WEIGHTS, run)
     with StateFolder(path) as folder:
-        return read_catalog(folder)
+        return read_catalog(folder.layout)
 
 
 def test_an_empty_folder_has_no_saved_state(tmp_path: Path) -> None:
@@ -244,9 +244,9 @@ def test_a_state_is_told_without_where_it_lies(tmp_path: Path) -> None:
 def test_a_folder_of_the_earlier_generation_is_listed(tmp_path: Path) -> None:
     write_earlier(tmp_path)
     with StateFolder(tmp_path) as folder:
-        (state,) = read_catalog(folder).states
+        (state,) = read_catalog(folder.layout).states
         assert (state.iteration_count, state.field_size, state.seed) == (4, 6, None)
-        assert read_catalog(folder).states == (state,)
+        assert read_catalog(folder.layout).states == (state,)
 
 
 def test_a_stopped_run_goes_before_a_newer_one_of_the_earlier_generation_that_nobody_chose(tmp_path: Path) -> None:

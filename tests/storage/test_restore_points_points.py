@@ -12,7 +12,7 @@ import pytest
 
 from quadra import TrainingState
 from quadra.states.listing import BEST_STATE, POINT, SAVE, StateListing
-from quadra.storage.layout import BEST, LABELS, LABELS_COPY, POINTS, WEIGHTS, StateLayout
+from quadra.storage.layout import BEST_FILE, LABELS, LABELS_COPY, RESTORE_POINTS, WEIGHTS, StateLayout
 from quadra.storage.restore_points import NOTHING, Plan, RestorePoints, Retention, smoothed_reward
 from quadra.storage.save_record import SaveRecord, peek
 from quadra.storage.saved_state import read_save
@@ -44,7 +44,7 @@ def train_and_save(state: TrainingState, until: int, every: int = 10) -> None:
 
 
 def names(folder: Path, run: str) -> list[str]:
-    return [file.name for file in StateLayout(folder).points_of(run)]
+    return [file.name for file in StateLayout(folder).restore_points_of(run)]
 
 
 def test_one_save_in_a_hundred_iterations_becomes_a_restore_point(tmp_path: Path) -> None:
@@ -57,7 +57,7 @@ def test_one_save_in_a_hundred_iterations_becomes_a_restore_point(tmp_path: Path
 def test_a_restore_point_is_a_second_name_of_the_save_and_writes_nothing(tmp_path: Path) -> None:
     with opened(tmp_path) as state:
         run = new_run(state, 100, "stopped")
-        point = StateLayout(tmp_path).point(run, 100)
+        point = StateLayout(tmp_path).restore_point(run, 100)
         assert point.samefile(tmp_path / WEIGHTS)
 
 
@@ -66,7 +66,7 @@ def test_every_restore_point_is_a_whole_state_of_its_iteration(tmp_path: Path) -
         run = new_run(state, 0)
         train_and_save(state, 350)
         for iteration in (100, 200, 300):
-            found = read_save(StateLayout(tmp_path).point(run, iteration), tmp_path)
+            found = read_save(StateLayout(tmp_path).restore_point(run, iteration), tmp_path)
             assert found.record.iteration_count == iteration
             assert np.array_equal(found.rows, state.history.rows()[:iteration])
 
@@ -88,7 +88,7 @@ def test_the_budget_holds_and_older_points_thin_out(tmp_path: Path) -> None:
         run = new_run(state, 0)
         for until in range(100, 1001, 100):
             train_and_save(state, until)
-            kept = StateLayout(tmp_path).points_of(run)
+            kept = StateLayout(tmp_path).restore_points_of(run)
             sizes = [file.stat().st_size for file in kept]
             assert sum(sizes) <= budget + max(sizes)
         assert 2 <= len(kept) <= 7
@@ -115,13 +115,13 @@ def test_points_that_are_there_already_are_counted(tmp_path: Path) -> None:
 
 
 def test_a_point_that_cannot_be_kept_is_told_and_the_save_stands(tmp_path: Path) -> None:
-    (tmp_path / POINTS).write_text("mine")
+    (tmp_path / RESTORE_POINTS).write_text("mine")
     with opened(tmp_path) as state:
         new_run(state, 100)
         receipt = state.save()
         assert "restore point could not be kept" in receipt.remark
         assert state.unsaved_iterations == 0
-    assert (tmp_path / POINTS).read_text() == "mine"
+    assert (tmp_path / RESTORE_POINTS).read_text() == "mine"
 
 
 def test_no_link_is_followed_out_of_the_folder(tmp_path: Path) -> None:
@@ -129,11 +129,11 @@ def test_no_link_is_followed_out_of_the_folder(tmp_path: Path) -> None:
     outside.mkdir()
     folder = tmp_path / "state"
     folder.mkdir()
-    (folder / POINTS).symlink_to(outside)
+    (folder / RESTORE_POINTS).symlink_to(outside)
     with opened(folder) as state:
         new_run(state, 100)
         assert state.save().remark
-        assert StateLayout(folder).point_folders() == []
+        assert StateLayout(folder).restore_point_folders() == []
     assert list(outside.iterdir()) == []
 
 
@@ -176,23 +176,23 @@ def test_the_best_state_of_a_run_is_kept_whatever_comes_after(tmp_path: Path) ->
     with opened(tmp_path, best_window=10) as state:
         run = new_run(state, 0)
         train_and_save(state, 200)
-        best = peek(tmp_path / POINTS / run / BEST)
+        best = peek(tmp_path / RESTORE_POINTS / run / BEST_FILE)
         assert best is not None
         means = {count: smoothed_reward(state.history.rows(), count, 10) or 0.0 for count in range(10, 201, 10)}
         assert means[best.iteration_count] == max(means.values())
-        found = read_save(tmp_path / POINTS / run / BEST, tmp_path)
+        found = read_save(tmp_path / RESTORE_POINTS / run / BEST_FILE, tmp_path)
         assert np.array_equal(found.rows, state.history.rows()[: best.iteration_count])
 
 
 def test_the_best_is_known_again_after_a_load(tmp_path: Path) -> None:
     with opened(tmp_path, best_window=10) as state:
         run = new_run(state, 100, "stopped")
-        before = (tmp_path / POINTS / run / BEST).stat()
+        before = (tmp_path / RESTORE_POINTS / run / BEST_FILE).stat()
     with opened(tmp_path, best_window=10) as state:
         state.load()
         low = replace(state._store.points.plan(record(100, run), state.history.rows(), 1), added=None)
         assert low.best is None
-    assert (tmp_path / POINTS / run / BEST).stat().st_ino == before.st_ino
+    assert (tmp_path / RESTORE_POINTS / run / BEST_FILE).stat().st_ino == before.st_ino
 
 
 # --- where a run gives way to another
@@ -202,12 +202,16 @@ def test_the_last_saves_of_a_run_that_gives_way_become_restore_points(tmp_path: 
     with opened(tmp_path) as state:
         run = new_run(state, 0)
         train_and_save(state, 50)
-        saves = {entry.iteration_count for entry in StateListing(state.folder).entries() if entry.kinds == (SAVE,)}
+        saves = {
+            entry.iteration_count for entry in StateListing(state.folder.layout).entries() if entry.kinds == (SAVE,)
+        }
         assert saves == {10, 20, 30, 40}
         new_run(state, 5, "stopped")
-        kept = {e.iteration_count for e in StateListing(state.folder).entries() if e.run == run and POINT in e.kinds}
+        kept = {
+            e.iteration_count for e in StateListing(state.folder.layout).entries() if e.run == run and POINT in e.kinds
+        }
         assert kept == saves | {50}
-        for file in StateLayout(tmp_path).points_of(run):
+        for file in StateLayout(tmp_path).restore_points_of(run):
             read_save(file, tmp_path / "runs" / run)
 
 
@@ -217,7 +221,7 @@ def test_a_point_that_is_the_best_as_well_is_listed_once(tmp_path: Path) -> None
         state.save()
         train(state, 1)
         state.save()
-        kinds = [entry.kinds for entry in StateListing(state.folder).entries() if entry.id == f"{run}@100"]
+        kinds = [entry.kinds for entry in StateListing(state.folder.layout).entries() if entry.id == f"{run}@100"]
         assert len(kinds) == 1
         assert {POINT, BEST_STATE, SAVE} >= set(kinds[0]) >= {POINT}
 

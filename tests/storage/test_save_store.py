@@ -25,9 +25,9 @@ from quadra.storage.catalog import read_catalog
 from quadra.storage.folder import StateFolder
 from quadra.storage.layout import (
     FILES,
-    HISTORY,
     METRICS,
-    POINTS,
+    METRICS_COPY,
+    RESTORE_POINTS,
     RING,
     RUNS,
     SAVES,
@@ -87,8 +87,8 @@ def stretched(state: SavedState, sequence: int, count: int, full: bool = False) 
 
 def test_a_first_save_leaves_the_three_files_and_a_copy_of_the_metrics(tmp_path: Path, saves: list[SavedState]) -> None:
     commit(tmp_path, saves[0], full=False)
-    assert set(files_of(tmp_path)) == {*FILES, f"{SAVES}/{HISTORY}"}
-    assert (tmp_path / METRICS).read_bytes() == (tmp_path / SAVES / HISTORY).read_bytes()
+    assert set(files_of(tmp_path)) == {*FILES, f"{SAVES}/{METRICS_COPY}"}
+    assert (tmp_path / METRICS).read_bytes() == (tmp_path / SAVES / METRICS_COPY).read_bytes()
     assert_same_state(read(tmp_path), saves[0])
 
 
@@ -102,7 +102,7 @@ def test_a_full_save_leaves_three_files_that_agree(tmp_path: Path, saves: list[S
         assert {held["iteration_count"] for held in (metrics, system, weights)} == {len(state.rows)}
         assert metrics["run"] == system["run"] == RUN_A
         assert len(metrics["loss_history"]) == len(state.rows)
-        assert (tmp_path / METRICS).read_bytes() == (tmp_path / SAVES / HISTORY).read_bytes()
+        assert (tmp_path / METRICS).read_bytes() == (tmp_path / SAVES / METRICS_COPY).read_bytes()
 
 
 def test_an_auto_save_changes_the_weights_alone_and_is_complete(tmp_path: Path, saves: list[SavedState]) -> None:
@@ -123,7 +123,7 @@ def test_metrics_grow_in_place_and_only_by_their_new_rows(tmp_path: Path, saves:
     with StateFolder(tmp_path) as held:
         store = SaveStore(held)
         store.commit(stretched(saves[0], 1, 1000))
-        paths = [tmp_path / METRICS, tmp_path / SAVES / HISTORY]
+        paths = [tmp_path / METRICS, tmp_path / SAVES / METRICS_COPY]
         numbers = [path.stat().st_ino for path in paths]
         for sequence in range(2, 6):
             before = paths[0].read_bytes()
@@ -171,7 +171,9 @@ def test_a_receipt_says_what_was_written(tmp_path: Path, saves: list[SavedState]
     with StateFolder(tmp_path) as held:
         first = SaveStore(held).commit(stretched(saves[0], 1, 1000))
     assert first.size == sizes()[WEIGHTS]
-    assert first.written == sum(size for name, size in sizes().items() if not name.startswith(POINTS))  # second names
+    assert first.written == sum(
+        size for name, size in sizes().items() if not name.startswith(RESTORE_POINTS)
+    )  # second names
     before = sizes()
     with continued(tmp_path) as store:
         auto = store.commit(stretched(saves[1], 2, 1050))
@@ -201,7 +203,9 @@ def test_the_last_ten_saves_are_kept_besides_the_newest(tmp_path: Path, saves: l
         store = SaveStore(held)
         for sequence in range(1, newest + 1):
             store.commit(replace(plain, record=replace(plain.record, sequence=sequence)))
-        kept = {file.name: record.sequence for file in held.kept_saves() if (record := peek(file)) is not None}
+        kept = {
+            file.name: record.sequence for file in held.layout.earlier_saves() if (record := peek(file)) is not None
+        }
     assert sorted(kept.values()) == list(range(newest - 10, newest))
     assert set(kept) == set(RING[:10])
     assert not list((tmp_path / SAVES).glob(".*"))
@@ -212,7 +216,7 @@ def test_every_earlier_save_is_a_whole_state(tmp_path: Path, saves: list[SavedSt
         store = SaveStore(held)
         for number, state in enumerate(saves):
             store.commit(save_of(state, full=number % 2 == 0))
-        kept = {peek(file): file for file in held.kept_saves()}
+        kept = {peek(file): file for file in held.layout.earlier_saves()}
     assert [record.sequence for record in kept if record is not None] == [1, 2, 3, 4]
     for record, file in kept.items():
         assert record is not None
@@ -226,7 +230,7 @@ def test_only_saves_that_a_later_one_has_followed_are_earlier_saves(tmp_path: Pa
         with continued(folder) as store, contextlib.suppress(Crash), fault(number, Crash()) as cut:
             store.commit(save_of(saves[1], full=False))
         present = read(folder).record.sequence
-        kept = [record.sequence for file in StateLayout(folder).kept_saves() if (record := peek(file)) is not None]
+        kept = [record.sequence for file in StateLayout(folder).earlier_saves() if (record := peek(file)) is not None]
         assert all(sequence <= present for sequence in kept)
         if not cut.happened:
             assert kept == [1]
@@ -249,7 +253,7 @@ def test_a_new_runs_first_save_keeps_the_other_run_as_three_complete_files(
     kept = read(run)
     assert_same_state(kept, saves[2])
     assert kept.damaged == ()
-    assert StateLayout(tmp_path).kept_saves() == []
+    assert StateLayout(tmp_path).earlier_saves() == []
     assert not (tmp_path / SET_ASIDE).exists()
 
 
@@ -289,7 +293,7 @@ def test_a_run_of_which_several_saves_are_bad_is_kept_at_the_next_and_all_bad_fi
     assert set(files_of(aside)) == {WEIGHTS, "3.pth"}
 
 
-@pytest.mark.parametrize("name", [METRICS, f"{SAVES}/{HISTORY}", SYSTEM])
+@pytest.mark.parametrize("name", [METRICS, f"{SAVES}/{METRICS_COPY}", SYSTEM])
 def test_a_run_with_one_other_bad_file_is_kept_whole_and_the_file_set_aside(
     tmp_path: Path, saves: list[SavedState], other: SavedState, name: str
 ) -> None:
@@ -314,7 +318,7 @@ def test_files_of_which_nothing_can_be_read_are_set_aside_and_never_overwritten(
     assert_same_state(read(tmp_path), other)
 
 
-@pytest.mark.parametrize("name", [None, METRICS, f"{SAVES}/{HISTORY}", SYSTEM])
+@pytest.mark.parametrize("name", [None, METRICS, f"{SAVES}/{METRICS_COPY}", SYSTEM])
 def test_a_first_look_at_a_folder_of_the_same_run_sets_bad_files_aside_and_nothing_else(
     tmp_path: Path, saves: list[SavedState], name: str | None
 ) -> None:

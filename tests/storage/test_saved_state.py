@@ -30,7 +30,7 @@ from quadra.errors import (
     NewerFormatError,
 )
 from quadra.model.history import checksum_of
-from quadra.storage.layout import HISTORY, METRICS, RUNS, SAVES, SYSTEM, WEIGHTS
+from quadra.storage.layout import METRICS, METRICS_COPY, RUNS, SAVES, SYSTEM, WEIGHTS
 from quadra.storage.save_record import FORMAT_VERSION, seal, verify
 from quadra.storage.saved_state import SavedState, read, read_save
 from quadra.storage.weights_file import TAIL
@@ -291,7 +291,7 @@ def test_every_flipped_bit_of_the_weights_is_noticed_and_the_file_named(
 # --- the history in several files
 
 
-COPIES = [f"{SAVES}/{HISTORY}", f"{RUNS}/{RUN_A}/{METRICS}"]
+COPIES = [f"{SAVES}/{METRICS_COPY}", f"{RUNS}/{RUN_A}/{METRICS}"]
 
 
 def with_copy(folder: Path, name: str) -> Path:
@@ -374,7 +374,7 @@ def test_what_is_intact_is_salvaged_and_lost_rows_are_marked_in_all_four_series_
     assert damage_of(found) == {folder / METRICS: "damaged_file", folder / COPIES[0]: "damaged_file"}
     assert [text.startswith("The metrics of 2 iterations are lost") for text in found.warnings] == [True]
     assert METRICS in found.warnings[0]
-    assert HISTORY in found.warnings[0]
+    assert METRICS_COPY in found.warnings[0]
 
 
 def test_two_damaged_metrics_files_that_complete_each_other_are_whole_together(

@@ -76,7 +76,7 @@ def test_what_the_present_save_was_is_kept(writer: WriterProcess, folder: StateF
     for tensors in (b"first", b"second"):
         assert writer.send(request(folder, tensors))
         committed_by(writer)
-    (kept,) = folder.kept_saves()
+    (kept,) = folder.layout.earlier_saves()
     assert b"first" in kept.read_bytes()
     assert b"second" in (folder.path / WEIGHTS).read_bytes()
 

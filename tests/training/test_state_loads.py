@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from quadra.errors import FolderChangedError, LoadError, UnknownSourceError
-from quadra.storage.layout import FILES, HISTORY, METRICS, RUNS, SAVES, SET_ASIDE, SYSTEM, WEIGHTS
+from quadra.storage.layout import FILES, METRICS, METRICS_COPY, RUNS, SAVES, SET_ASIDE, SYSTEM, WEIGHTS
 from quadra.storage.save_record import dump, peek, seal, verify
 from quadra.storage.saved_state import read
 from tests.helpers.state_helpers import assert_same, content, fault, files_of, new_run, opened, train
@@ -76,7 +76,7 @@ def test_a_load_falls_back_to_the_newest_intact_run_and_sets_the_damaged_files_a
         expected = content(state)
         new_run(state, 4, "stopped", seed=3)
     spoil(folder / WEIGHTS, how)
-    names = {name: name for name in FILES} | {f"{SAVES}/{HISTORY}": HISTORY}
+    names = {name: name for name in FILES} | {f"{SAVES}/{METRICS_COPY}": METRICS_COPY}
     damaged = {names[file]: data for file, data in files_of(folder).items() if file in names}
     with opened(folder) as state:
         report = state.load()
@@ -148,7 +148,7 @@ def weights_files(folder: Path) -> list[Path]:
     return [folder / WEIGHTS, *(folder / SAVES).glob("*.pth")]
 
 
-COSTLESS = [METRICS, f"{SAVES}/{HISTORY}", SYSTEM]
+COSTLESS = [METRICS, f"{SAVES}/{METRICS_COPY}", SYSTEM]
 
 
 @pytest.mark.parametrize("name", COSTLESS)
@@ -165,7 +165,7 @@ def test_damage_to_one_other_file_costs_nothing_is_told_and_the_file_set_aside(
         assert ("Nothing was lost" in told and Path(name).name in told) or (how == "gone" and name == COSTLESS[1])
     assert set_aside(folder) == [{Path(name).name: data} for data in bad]
     assert read(folder).damaged == ()
-    assert (folder / METRICS).read_bytes() == (folder / SAVES / HISTORY).read_bytes()
+    assert (folder / METRICS).read_bytes() == (folder / SAVES / METRICS_COPY).read_bytes()
 
 
 def test_a_run_whose_history_is_damaged_in_both_copies_is_given_up_for_an_intact_one(folder: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from quadra.errors import FolderLockedError, FolderUnusableError
+from quadra.errors import FolderChangedError, FolderLockedError, FolderUnusableError
 from quadra.storage.files.durable import AnyPath, Identity
 
 try:
@@ -25,6 +25,17 @@ def stands(folder: AnyPath, identity: Identity) -> bool:
     except OSError:
         return False
     return (found.st_dev, found.st_ino) == identity
+
+
+def require_lock(folder: AnyPath, lock: Identity) -> None:
+    """Raise FolderChangedError unless this lock file still stands in the folder."""
+    if stands(folder, lock):
+        return
+    what = "was exchanged for another one" if Path(folder).exists() else "is not there any more"
+    raise FolderChangedError(
+        f"The state directory {folder} {what}. Nothing is saved, so that nothing there is overwritten. "
+        "Load what is there, or go on as a new saved run."
+    )
 
 
 class FolderLock:
