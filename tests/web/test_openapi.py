@@ -9,17 +9,32 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from flask import Flask
+from msgspec import Struct
 
-from quadra.config import TrainingConfig
+from quadra.config import LARGEST_FIELD, SMALLEST_FIELD, TrainingConfig
 from quadra.storage.folder import StateFolder
 from quadra.training.state import TrainingState
 from quadra.training.view import Settings
 from quadra.training.worker import Worker
 from quadra.web.app import create_app
-from quadra.web.openapi import DESCRIPTION
+from quadra.web.events import EVENTS
+from quadra.web.openapi import PATHS
 from quadra.web.rate_limits import Allowance, HttpLimits
+from quadra.web.response_types import (
+    Alerts,
+    Comparison,
+    Error,
+    Health,
+    History,
+    Log,
+    StateHistory,
+    States,
+    Status,
+    Timeline,
+)
 from tests.helpers.schema_tests import OPERATIONS, call_and_check
 
 CONFIG = TrainingConfig(field_size=8, seed=1, threads=1)
@@ -51,7 +66,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flask]:
 
 
 def described() -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(DESCRIPTION.read_text(encoding="utf-8"))
+    found: dict[str, Any] = json.loads(PATHS.read_text(encoding="utf-8"))
     return found
 
 
@@ -71,6 +86,40 @@ def test_the_description_is_served_with_the_version_of_the_program(app: Flask) -
     assert answer.json["info"]["version"] == app.test_client().get("/health").json["version"]
 
 
+def test_every_reference_leads_somewhere(app: Flask) -> None:
+    document = app.test_client().get("/api/openapi.json").json
+    for reference in re.findall(r'"\$ref": "#/([^"]+)"', json.dumps(document)):
+        found = document
+        for part in reference.split("/"):
+            found = found[part]
+        assert found, reference
+
+
+def test_every_event_is_described_with_its_payload(app: Flask) -> None:
+    document = app.test_client().get("/api/openapi.json").json
+    assert set(document["x-socketio-events"]) == set(EVENTS)
+    name = document["x-socketio-events"]["initialize_system"]["payload"]["$ref"].rpartition("/")[2]
+    size = document["components"]["schemas"][name]["properties"]["field_size"]["anyOf"][0]
+    assert (size["minimum"], size["maximum"]) == (SMALLEST_FIELD, LARGEST_FIELD)
+
+
+@pytest.mark.parametrize(
+    ("address", "kind"),
+    [
+        ("/api/status", Status),
+        ("/health", Health),
+        ("/api/history", History),
+        ("/api/alerts", Alerts),
+        ("/api/log", Log),
+        ("/api/marks", Timeline),
+        ("/api/states", States),
+        ("/api/states/none/history", Error),
+    ],
+)
+def test_what_is_answered_is_what_its_type_says(app: Flask, address: str, kind: type[Struct]) -> None:
+    msgspec.convert(app.test_client().get(address).json, kind)
+
+
 @pytest.mark.parametrize(("path", "method"), OPERATIONS)
 def test_whatever_is_sent_the_answer_is_one_that_is_described(app: Flask, path: str, method: str) -> None:
     call_and_check(app, path, method, EXAMPLES)
@@ -79,6 +128,8 @@ def test_whatever_is_sent_the_answer_is_one_that_is_described(app: Flask, path: 
 def test_what_saved_states_answer_is_described_too(app: Flask) -> None:
     client = app.test_client()
     state = client.get("/api/states").json["states"][0]["id"]
+    msgspec.convert(client.get(f"/api/states/{state}/history").json, StateHistory)
+    msgspec.convert(client.get(f"/api/compare?ids={state},{state}").json, Comparison)
     for ending in ("history", "history.csv", "history.json", "report", "archive"):
         answer = client.get(f"/api/states/{state}/{ending}")
         responses = described()["paths"][f"/api/states/{{state}}/{ending}"]["get"]["responses"]
