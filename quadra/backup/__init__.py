@@ -1,4 +1,4 @@
-"""The mirror of saved states at a remote place, made beside training.
+"""Backups: copies of saved states at a remote address, made while training goes on.
 
-Saves on this machine's disk are the matter of `storage`.
+Saves on this machine's disk belong to `storage`.
 """

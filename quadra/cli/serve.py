@@ -22,7 +22,7 @@ from quadra.errors import ConfigurationError, QuadraError
 from quadra.live.log_setup import Logs, LogSettings
 
 if TYPE_CHECKING:
-    from quadra.backup.service import Backup
+    from quadra.backup.service import BackupService
     from quadra.live.console import Console
     from quadra.live.feed import Feed
     from quadra.storage.folder import StateFolder
@@ -69,7 +69,7 @@ def run(
     options: argparse.Namespace, config: TrainingConfig, logs: LogSettings, listener: socket.socket, rules: AccessRules
 ) -> NoReturn:
     """Composes the parts and serves. The training thread imports torch, behind the page."""
-    from quadra.backup.service import beside
+    from quadra.backup.service import service_for
     from quadra.live.console import Console
     from quadra.storage.folder import StateFolder
     from quadra.storage.writer_process import IS_POSSIBLE, WriterProcess
@@ -82,7 +82,7 @@ def run(
     console = Console(sys.stdout, Logs(logs).line)
     worker = _worker(options, config, folder, writer)
     worker.listen(console.on_event)
-    backup = beside(worker, options.backup_url, options.backup_every) if options.backup_url else None
+    backup = service_for(worker, options.backup_url, options.backup_every) if options.backup_url else None
     app, _, feed = create_app(worker, secret_key(), backup, console.journal, rules)
     ending = _Ending(worker, feed, console, backup)
     worker.listen(ending.with_training)
@@ -120,7 +120,7 @@ def _worker(
 class _Ending:
     """The end of the process, for whatever reason: it saves first."""
 
-    def __init__(self, worker: Worker, feed: Feed, console: Console, backup: Backup | None) -> None:
+    def __init__(self, worker: Worker, feed: Feed, console: Console, backup: BackupService | None) -> None:
         self._worker = worker
         self._feed, self._console, self._backup = feed, console, backup
 

@@ -12,7 +12,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from quadra.backup.remote import Remote
 from quadra.backup.remote_commands import RemoteCommands
-from quadra.backup.service import Backup
+from quadra.backup.service import BackupService
 from quadra.live.alert_watch import AlertMonitor
 from quadra.live.feed import Feed
 from quadra.live.inside_feed import InsideFeed
@@ -50,7 +50,7 @@ BLUEPRINTS = (error_handlers, page_routes, login_routes, run_routes, state_route
 def create_app(
     worker: Worker,
     secret_key: bytes,
-    backup: Backup | None = None,
+    backup: BackupService | None = None,
     terminal: TerminalLines | None = None,
     access_rules: AccessRules = ON_THIS_MACHINE,
     http_limits: HttpLimits | None = None,
@@ -91,7 +91,7 @@ def create_app(
 def _services(
     worker: Worker,
     socketio: SocketIO,
-    backup: Backup | None,
+    backup: BackupService | None,
     inside: InsideFeed,
     alerts: AlertMonitor,
     terminal: TerminalLines,
@@ -100,7 +100,7 @@ def _services(
     commands, manager = Commands(worker), socketio.server.manager
     backups = None
     if backup is not None:
-        remote = RemoteCommands(Remote(backup.place.url), commands, worker.layout, worker.publisher.publish)
+        remote = RemoteCommands(Remote(backup.remote.url), commands, worker.layout, worker.publisher.publish)
         backups = Backups(backup, remote)
     monitoring = Monitoring(worker.view, lambda: sum(1 for _ in manager.get_participants("/", None)))
     worker.listen(monitoring.on_event)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from flask import current_app
 
 from quadra.backup.remote_commands import RemoteCommands
-from quadra.backup.service import Backup
+from quadra.backup.service import BackupService
 from quadra.config import TrainingConfig
 from quadra.errors import RefusedError
 from quadra.live.alert_watch import AlertMonitor
@@ -66,7 +66,7 @@ class StateReader:
 class Backups(NamedTuple):
     """What is asked of the backups: one more of them, or what is done with those that are there."""
 
-    service: Backup
+    service: BackupService
     remote: RemoteCommands
 
 

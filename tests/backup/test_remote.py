@@ -19,7 +19,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quadra.backup.manifest import MANIFEST, Fact, Manifest, decoded, encoded, manifest_of
+from quadra.backup.manifest import MANIFEST, FileDigest, Manifest, decode, encode, manifest_of
 from quadra.backup.remote import Remote
 from quadra.errors import (
     BackupError,
@@ -305,11 +305,11 @@ def test_a_manifest_that_names_what_never_goes_along_is_no_backup(
     facts = along
     if isinstance(along, dict):
         facts = {name: {"size": size, "sha256": digest} for name, size in along.items()}
-        claimed = {name: Fact(size, digest) for name, size in along.items()}
+        claimed = {name: FileDigest(size, digest) for name, size in along.items()}
         manifest = replace(manifest, along=claimed)  # so that its name fits what it says
     target = tmp_path / "place" / manifest.name
     shutil.copytree(folder, target)
-    plain = encoded(replace(manifest, along={}))
+    plain = encode(replace(manifest, along={}))
     (target / MANIFEST).write_bytes(json.dumps({**json.loads(plain), "along": facts}).encode())
     assert place.listed() == []
     with pytest.raises(UnknownSourceError):
@@ -358,7 +358,7 @@ def test_a_file_that_goes_while_it_is_fetched_is_named(
         raise FileNotFoundError
 
     monkeypatch.setattr(MemoryFileSystem, "_open", gone)
-    monkeypatch.setattr(MemoryFileSystem, "cat_file", lambda *_, **__: encoded(manifest))
+    monkeypatch.setattr(MemoryFileSystem, "cat_file", lambda *_, **__: encode(manifest))
     with pytest.raises(MissingFileError, match=METRICS):
         place.fetch(manifest.name, empty(tmp_path))
 
@@ -394,7 +394,7 @@ JSON = st.recursive(
 
 @given(st.binary() | JSON.map(lambda value: json.dumps(value).encode()))
 def test_no_manifest_can_make_the_list_fail(content: bytes) -> None:
-    assert decoded(content, f"{RUN_A}/3-{'0' * 12}", {}) is None
+    assert decode(content, f"{RUN_A}/3-{'0' * 12}", {}) is None
 
 
 def test_only_a_backup_is_removed_and_what_else_stands_there_stays(tmp_path: Path, states: list[SavedState]) -> None:

@@ -21,7 +21,7 @@ from playwright.sync_api import expect
 
 from quadra.backup.manifest import Manifest
 from quadra.backup.remote import Remote
-from quadra.backup.service import Backup, Timing, beside
+from quadra.backup.service import BackupService, Timing, service_for
 from quadra.errors import (
     BackupError,
     DamagedFileError,
@@ -115,7 +115,9 @@ class Desk:
         self.seen.set_result(None)
         self._changed = threading.Condition()
         self.place = Place(tmp_path / "place")
-        self.backup = Backup(self.place, every, lambda: self.run, self._read, self._show, self.said.append, timing)
+        self.backup = BackupService(
+            self.place, every, lambda: self.run, self._read, self._show, self.said.append, timing
+        )
         self.backup.start()
 
     def _read(self, run: str, folder: Path) -> SaveRecord:
@@ -389,7 +391,7 @@ class Site:
         self.folder, config = folder, small_config()
         held = StateFolder(folder)
         self.worker = Worker(held, config, Settings(pace=None), lambda: TrainingState(held, config))
-        self.backup = beside(self.worker, place.as_uri(), 5, Timing(rest=0.0)) if place else None
+        self.backup = service_for(self.worker, place.as_uri(), 5, Timing(rest=0.0)) if place else None
         app, self._socketio, self._feed = create_app(self.worker, b"secret", self.backup)
         self.http, self._app = app.test_client(), app
         for part in (self.worker, self._feed):
@@ -526,7 +528,7 @@ def test_a_backup_from_before_texts_went_along_comes_back_and_the_text_that_is_h
     tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("quadra.backup.manifest._most_along", lambda _: 0)
+        patch.setattr("quadra.backup.manifest._largest_along", lambda _: 0)
         _, name = with_text_and_rules(site, 3)
     assert not (tmp_path / "place" / "corpora").exists()
     assert site.ask("restore_backup", name=name)["warnings"] == []  # its text is here
