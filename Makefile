@@ -1,5 +1,6 @@
 # The commands of this project under short names; CONTRIBUTING.md says when to use which.
 PYTHON = .venv/bin/python
+.DEFAULT_GOAL = check
 
 .PHONY: setup lint check all docs wheel lock
 

@@ -53,3 +53,21 @@ def test_every_file_that_a_page_names_is_there() -> None:
     ours = re.compile(r"`((?:tests|quadra|static|templates|benchmarks|deploy)/[\w./]+\.\w+)`")
     named = {name for page in PAGES for name in ours.findall(page.read_text(encoding="utf-8"))}
     assert {name for name in named if not (REPOSITORY / name).exists()} == set()
+
+
+NAMED = re.compile(r"`([\w./]+\.(?:py|js))::([\w.]+)`")
+
+
+def is_defined(name: str, source: str) -> bool:
+    """Whether a file of Python or JavaScript defines a class, function, method or constant."""
+    defined = rf"\b(?:def|class|function|const)\s+{name}\b|^\s*(?:async |static |#)*{name}(?:\s*[:=][^=]|\(.*\)\s*{{)"
+    return re.search(defined, source, re.MULTILINE) is not None
+
+
+def test_every_class_function_and_constant_that_a_page_names_is_where_it_says() -> None:
+    named = {found for page in PAGES for found in NAMED.findall(page.read_text(encoding="utf-8"))}
+    assert len(named) > 50
+    sources = {path: (REPOSITORY / path).read_text(encoding="utf-8") for path, _ in named}
+    assert {
+        f"{path}::{names}" for path, names in named for name in names.split(".") if not is_defined(name, sources[path])
+    } == set()

@@ -475,7 +475,7 @@ def test_a_list_takes_no_torch_along(made: Made) -> None:
 def test_one_name_tells_of_every_command_and_hands_on_to_it(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
     assert __main__.main([]) == 0
     told = capsys.readouterr().out
-    assert all(f"  {name} " in told for name in ("states", "check", "prove", "report"))
+    assert all(f"  {name} " in told for name in ("serve", "states", "check", "prove", "report"))
     assert __main__.main(["check", str(made.path)]) == 0
     assert "Everything is whole." in capsys.readouterr().out
     assert __main__.main(["report", str(made.path / "nowhere")]) == 2
