@@ -153,3 +153,21 @@ class Client:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._client.disconnect()
+
+
+def refused_start(tmp_path: Path, *options: str, environment: dict[str, str] | None = None) -> str:
+    """The one line on stderr of a start that must be refused with exit code 2, having touched nothing."""
+    folder = tmp_path / "untouched"
+    result = subprocess.run(
+        [sys.executable, str(ROOT / "app.py"), "--state-dir", str(folder), *options],
+        env={**os.environ, **(environment or {})},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert result.returncode == 2, result
+    assert not folder.exists()
+    assert result.stdout == ""
+    assert len(result.stderr.splitlines()) == 1, result.stderr
+    return result.stderr

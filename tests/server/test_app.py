@@ -20,25 +20,7 @@ import torch
 
 from quadra import TrainingConfig, TrainingState
 from quadra.cli.serve_options import parse
-from tests.helpers.server import PATIENCE, ROOT, Client, Server
-
-
-def refused(tmp_path: Path, *options: str, environment: dict[str, str] | None = None) -> str:
-    """The one line on stderr of a start that must be refused with exit code 2, having touched nothing."""
-    folder = tmp_path / "untouched"
-    result = subprocess.run(
-        [sys.executable, str(ROOT / "app.py"), "--state-dir", str(folder), *options],
-        env={**os.environ, **(environment or {})},
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
-    assert result.returncode == 2, result
-    assert not folder.exists()
-    assert result.stdout == ""
-    assert len(result.stderr.splitlines()) == 1, result.stderr
-    return result.stderr
+from tests.helpers.server import PATIENCE, ROOT, Client, Server, refused_start
 
 
 @pytest.mark.parametrize(
@@ -63,12 +45,12 @@ def refused(tmp_path: Path, *options: str, environment: dict[str, str] | None = 
     ],
 )
 def test_a_bad_option_is_one_line_and_exit_code_two(tmp_path: Path, options: list[str], named: str) -> None:
-    assert named in refused(tmp_path, *options)
+    assert named in refused_start(tmp_path, *options)
 
 
 def test_a_bad_environment_variable_is_refused_too(tmp_path: Path) -> None:
-    assert "--pace" in refused(tmp_path, environment={"QUADRA_PACE": "slow"})
-    assert "QUADRA_RESUME" in refused(tmp_path, environment={"QUADRA_RESUME": "perhaps"})
+    assert "--pace" in refused_start(tmp_path, environment={"QUADRA_PACE": "slow"})
+    assert "QUADRA_RESUME" in refused_start(tmp_path, environment={"QUADRA_RESUME": "perhaps"})
 
 
 def test_who_may_come_in_is_named_by_options_or_the_environment() -> None:
@@ -98,14 +80,14 @@ def test_a_server_that_others_can_reach_asks_for_the_token_that_its_terminal_sho
 def test_a_corpus_without_a_line_is_refused(tmp_path: Path) -> None:
     empty = tmp_path / "empty.txt"
     empty.write_text("\n  \n")
-    assert "no line" in refused(tmp_path, "--corpus", str(empty))
+    assert "no line" in refused_start(tmp_path, "--corpus", str(empty))
 
 
 def test_a_port_in_use_is_refused(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        assert "in use" in refused(tmp_path, "--port", str(taken.getsockname()[1]))
+        assert "in use" in refused_start(tmp_path, "--port", str(taken.getsockname()[1]))
 
 
 def test_a_folder_that_another_server_holds_is_refused_with_its_process_number(tmp_path: Path) -> None:

@@ -26,9 +26,9 @@ from quadra.training import progress_events
 from quadra.training.events import CommandProgress
 from quadra.training.progress_events import PAUSE, SOON, Progress
 from quadra.training.state import TrainingState
-from tests.backup.test_service import Site
 from tests.browser.test_three_days import FAST, train_until
 from tests.browser.test_three_days import opened as page_of
+from tests.helpers.backup_site import BackupSite
 from tests.helpers.browser import executable
 from tests.helpers.server import warm_server
 from tests.helpers.state_helpers import new_run, opened, saved_states, train, write_state
@@ -224,7 +224,7 @@ def test_a_backup_that_is_fetched_tells_every_byte(tmp_path: Path) -> None:
 def test_how_far_a_check_of_what_comes_in_has_come_is_told_to_the_browsers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
-    site = Site(tmp_path / "state", tmp_path / "place")
+    site = BackupSite(tmp_path / "state", tmp_path / "place")
     try:
         site.ask("initialize_system", field_size=2000)
         site.train(3)
