@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from posixpath import dirname, join, normpath
 
 import pytest
 
@@ -163,6 +165,52 @@ def test_no_folder_is_too_full_to_be_looked_through() -> None:
     folders = [folder for root in roots for folder in (root, *root.rglob("*/")) if folder.name != "__pycache__"]
     counts = {folder: len([path for path in folder.iterdir() if path.suffix in (".py", ".js")]) for folder in folders}
     assert {str(folder): count for folder, count in counts.items() if count > FULLEST_FOLDER} == {}
+
+
+# --- the scripts of the page
+
+SCRIPTS = REPOSITORY / "static" / "js"
+# A folder's scripts import from their own folder and from those that its line names.
+PARTS = ("charts", "panels", "controls", "inside", "compare")
+MAY_USE = {
+    "lib": set[str](),
+    "core": {"lib"},
+    **{part: {"lib", "core"} for part in PARTS},
+    "states": {"lib", "core", *PARTS},
+    ".": {"lib", "core", *PARTS, "states"},
+}
+# Types that a comment names count as much as what is imported.
+NAMED = re.compile(r'(?:\bfrom |\bimport\()"(\.[\w./]+)"')
+
+
+def scripts_named() -> dict[str, set[str]]:
+    """For each script, by its path below `static/js`, the scripts that it imports or whose types it names."""
+    scripts = {path.relative_to(SCRIPTS).as_posix(): path for path in SCRIPTS.rglob("*.js")}
+    return {
+        name: {normpath(join(dirname(name), other)) for other in NAMED.findall(path.read_text(encoding="utf-8"))}
+        for name, path in scripts.items()
+    }
+
+
+def test_the_scripts_of_a_folder_use_only_those_of_folders_before_it() -> None:
+    named = scripts_named()
+    arrows = {(dirname(name) or ".", dirname(other) or ".") for name, others in named.items() for other in others}
+    assert {folder for folder, _ in arrows} == set(MAY_USE)
+    assert {(folder, other) for folder, other in arrows if other not in MAY_USE[folder] | {folder}} == set()
+
+
+def test_scripts_use_each_other_in_no_circle() -> None:
+    arrows = scripts_named()
+    assert {other for others in arrows.values() for other in others} <= set(arrows)
+    while free := {name for name, others in arrows.items() if not others}:
+        arrows = {name: others - free for name, others in arrows.items() if name not in free}
+    assert arrows == {}
+
+
+def test_no_script_and_no_sheet_is_long() -> None:
+    files = [*SCRIPTS.rglob("*.js"), *(REPOSITORY / "static" / "css").iterdir()]
+    lengths = {path.name: len(path.read_text(encoding="utf-8").splitlines()) for path in files}
+    assert {name: length for name, length in lengths.items() if length > LONGEST_FILE} == {}
 
 
 CHECKERS = [

@@ -1,24 +1,33 @@
-/** What can be done on the page, and what is looked at only after the charts: it comes when those have been drawn. */
+/**
+ * The part of the page that is fetched once the first picture has been drawn: controls, dialogs, and what is below the
+ * charts.
+ */
 
-import { createAlerts } from "./panels/alerts.js";
-import { bringBack } from "./states/backups.js";
-import { createBranch } from "./charts/left_run.js";
+import { createMarks } from "./charts/marks.js";
+import { createParentRun } from "./charts/parent_run.js";
 import { createButtons } from "./controls/buttons.js";
 import { createPerformer } from "./controls/commands.js";
-import { send } from "./core/connection.js";
-import { createPace, createUntilCleaner, readUntil } from "./controls/pace.js";
-import { chooseSource, confirmReset, drawOpenDialogs, prepareDialogs } from "./controls/dialogs.js";
-import { InsideView } from "./inside/inside.js";
-import { createKeys } from "./controls/shortcuts.js";
-import { createLog } from "./panels/log.js";
-import { createMarks } from "./charts/marks.js";
+import { createLoadButtons } from "./controls/load_buttons.js";
+import { chooseSource } from "./controls/load_dialog.js";
 import { createNewRun, readNewRun } from "./controls/new_run.js";
 import { createOwnText } from "./controls/own_text.js";
-import { explainRefusals } from "./lib/disabled_reasons.js";
+import { createPace } from "./controls/pace.js";
+import { confirmReset, drawResetDialog } from "./controls/reset_dialog.js";
 import { createSettings } from "./controls/settings.js";
-import { createShelf } from "./controls/save_buttons.js";
+import { createShortcuts } from "./controls/shortcuts.js";
+import { createSlotDialog } from "./controls/slot_dialog.js";
+import { confirmTakeover, drawTakeoverDialog } from "./controls/takeover_dialog.js";
+import { createUntil, readUntil } from "./controls/until.js";
+import { send } from "./core/connection.js";
+import { InsideView } from "./inside/inside.js";
+import { enableCancel } from "./lib/dialog.js";
+import { explainRefusals } from "./lib/disabled_reasons.js";
+import { byId } from "./lib/dom.js";
+import { createAlerts } from "./panels/alerts.js";
+import { drawRescueBanner } from "./panels/banners.js";
+import { createLog } from "./panels/log.js";
+import { restoreBackup } from "./states/restore_dialog.js";
 import { createStates } from "./states/states.js";
-import { giveUpMemory } from "./controls/takeover.js";
 
 /**
  * @param {import("./core/model.js").Model} model
@@ -27,41 +36,45 @@ import { giveUpMemory } from "./controls/takeover.js";
  */
 export function createRest(model, socket) {
   const sendCommand = (event, payload) => send(socket, event, payload);
-  const perform = createPerformer(model, sendCommand, questions(model, sendCommand));
+  const perform = createPerformer(model, sendCommand, payloadsOf(model, sendCommand));
   const load = (source) => perform("load", source);
   const inside = new InsideView(model, socket, sendCommand);
   const views = [
     createButtons(perform),
     createPace(model, sendCommand),
-    createUntilCleaner(),
+    createUntil(),
     createNewRun(model),
     createOwnText(model),
     createSettings(model, sendCommand),
-    createBranch(),
+    createParentRun(),
     createMarks(socket),
-    createShelf(model, sendCommand, load),
+    createSlotDialog(model, sendCommand),
+    createLoadButtons(model, load),
+    drawRescueBanner,
     createStates(model, socket, sendCommand, load),
     createAlerts(model, socket, sendCommand),
     createLog(model, socket),
     () => inside.draw(),
-    drawOpenDialogs,
+    drawResetDialog,
+    drawTakeoverDialog,
   ];
-  prepareDialogs();
+  enableCancel(["load-dialog", "takeover-dialog", "reset-dialog", "restore-dialog"].map(byId));
   explainRefusals(model);
-  createKeys();
+  createShortcuts();
   return { views, inside };
 }
 
-function questions(model, sendCommand) {
+/** @returns {Record<string, (choice: *) => ?object|Promise<?object>>} what each command asks first, and then sends */
+function payloadsOf(model, sendCommand) {
   return {
     initialize: readNewRun,
     start: readUntil,
     stop: () => ({}),
     load: (source) => (source ? { source } : chooseSource(model)),
     reset: () => confirmReset(model),
-    takeover: () => giveUpMemory(model, sendCommand),
+    takeover: () => confirmTakeover(model, sendCommand),
     fork: () => ({}),
     backup: () => ({}),
-    restore: () => bringBack(model, sendCommand),
+    restore: () => restoreBackup(model, sendCommand),
   };
 }

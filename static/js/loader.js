@@ -76,8 +76,8 @@
   }
 
   async function start() {
-    const { whole } = await import(new URL("main.js", BASE).href);
-    await whole;
+    const { pageReady } = await import(new URL("main.js", BASE).href);
+    await pageReady;
   }
 
   async function fail(error) {

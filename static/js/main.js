@@ -8,7 +8,8 @@ import { createCharts } from "./charts/charts.js";
 import { openSocket } from "./core/connection.js";
 import { byId } from "./lib/dom.js";
 import { Model } from "./core/model.js";
-import { drawNotices } from "./panels/notices.js";
+import { drawBanners } from "./panels/banners.js";
+import { drawRunStatus } from "./panels/run_status.js";
 import { drawSaving } from "./panels/saving.js";
 import { Sync } from "./core/sync.js";
 
@@ -24,8 +25,8 @@ const socket = openSocket();
 new Sync(model, socket);
 
 // The charts last: how much room they have depends on what the others say.
-const standing = [drawCards, drawNotices, drawSaving, createCharts(model)];
-let views = standing;
+const firstViews = [drawCards, drawBanners, drawRunStatus, drawSaving, createCharts(model)];
+let views = firstViews;
 
 let frame = null;
 function scheduleDraw() {
@@ -43,7 +44,7 @@ function firstPicture() {
       fetchRest();
       requestAnimationFrame(() => setTimeout(resolve));
     };
-    views = [...standing, ({ complete }) => complete && drawn()];
+    views = [...firstViews, ({ complete }) => complete && drawn()];
   });
 }
 
@@ -57,7 +58,7 @@ async function addRest() {
   await firstPicture();
   const { createRest } = await import("./later.js");
   const rest = createRest(model, socket);
-  views = [...rest.views, ...standing, markReady];
+  views = [...rest.views, ...firstViews, markReady];
   globalThis.quadra.inside = rest.inside;
   // Only now is there somebody to hear all that the server says.
   socket.connect();
@@ -82,8 +83,8 @@ function markReady({ complete, connection }) {
 
 function recordEvents() {
   socket.on("status_message", ({ message, type }) => {
-    const standing = SAID_BY_BANNER.test(message) || model.pending.size;
-    if ((type === "error" || type === "warning") && !standing) model.say(message, type);
+    const isSaid = SAID_BY_BANNER.test(message) || model.pending.size;
+    if ((type === "error" || type === "warning") && !isSaid) model.say(message, type);
   });
   socket.on("progress", (progress) => model.applyProgress(progress));
   socket.on("connect", () => model.record("Connected to the server", "info"));
@@ -95,5 +96,5 @@ model.subscribe(scheduleDraw);
 setInterval(scheduleDraw, TICK_MS);
 recordEvents();
 scheduleDraw();
-/** Settles when the whole page is there. */
-export const whole = addRest();
+/** Settles when the whole page works. */
+export const pageReady = addRest();

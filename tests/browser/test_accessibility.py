@@ -333,7 +333,7 @@ def test_lines_and_borders_are_seen_on_every_ground(theme: dict[str, Colour]) ->
 def test_colours_are_named_in_the_theme_and_nowhere_else() -> None:
     """So that the theme can be changed by hand as well as by the system."""
     sheets = [path for path in (ROOT / "static" / "css").iterdir() if path.name != "theme.css"]
-    scripts = (ROOT / "static" / "js").iterdir()
+    scripts = (ROOT / "static" / "js").rglob("*.js")
     written = {path.name: COLOUR.findall(path.read_text(encoding="utf-8")) for path in (*sheets, *scripts)}
     assert {name: found for name, found in written.items() if found} == {}
 

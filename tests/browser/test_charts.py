@@ -573,7 +573,10 @@ def test_an_open_page_shows_after_much_training_what_a_new_visit_shows(page: Pag
 
 
 def test_a_page_thins_bit_by_bit_to_what_the_server_thins_at_once(page: Page) -> None:
-    module = page.locator('link[rel="modulepreload"][href$="/series.js"]').get_attribute("href")
+    modules = [
+        page.locator(f'link[rel="modulepreload"][href$="/core/{name}.js"]').get_attribute("href")
+        for name in ("series", "thinning")
+    ]
     generator = np.random.default_rng(5)
     for levels in (2, 1_000_000):
         rows = generator.integers(-levels, levels, (3000, len(SERIES))).astype(np.float32)
@@ -582,11 +585,13 @@ def test_a_page_thins_bit_by_bit_to_what_the_server_thins_at_once(page: Page) ->
         whole = History(rows)
         updates = [whole.slice(first + 1, last, 5000).as_lists() for first, last in pairwise(parts)]
         drawn = page.evaluate(
-            """async ([file, updates]) => {
-                const { append, empty, thin } = await import(new URL(file, document.baseURI));
+            """async ([files, updates]) => {
+                const [{ append, empty }, { thin }] = await Promise.all(
+                    files.map((file) => import(new URL(file, document.baseURI))),
+                );
                 return updates.reduce((series, points) => thin(append(series, points), 300), empty());
             }""",
-            [module, updates],
+            [modules, updates],
         )
         assert drawn == json.loads(json.dumps(whole.slice(1, 3000, 300).as_lists()))
 

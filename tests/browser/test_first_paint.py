@@ -97,10 +97,10 @@ def test_the_first_answers_are_asked_for_once(page: Page, server: Server) -> Non
 
 
 def test_what_is_asked_for_first_is_what_the_page_then_wants() -> None:
-    loader, sync, series = (
-        (STATIC / "js" / f"{name}.js").read_text() for name in ("loader", "core/sync", "core/series")
+    loader, sync, thinning = (
+        (STATIC / "js" / f"{name}.js").read_text() for name in ("loader", "core/sync", "core/thinning")
     )
-    limit = re.findall(r"LIMIT = (\d+);", series)[0]
+    limit = re.findall(r"LIMIT = (\d+);", thinning)[0]
     wanted = re.findall(r"HISTORY_URL = `(.+)`", sync)[0].replace("${LIMIT}", limit)
     assert ("api/status", wanted) == FIRST
     assert f'FIRST = ["api/status", "{wanted}"]' in loader

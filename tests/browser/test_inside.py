@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 COUNT = 600  # iterations: more than there are columns
-DRAWN = "quadra.inside.inside?.told.iteration === quadra.model.status.iteration_count && quadra.inside.grids !== null"
+DRAWN = "quadra.inside.frame?.message.iteration === quadra.model.status.iteration_count && quadra.inside.grids !== null"
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def sent(server: Server) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def page(browser: Browser, server: Server) -> Iterator[Page]:
     page = opened(browser, server.url)
-    assert page.evaluate("quadra.inside.inside") is None
+    assert page.evaluate("quadra.inside.frame") is None
     page.click("#inside > summary")
     page.wait_for_function(DRAWN)
     yield page
@@ -165,14 +165,14 @@ def test_while_training_the_view_follows_and_closed_it_is_sent_nothing(page: Pag
     count = page.evaluate("quadra.model.status.iteration_count")
     train_until(page, count + 300)
     page.wait_for_function(DRAWN)
-    assert page.evaluate("quadra.inside.inside.columns.last.at(-1)") == count + 300
+    assert page.evaluate("quadra.inside.frame.columns.last.at(-1)") == count + 300
     page.click("#inside > summary")
     train_until(page, count + 400)  # meanwhile the server is told; a picture may have been on its way
     page.wait_for_timeout(1000)
-    last = page.evaluate("quadra.inside.inside.told.iteration")
+    last = page.evaluate("quadra.inside.frame.message.iteration")
     train_until(page, count + 600)
     page.wait_for_timeout(1000)
-    assert page.evaluate("quadra.inside.inside.told.iteration") == last
+    assert page.evaluate("quadra.inside.frame.message.iteration") == last
     page.click("#inside > summary")
     page.wait_for_function(DRAWN)
 
@@ -199,8 +199,8 @@ def test_opened_before_anything_is_recorded_it_follows_from_the_first_iteration(
         page.click("#initialize-button")
         page.click("#inside > summary")
         page.wait_for_function(DRAWN)
-        assert page.evaluate("quadra.inside.inside.columns.last.length") == 0
+        assert page.evaluate("quadra.inside.frame.columns.last.length") == 0
         train_until(page, 30)
         page.wait_for_function(DRAWN)
-        assert page.evaluate("quadra.inside.inside.columns.last.at(-1)") == 30
+        assert page.evaluate("quadra.inside.frame.columns.last.at(-1)") == 30
         page.context.close()

@@ -1,22 +1,22 @@
-/** The four line charts; together they draw exactly the model's series, or the range of it that was asked for. */
+/** The four line charts; together they draw exactly the model's series, or the range of it that was chosen. */
 
 import { POSITIVE, paintScales, scaleOptions } from "../lib/axes.js";
-import { leftRun } from "./left_run.js";
-import { Drawing, createChartControls } from "./controls.js";
-import { describe, linkTable, offerPicture } from "./files.js";
-import { zoomByKeys } from "./keys.js";
+import { parentRun } from "./parent_run.js";
+import { ChartSettings, createToolbar } from "./toolbar.js";
+import { describe, linkTable, offerPicture } from "./downloads.js";
+import { zoomByKeys } from "./keyboard.js";
 import { Crosshair, NEAREST } from "./crosshair.js";
-import { Detail } from "./detail.js";
+import { RangeHistory } from "./range_history.js";
 import { byId, setText, showText } from "../lib/dom.js";
 import { firstStep } from "../core/first_step.js";
 import { metric, whole } from "../lib/format.js";
-import { Marks } from "./marks_drawing.js";
+import { MarkPainter } from "./marks_drawing.js";
 import { createLegend } from "./marks_legend.js";
-import { View, caption } from "./range.js";
+import { VisibleRange, caption } from "./range.js";
 import { METRICS } from "../core/series.js";
 import { smooth } from "./smoothing.js";
 import { onThemeChange, themeColour } from "../lib/theme_colours.js";
-import { Turns } from "../lib/turns.js";
+import { FrameScheduler } from "../lib/frame_scheduler.js";
 import { paintSelection, resetOnDoubleClick, zoomOptions } from "./zoom.js";
 
 /**
@@ -29,64 +29,64 @@ export function createCharts(model) {
     drawn = [];
     model.changed();
   };
-  const [view, drawing, tools] = [new View(changed), new Drawing(), { crosshair: new Crosshair(), marks: new Marks() }];
-  const turns = new Turns();
-  const [detail, leftDetail] = [new Detail(changed), new Detail(changed)];
-  const drawControls = createChartControls(view, drawing, changed);
-  const drawLegend = createLegend(view, drawing, changed);
+  const [view, settings, tools] = [new VisibleRange(changed), new ChartSettings(), { crosshair: new Crosshair(), marks: new MarkPainter() }];
+  const scheduler = new FrameScheduler();
+  const [ownHistory, parentHistory] = [new RangeHistory(changed), new RangeHistory(changed)];
+  const drawToolbar = createToolbar(view, settings, changed);
+  const drawLegend = createLegend(view, settings, changed);
   for (const name of METRICS) offerPicture(name, () => charts?.[name], () => describe(name, model.run, view.range));
   onThemeChange(() => {
-    if (charts) paintAll(charts, drawing, tools);
+    if (charts) paintAll(charts, settings, tools);
     changed();
   });
   return () => {
     drawInvitations(model);
     // With nothing to draw yet it would all be done twice.
     if (charts === null && !model.complete) return;
-    const shown = [model.run, model.branch, model.series, model.marks];
+    const shown = [model.run, model.parentSeries, model.series, model.marks];
     if (shown.every((part, place) => part === drawn[place])) return;
     const isLive = shown[0] === drawn[0] && shown[1] === drawn[1];
-    if (isLive && !turns.isFree(() => model.changed())) return;
+    if (isLive && !scheduler.isFree(() => model.changed())) return;
     drawn = shown;
-    view.settle(model);
+    view.update(model);
     const { range, mode } = view;
-    const series = mode === "whole" ? model.series : detail.of(ownSource(model), range, view.followed);
-    const branch = mode === "whole" ? model.branch : leftDetail.of(leftSource(model), range, null);
-    tools.marks.show(model.marks, drawing.hiddenMarks);
-    const bestAt = drawing.hiddenMarks.includes("best") ? null : model.status?.best?.iteration_count;
-    const found = { series, range, branch, bestAt };
+    const series = mode === "whole" ? model.series : ownHistory.of(ownSource(model), range, view.followed);
+    const parentSeries = mode === "whole" ? model.parentSeries : parentHistory.of(parentSource(model), range, null);
+    tools.marks.show(model.marks, settings.hiddenMarks);
+    const bestAt = settings.hiddenMarks.includes("best") ? null : model.status?.best?.iteration_count;
+    const drawing = { series, range, parentSeries, bestAt };
     // Before the charts, which are drawn again where these change the room that they have.
-    drawControls();
+    drawToolbar();
     drawLegend(model.marks);
-    if (charts === null) charts = createAll(view, drawing, tools, found);
-    else redrawAll(charts, drawing, tools, { found, turns, isLive });
+    if (charts === null) charts = createAll(view, settings, tools, drawing);
+    else redrawAll(charts, settings, tools, { drawing, scheduler, isLive });
   };
 }
 
-function redrawAll(charts, drawing, { crosshair }, { found, turns, isLive }) {
-  for (const name of METRICS) fill(charts[name], name, found, drawing);
+function redrawAll(charts, settings, { crosshair }, { drawing, scheduler, isLive }) {
+  for (const name of METRICS) fill(charts[name], name, drawing, settings);
   const draws = METRICS.map((name) => () => redraw(charts[name], crosshair));
-  turns.drop();
-  if (isLive) turns.begin(draws);
+  scheduler.drop();
+  if (isLive) scheduler.begin(draws);
   else for (const draw of draws) draw();
 }
 
 const ownSource = ({ run, series }) => ({ run, series, address: "api/history" });
-const leftSource = ({ status, branch }) => ({ run: null, address: "", ...leftRun(status), series: branch });
+const parentSource = ({ status, parentSeries }) => ({ run: null, address: "", ...parentRun(status), series: parentSeries });
 
 // The line of the run that was left, and the mark of the best state: neither has values to read off.
-const ASIDE = { data: [], pointHoverRadius: 0, pointHitRadius: 0, tension: 0 };
+const NOT_READ_OFF = { data: [], pointHoverRadius: 0, pointHitRadius: 0, tension: 0 };
 const FAINT = "55";
 // A line of so many points is a pixel wide: without a graphics card that is drawn in a tenth of the time of a wider one.
 const DENSE = 1000;
 const [THIN, NORMAL] = [1, 1.5];
-const [LINE, LEFT, BEST, SMOOTHED] = [0, 1, 2, 3];
+const [LINE, PARENT, BEST, SMOOTHED] = [0, 1, 2, 3];
 
 // Filled before Chart.js sees them, because it draws a chart as soon as it is made.
-function createAll(view, drawing, tools, found) {
+function createAll(view, settings, tools, drawing) {
   const plans = Object.fromEntries(METRICS.map((name) => [name, plan(name, view, tools)]));
-  paintAll(plans, drawing, tools);
-  for (const name of METRICS) fill(plans[name], name, found, drawing);
+  paintAll(plans, settings, tools);
+  for (const name of METRICS) fill(plans[name], name, drawing, settings);
   const charts = Object.fromEntries(METRICS.map((name) => [name, createChart(name, plans[name], view)]));
   tools.crosshair.join(Object.values(charts));
   return charts;
@@ -106,9 +106,9 @@ function plan(name, view, { crosshair, marks }) {
       labels: [],
       datasets: [
         { data: [], pointHoverRadius: 3, tension: 0, order: 2 },
-        { ...ASIDE, borderWidth: NORMAL, pointRadius: 0, order: 3 },
-        { ...ASIDE, showLine: false, pointStyle: "star", pointRadius: 7, borderWidth: 2, order: 0, clip: false },
-        { ...ASIDE, borderWidth: 2, pointRadius: 0, order: 1 },
+        { ...NOT_READ_OFF, borderWidth: NORMAL, pointRadius: 0, order: 3 },
+        { ...NOT_READ_OFF, showLine: false, pointStyle: "star", pointRadius: 7, borderWidth: 2, order: 0, clip: false },
+        { ...NOT_READ_OFF, borderWidth: 2, pointRadius: 0, order: 1 },
       ],
     },
     options: options(name, view, marks),
@@ -145,27 +145,27 @@ function label({ chart, dataIndex, parsed }) {
   return smoothed == null ? metric(parsed.y) : [metric(parsed.y), `smoothed ${metric(smoothed)}`];
 }
 
-function paintAll(charts, drawing, { crosshair, marks }) {
+function paintAll(charts, settings, { crosshair, marks }) {
   crosshair.paint(themeColour("--text"));
   marks.paint(themeColour);
-  for (const name of METRICS) paint(charts[name], name, drawing);
+  for (const name of METRICS) paint(charts[name], name, settings);
 }
 
-function paint(chart, name, drawing) {
+function paint(chart, name, settings) {
   const sets = chart.data.datasets;
   const own = themeColour(`--${name}`);
   sets[LINE].pointBackgroundColor = own;
-  sets[LEFT].borderColor = own + FAINT;
+  sets[PARENT].borderColor = own + FAINT;
   sets[BEST].borderColor = themeColour("--text");
   sets[SMOOTHED].borderColor = own;
-  paintLine(chart, drawing);
+  paintLine(chart, settings);
   paintSelection(chart, themeColour("--text"));
   paintScales(chart);
 }
 
 // Faint behind its own smoothing.
-function paintLine({ data: { datasets: sets } }, drawing) {
-  sets[LINE].borderColor = drawing.smoothing > 0 ? sets[SMOOTHED].borderColor + FAINT : sets[SMOOTHED].borderColor;
+function paintLine({ data: { datasets: sets } }, settings) {
+  sets[LINE].borderColor = settings.smoothing > 0 ? sets[SMOOTHED].borderColor + FAINT : sets[SMOOTHED].borderColor;
 }
 
 function redraw(chart, crosshair) {
@@ -173,17 +173,17 @@ function redraw(chart, crosshair) {
   crosshair.apply(chart);
 }
 
-function fill(chart, name, { series, range, branch, bestAt }, drawing) {
+function fill(chart, name, { series, range, parentSeries, bestAt }, settings) {
   const alone = series.iteration.length === 1 && range.min === range.max;
   const sets = chart.data.datasets;
   chart.data.labels = series.iteration;
   const borderWidth = series.iteration.length > DENSE ? THIN : NORMAL;
   Object.assign(sets[LINE], { data: series[name], pointRadius: alone ? 3 : 0, borderWidth });
-  sets[LEFT].data = points(branch, name);
+  sets[PARENT].data = points(parentSeries, name);
   sets[BEST].data = mark(series, name, bestAt, range);
-  sets[SMOOTHED].data = drawing.smoothing > 0 ? smooth(series[name], drawing.smoothing) : [];
-  setScale(chart, name, drawing.logarithmic);
-  paintLine(chart, drawing);
+  sets[SMOOTHED].data = settings.smoothing > 0 ? smooth(series[name], settings.smoothing) : [];
+  setScale(chart, name, settings.logarithmic);
+  paintLine(chart, settings);
   // A single iteration gets some room on both sides; otherwise the line fills the whole width.
   const { min, max } = range;
   Object.assign(chart.options.scales.x, alone ? { min: min - 1, max: max + 1 } : { min, max: Math.max(max, min + 1) });

@@ -1,4 +1,4 @@
-/** One crosshair for all charts: what is pointed at in one is read off in each. */
+/** The crosshair of all charts: the iteration that is pointed at in one is read off in each. */
 
 /** The name of the interaction mode that finds the point of the line, not of what else is drawn, nearest to the pointer. */
 export const NEAREST = "nearestOfLine";

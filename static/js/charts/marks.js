@@ -1,22 +1,20 @@
-/** What happened along the curves: saves, loads, going back, the best state, strikes. Kept true by asking the server. */
+/** Marks: what happened along the curves (saves, loads, going back, the best state, strikes), fetched from the server. */
 
 import { fetchJson } from "../core/connection.js";
 import { whole } from "../lib/format.js";
 
 /** In the order of the legend. */
-export const KINDS = ["save", "named", "load", "branch", "best", "strike"];
+export const MARK_KINDS = ["save", "named", "load", "branch", "best", "strike"];
 // While training, new restore points are looked for only so often; the newest save comes with the status.
 const REFRESH_MS = 5000;
-const NOTHING = { saves: [], named: [], branches: [] };
-
-/** @typedef {{kind: string, iteration: number, text: string}} Mark of one of KINDS */
+const NO_MARKS = { saves: [], named: [], branches: [] };
 
 /**
  * @param {object} socket
  * @returns {(model: import("../core/model.js").Model) => void} keeps `model.marks` true
  */
 export function createMarks(socket) {
-  const known = new KnownMarks();
+  const known = new FetchedMarks();
   for (const event of ["states_changed", "connect"]) socket.on(event, () => known.forget());
   let before = null;
   return (model) => {
@@ -47,16 +45,16 @@ function branchText(run, wentOn) {
   return wentOn ? `Went back to here, and left run ${name}` : `Run ${name} went on from here`;
 }
 
-/** @param {Mark[]} marks of a kind, close to each other @returns {string} in words */
-export function together(marks) {
+/** @param {import("../core/model.js").Mark[]} marks of a kind, close to each other @returns {string} what they are */
+export function summarize(marks) {
   const [first, last] = [marks[0], marks.at(-1)];
   if (marks.length === 1) return `Iteration ${whole(first.iteration)}: ${first.text}`;
   const span = `iterations ${whole(first.iteration)} to ${whole(last.iteration)}`;
   return first.kind === "save" ? `${whole(marks.length)} saves, ${span}` : `${whole(marks.length)} marks, ${span}; the first: ${first.text}`;
 }
 
-class KnownMarks {
-  #found = NOTHING;
+class FetchedMarks {
+  #found = NO_MARKS;
   #asked = null;
   #askedAt = -Infinity;
   #saved = null;
@@ -71,7 +69,7 @@ class KnownMarks {
     const { run = null, parent = null, last_save: save } = model.status ?? {};
     const key = JSON.stringify([run, parent, this.#changes]);
     const isLate = save?.iteration_count !== this.#saved && performance.now() - this.#askedAt > REFRESH_MS;
-    if (JSON.parse(this.#asked ?? "[]")[0] !== run) this.#found = NOTHING;
+    if (JSON.parse(this.#asked ?? "[]")[0] !== run) this.#found = NO_MARKS;
     if (model.status && (key !== this.#asked || isLate)) this.#ask(model, key, save?.iteration_count);
     return this.#found;
   }

@@ -1,7 +1,7 @@
-/** The marks in the charts: ticks along the bottom for saves, a shape of its own for everything else. */
+/** The marks as they are drawn in the charts: ticks along the bottom for saves, a shape of its own for every other kind. */
 
 import { byId } from "../lib/dom.js";
-import { KINDS, together } from "./marks.js";
+import { MARK_KINDS, summarize } from "./marks.js";
 
 // Where a kind stands, in pixels from the upper (positive) or lower (negative) edge of the chart.
 const PLACES = { named: -17, load: 8, branch: 8, strike: 22 };
@@ -9,21 +9,21 @@ const TICK_COLUMN = 4;
 const SHAPE_COLUMN = 10;
 const [SHORTEST, LONGEST] = [4, 10];
 const NEAR = 6;
-const MOST_TOLD = 4;
+const MOST_LINES = 4;
 
-export class Marks {
-  /** @type {Map<string, import("./marks.js").Mark[]>} */
+export class MarkPainter {
+  /** @type {Map<string, import("../core/model.js").Mark[]>} */
   #byKind = new Map();
   #colours = {};
   // The legend has the shapes; here they are drawn once more.
-  #shapes = new Map(KINDS.map((kind) => [kind, new Path2D(byId(`mark-${kind}`).querySelector("path").getAttribute("d"))]));
+  #shapes = new Map(MARK_KINDS.map((kind) => [kind, new Path2D(byId(`mark-${kind}`).querySelector("path").getAttribute("d"))]));
 
   /** The Chart.js plugin of every chart that shows marks. */
   plugin = { id: "marks", afterDatasetsDraw: (chart) => this.#draw(chart) };
 
-  /** @param {import("./marks.js").Mark[]} marks ascending @param {string[]} hidden kinds */
+  /** @param {import("../core/model.js").Mark[]} marks ascending @param {string[]} hidden kinds */
   show(marks, hidden) {
-    const kinds = KINDS.filter((kind) => !hidden.includes(kind));
+    const kinds = MARK_KINDS.filter((kind) => !hidden.includes(kind));
     this.#byKind = new Map(kinds.map((kind) => [kind, marks.filter((mark) => mark.kind === kind)]));
   }
 
@@ -36,12 +36,12 @@ export class Marks {
   near(chart, iteration) {
     const { x } = chart.scales;
     const reach = (NEAR * (x.max - x.min)) / Math.max(1, x.width);
-    const told = KINDS.flatMap((kind) => {
+    const lines = MARK_KINDS.flatMap((kind) => {
       const found = (this.#byKind.get(kind) ?? []).filter((mark) => Math.abs(mark.iteration - iteration) <= reach);
       if (found.length === 0) return [];
-      return found.length === 1 && found[0].iteration === iteration ? [found[0].text] : [together(found)];
+      return found.length === 1 && found[0].iteration === iteration ? [found[0].text] : [summarize(found)];
     });
-    return told.slice(0, MOST_TOLD);
+    return lines.slice(0, MOST_LINES);
   }
 
   #draw(chart) {
@@ -97,7 +97,7 @@ function drawLine(ctx, x, top, bottom, colour) {
   ctx.restore();
 }
 
-// Where the marks of a kind are drawn: those too close to be told apart share one place, that of the last.
+// Where the marks of a kind are drawn: those too close to each other share one place, that of the last.
 function columns({ scales }, marks, width) {
   const found = new Map();
   for (const { iteration } of marks) {

@@ -1,4 +1,4 @@
-/** Which iterations the charts show: all, a range that was zoomed to, or the newest. */
+/** The range of iterations that the charts show: all, the one that was zoomed to, or the newest. */
 
 import { iterations, whole } from "../lib/format.js";
 import { newest } from "../core/series.js";
@@ -7,17 +7,17 @@ import { newest } from "../core/series.js";
 
 const SMALLEST_WIDTH = 4;
 
-/** @param {import("../core/series.js").Series} series @param {import("../core/series.js").Series} branch @returns {Range} what can be shown */
-export function boundsOf(series, branch) {
+/** @param {import("../core/series.js").Series} series @param {import("../core/series.js").Series} parentSeries @returns {Range} what can be shown */
+function boundsOf(series, parentSeries) {
   const first = series.iteration[0] ?? 0;
-  return { min: first, max: Math.max(newest(series), newest(branch), first) };
+  return { min: first, max: Math.max(newest(series), newest(parentSeries), first) };
 }
 
 /**
  * Moves a range into the bounds, and narrows it only where it is wider than they are.
  * @param {Range} range @param {Range} bounds @returns {Range}
  */
-export function fit(range, bounds) {
+function fit(range, bounds) {
   const width = Math.min(Math.max(range.max - range.min, SMALLEST_WIDTH), bounds.max - bounds.min);
   const middle = (range.min + range.max) / 2;
   const min = Math.min(Math.max(middle - width / 2, bounds.min), bounds.max - width);
@@ -25,20 +25,20 @@ export function fit(range, bounds) {
 }
 
 /** @param {Range} range @returns {{start: number, end: number}} the whole iterations in it */
-export function inside({ min, max }) {
+export function wholeIterations({ min, max }) {
   return { start: Math.ceil(min), end: Math.floor(max) };
 }
 
 /** @param {import("../core/series.js").Series} series @param {Range} range @returns {string} how much of the range is drawn */
 export function caption(series, range) {
-  const { start, end } = inside(range);
+  const { start, end } = wholeIterations(range);
   const held = series.iteration.filter((iteration) => iteration >= start && iteration <= end).length;
   if (held === 0) return "";
   const all = Math.min(end, newest(series)) - start + 1;
   return held < all ? `${whole(held)} of ${whole(all)} points, extremes kept` : iterations(all);
 }
 
-export class View {
+export class VisibleRange {
   #run = null;
   #bounds = { min: 0, max: 0 };
   #newest = 0;
@@ -64,9 +64,9 @@ export class View {
     return this.#followed;
   }
 
-  /** Takes note of what there is now; a range of another run, or beyond the end, means nothing any more. @param {object} model */
-  settle(model) {
-    this.#bounds = boundsOf(model.series, model.branch);
+  /** Adapts to the series that there are now; a range of another run, or beyond the end, is given up. @param {object} model */
+  update(model) {
+    this.#bounds = boundsOf(model.series, model.parentSeries);
     this.#newest = newest(model.series);
     if (model.run !== this.#run || (this.#zoomed && this.#zoomed.max > this.#bounds.max)) this.#zoomed = null;
     this.#run = model.run;

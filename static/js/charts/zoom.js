@@ -1,6 +1,6 @@
-/** Zooming by wheel, pinch, drag and double click; whichever chart is zoomed, the view moves them all. */
+/** Zooming by wheel, pinch, drag and double click; a zoom in one chart moves them all. */
 
-/** @param {import("./range.js").View} view @returns {object} the options of the zoom plugin */
+/** @param {import("./range.js").VisibleRange} view @returns {object} the options of the zoom plugin */
 export function zoomOptions(view) {
   const take = ({ chart }) => view.zoom({ min: chart.scales.x.min, max: chart.scales.x.max });
   return {
@@ -22,7 +22,7 @@ function isForThePage(event) {
   return event.type === "wheel" && !event.ctrlKey && document.documentElement.scrollHeight > window.innerHeight;
 }
 
-/** @param {object} chart @param {import("./range.js").View} view */
+/** @param {object} chart @param {import("./range.js").VisibleRange} view */
 export function resetOnDoubleClick(chart, view) {
   chart.canvas.addEventListener("dblclick", () => view.follow(null));
 }

@@ -1,16 +1,17 @@
-/** The page that sets saved states beside each other: asks for them once, then every part draws its share. */
+/** The page that compares saved states: it fetches the comparison once, then every part draws its share. */
 
-import { drawLayers } from "./distances.js";
 import { byId, showText } from "../lib/dom.js";
-import { drawHeatMap } from "./heatmap.js";
-import { drawCurves } from "./overlays.js";
-import { drawRates } from "./rates.js";
-import { drawConfiguration, drawSides } from "./sides.js";
+import { drawConfiguration } from "./configuration.js";
+import { drawCurves } from "./curves.js";
+import { drawFiringRates } from "./firing_rates.js";
+import { drawQTables } from "./q_tables.js";
+import { drawSides } from "./sides.js";
+import { drawWeights } from "./weights.js";
 
 const TIMEOUT_MS = 60_000;
-const PARTS = [drawSides, drawConfiguration, drawCurves, drawHeatMap, drawLayers, drawRates];
+const PARTS = [drawSides, drawConfiguration, drawCurves, drawQTables, drawWeights, drawFiringRates];
 
-async function compared() {
+async function fetchComparison() {
   const ids = new URLSearchParams(location.search).get("ids") ?? "";
   const options = { cache: "no-store", signal: AbortSignal.timeout(TIMEOUT_MS) };
   const response = await fetch(`api/compare?ids=${encodeURIComponent(ids)}`, options).catch(() => null);
@@ -23,7 +24,7 @@ async function compared() {
 async function start() {
   let state = "true";
   try {
-    const comparison = await compared();
+    const comparison = await fetchComparison();
     byId("comparison").hidden = false;
     for (const draw of PARTS) draw(comparison);
   } catch (error) {

@@ -1,4 +1,4 @@
-/** The letters of the states at the ends of their lines, for everyone who cannot tell the colours apart. */
+/** The letters of the compared states at the ends of their lines, for everyone who cannot distinguish the colours. */
 
 const GAP = 13;
 const ASIDE = 5;

@@ -1,11 +1,11 @@
-/** The buttons of the commands and the line that says how the last command went. */
+/** The buttons of the commands, and the line that says how the last command went. */
 
 import { COMMANDS } from "./commands.js";
 import { byId, setAttribute, setText, showText } from "../lib/dom.js";
 import { duration } from "../lib/format.js";
 import { progressText } from "../lib/progress.js";
 import { enable, isEnabled } from "../lib/disabled_reasons.js";
-import { WATCHING } from "../lib/role.js";
+import { WATCHER_REASON } from "../lib/role.js";
 
 const EXPLANATIONS = {
   initialize: "Begin a new run; saved states of earlier runs are kept",
@@ -49,7 +49,7 @@ function drawButton(button, name, model) {
 }
 
 function whyNot(name, model) {
-  if (WATCHING !== null) return WATCHING;
+  if (WATCHER_REASON !== null) return WATCHER_REASON;
   if (model.pending.has(name)) return COMMANDS[name].doing;
   if (model.connection !== "connected") return "Not connected to the server.";
   if (!model.status) return "Waiting for the server's first answer.";
@@ -70,11 +70,11 @@ function drawMessage({ message, progress }) {
 function drawElapsed(message, progress) {
   const elapsed = message?.type === "busy" ? Date.now() - message.since : 0;
   const isLong = elapsed >= LONG_MS;
-  const told = isLong ? progressText(progress, message.command) : null;
-  showText(byId("message-elapsed"), isLong ? [duration(elapsed / 1000), told].filter(Boolean).join(" · ") : null);
+  const text = isLong ? progressText(progress, message.command) : null;
+  showText(byId("message-elapsed"), isLong ? [duration(elapsed / 1000), text].filter(Boolean).join(" · ") : null);
   const bar = byId("message-progress");
   bar.hidden = !isLong;
-  setAttribute(bar, "value", told ? String(progress.done / Math.max(progress.total, 1)) : null);
+  setAttribute(bar, "value", text ? String(progress.done / Math.max(progress.total, 1)) : null);
 }
 
 // Who works by keyboard goes on with the button that follows the one that cannot be pressed any more.

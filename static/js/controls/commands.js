@@ -1,4 +1,4 @@
-/** The commands: what each asks first, sends, and says while it is done and afterwards. */
+/** The commands: the event that each sends, and what is said while it is under way and afterwards. */
 
 import { iterations } from "../lib/format.js";
 
@@ -76,8 +76,8 @@ export const COMMANDS = {
 /**
  * @param {import("../core/model.js").Model} model
  * @param {(event: string, payload: object) => Promise<object>} send
- * @param {Record<string, () => ?object|Promise<?object>>} payloads what each command asks first; null calls it off
- * @returns {(name: string, choice?: *) => Promise<?boolean>} performs one, with what was chosen for it: whether it ended well, or null when called off
+ * @param {Record<string, () => ?object|Promise<?object>>} payloads what each command asks first; null cancels it
+ * @returns {(name: string, choice?: *) => Promise<?boolean>} performs one, with what was chosen for it: whether it ended well, or null when cancelled
  */
 export function createPerformer(model, send, payloads) {
   return async (name, choice) => {

@@ -1,7 +1,7 @@
-/** What the next run gets: field size, seed and corpus, checked where they are filled in. */
+/** The settings of the next run (field size, seed, corpus), checked where they are filled in. */
 
 import { byId, make, setText } from "../lib/dom.js";
-import { isFine } from "../lib/fields.js";
+import { isFine } from "../lib/number_inputs.js";
 import { size, whole } from "../lib/format.js";
 import { openSettings } from "./settings.js";
 import { actsOnly } from "../lib/role.js";

@@ -1,11 +1,11 @@
-/** A text of one's own as the corpus of the next run: pasted, dropped, or chosen as a file; sent with its progress. */
+/** The upload of a text as the corpus of the next run: pasted, dropped, or chosen as a file. */
 
 import { byId, showText } from "../lib/dom.js";
 import { size } from "../lib/format.js";
 import { chooseText, factsOf } from "./new_run.js";
 import { enable } from "../lib/disabled_reasons.js";
-import { failure, send } from "../lib/upload.js";
-import { WATCHING } from "../lib/role.js";
+import { failure, upload } from "../lib/upload.js";
+import { WATCHER_REASON } from "../lib/role.js";
 
 const KEEP = "Keep the text in the state directory and train the next run on it";
 const PASTED = "pasted text";
@@ -14,17 +14,17 @@ const PASTED = "pasted text";
 export function createOwnText(model) {
   const [area, input, zone] = ["own-text-input", "own-text-file", "own-text-zone"].map(byId);
   let sending = false;
-  byId("own-text-button").addEventListener("click", () => take(new Blob([area.value]), byId("own-text-name").value || PASTED));
+  byId("own-text-button").addEventListener("click", () => submit(new Blob([area.value]), byId("own-text-name").value || PASTED));
   byId("own-text-choose").addEventListener("click", () => input.click());
   input.addEventListener("change", () => {
-    if (input.files.length) takeFile(input.files[0]);
+    if (input.files.length) submitFile(input.files[0]);
     input.value = "";
   });
   area.addEventListener("input", () => {
     say(null, null);
     model.changed();
   });
-  acceptDrops(zone, takeFile);
+  acceptDrops(zone, submitFile);
   return () => {
     enable(byId("own-text-button"), whyNot(model, sending, area.value), KEEP);
     enable(byId("own-text-choose"), whyNot(model, sending, "x"), "A text file on this machine");
@@ -32,25 +32,25 @@ export function createOwnText(model) {
     if (most) showText(byId("own-text-limit"), `UTF-8, one line an iteration, at most ${size(most)}. It is kept in the state directory with the runs that train on it, until Reset.`);
   };
 
-  function takeFile(file) {
-    take(file, file.name);
+  function submitFile(file) {
+    submit(file, file.name);
   }
 
-  async function take(text, name) {
+  async function submit(text, name) {
     const most = model.status?.new_run.largest_text ?? Infinity;
     if (text.size > most) return say(`${name} has ${size(text.size)}; at most ${size(most)} are taken. Start the server with --corpus and its place instead.`, null);
     if (sending) return say("Another text is being sent; wait until it has arrived.", null);
     sending = true;
     model.changed();
-    const answer = await send(`api/corpus?name=${encodeURIComponent(name)}`, text, ({ text: told, share }) => drawProgress(told, share));
+    const answer = await upload(`api/corpus?name=${encodeURIComponent(name)}`, text, (progress) => drawProgress(progress.text, progress.share));
     sending = false;
     drawProgress(null, null);
-    if (answer.status === 200) taken(answer.response);
+    if (answer.status === 200) onKept(answer.response);
     else say(failure(answer), null);
     model.changed();
   }
 
-  function taken(text) {
+  function onKept(text) {
     chooseText(text.id);
     area.value = "";
     byId("own-text-name").value = "";
@@ -59,7 +59,7 @@ export function createOwnText(model) {
 }
 
 function whyNot({ connection }, sending, text) {
-  if (WATCHING !== null) return WATCHING;
+  if (WATCHER_REASON !== null) return WATCHER_REASON;
   if (sending) return "A text is being sent.";
   if (connection !== "connected") return "Not connected to the server.";
   return text.trim() ? null : "Paste a text first, or choose a file.";
@@ -79,7 +79,7 @@ function drawProgress(text, share) {
   if (text !== null) say(null, null);
 }
 
-function acceptDrops(zone, take) {
+function acceptDrops(zone, submitFile) {
   const mark = (over) => () => zone.classList.toggle("over", over);
   zone.addEventListener("dragenter", mark(true));
   zone.addEventListener("dragleave", mark(false));
@@ -89,6 +89,6 @@ function acceptDrops(zone, take) {
     mark(false)();
     const [file, ...more] = event.dataTransfer.files;
     if (more.length) return say("Drop one file at a time.", null);
-    if (file) take(file);
+    if (file) submitFile(file);
   });
 }

@@ -1,8 +1,8 @@
-/** Pace and "train until". */
+/** The pace slider: how many iterations a second. */
 
 import { byId, setAttribute, setText } from "../lib/dom.js";
 import { rate } from "../lib/format.js";
-import { WATCHING, actsOnly, isWatching } from "../lib/role.js";
+import { WATCHER_REASON, actsOnly, isWatcher } from "../lib/role.js";
 
 // null is "no limit".
 const PACES = [1, 2, 5, 10, 20, 50, 100, 200, 500, null];
@@ -31,8 +31,8 @@ export function createPace(model, send) {
     model.changed();
   });
   return ({ status, connection }) => {
-    input.disabled = !status || connection !== "connected" || isWatching;
-    setAttribute(input, "title", WATCHING ?? (input.disabled ? "Not connected to the server." : null));
+    input.disabled = !status || connection !== "connected" || isWatcher;
+    setAttribute(input, "title", WATCHER_REASON ?? (input.disabled ? "Not connected to the server." : null));
     if (status) drawPace(input, chosen === undefined ? status.pace : chosen, chosen === undefined);
   };
 }
@@ -48,26 +48,4 @@ function nearest(pace) {
   if (pace == null) return PACES.indexOf(null);
   const distances = PACES.map((stop) => (stop === null ? Infinity : Math.abs(Math.log(stop / pace))));
   return distances.indexOf(Math.min(...distances));
-}
-
-/** @returns {?object} the payload of start_training; null when the field needs correcting first */
-export function readUntil() {
-  const input = byId("until-input");
-  if (!input.reportValidity()) return null;
-  return input.value === "" ? {} : { until: input.valueAsNumber };
-}
-
-/** Empties the "until" field when training has got there, so that the next start is not refused. */
-export function createUntilCleaner() {
-  const input = actsOnly(byId("until-input"));
-  // How things stood when nothing was trained last: a short run is over before it was ever drawn as running.
-  let before = null;
-  return ({ status }) => {
-    if (!status) return;
-    const { run, running, iteration_count: count } = status;
-    if (before?.run !== run) before = { run, count: running ? null : count };
-    if (running) return;
-    if (count !== before.count && input.valueAsNumber <= count) input.value = "";
-    before.count = count;
-  };
 }

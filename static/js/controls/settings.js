@@ -1,9 +1,9 @@
 /** The drawer of settings: what applies now, and what the next run gets. */
 
 import { byId, setAttribute, setText, showText } from "../lib/dom.js";
-import { isBeingFilledIn, isFine, showProblem } from "../lib/fields.js";
+import { isBeingFilledIn, isFine, showProblem } from "../lib/number_inputs.js";
 import { iterations, whole } from "../lib/format.js";
-import { WATCHING } from "../lib/role.js";
+import { WATCHER_REASON } from "../lib/role.js";
 
 const PACE = { least: 0.01, most: 1_000_000, whole: false };
 const SAVE_EVERY = { least: 0, most: 1_000_000_000, empty: false };
@@ -63,8 +63,8 @@ function drawNumbers({ status, connection }) {
   const values = { "exact-pace": status?.pace ?? "", "save-every": status?.save_every ?? "" };
   for (const [name, value] of Object.entries(values)) {
     const input = byId(`${name}-input`);
-    input.readOnly = WATCHING !== null || connection !== "connected";
-    setAttribute(input, "title", WATCHING ?? (input.readOnly ? "Not connected to the server." : null));
+    input.readOnly = WATCHER_REASON !== null || connection !== "connected";
+    setAttribute(input, "title", WATCHER_REASON ?? (input.readOnly ? "Not connected to the server." : null));
     if (!isBeingFilledIn(name) && input.value !== String(value)) input.value = String(value);
   }
 }

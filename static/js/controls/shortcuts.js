@@ -1,4 +1,4 @@
-/** Working by keyboard: single keys, which can be switched off, and the window that lists them. */
+/** Keyboard shortcuts: single keys, which can be switched off, and the window that lists them. */
 
 import { byId, make } from "../lib/dom.js";
 import { openSettings } from "./settings.js";
@@ -30,7 +30,7 @@ const ALWAYS = [
 const IN_CHARTS = ["← → + −", "In a chart that has the focus: move and zoom"];
 
 /** Starts listening for keys. */
-export function createKeys() {
+export function createShortcuts() {
   const allowed = byId("shortcuts-input");
   allowed.checked = remembered();
   allowed.addEventListener("change", () => remember(allowed.checked));

@@ -1,10 +1,10 @@
-/** The wire to the server: one socket and plain fetches. */
+/** The connection to the server: one socket, commands with answers, and plain fetches. */
 
 const ANSWER_TIMEOUT_MS = 120_000;
 const FETCH_TIMEOUT_MS = 15_000;
 const RETRY_MS = 1_000;
 
-/** @returns {object} a Socket.IO client that never gives up, once it was told to connect */
+/** @returns {object} a Socket.IO client that never gives up, once `connect` is called */
 export function openSocket() {
   const { origin, pathname } = new URL("socket.io", document.baseURI);
   const socket = globalThis.io(origin, {

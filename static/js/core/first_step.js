@@ -1,4 +1,4 @@
-/** What to do first, said in every part of the page that has nothing to show yet. */
+/** The sentence on what to do first, for every part of the page that has nothing to show yet. */
 
 /** @param {?object} status of the server @returns {string} a sentence */
 export function firstStep(status) {

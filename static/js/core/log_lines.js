@@ -3,18 +3,20 @@
 const SERVER_LINES = 1000;
 const OWN_LINES = 200;
 
+/** @typedef {"info"|"success"|"warning"|"error"} MessageType */
+
 /**
  * @typedef {object} Line
  * @property {string} id
  * @property {Date} time
- * @property {import("./model.js").MessageType} type
+ * @property {MessageType} type
  * @property {string} text
  * @property {number} count how often it was printed in a row
  * @property {Date} since when for the first time
  * @property {boolean} own of this browser, not of the terminal
  */
 
-export class Journal {
+export class LogLines {
   /** Oldest first. @type {readonly Line[]} */
   lines = [];
 
@@ -26,23 +28,23 @@ export class Journal {
   #numbers = 0;
 
   /**
-   * Takes lines of the terminal as the server tells them: new ones, or known ones that were repeated.
-   * @param {string} start tells one start of the server from another, whose lines count anew
+   * Adds lines of the terminal as the server sends them: new ones, or known ones that were repeated.
+   * @param {string} start distinguishes one start of the server from another, whose lines count anew
    * @param {object[]} lines
    */
-  take(start, lines) {
+  add(start, lines) {
     if (start !== this.#start) this.#server.clear();
     this.#start = start;
-    for (const told of lines) {
-      const known = this.#server.get(told.number);
-      if (!known || known.count <= told.count) this.#server.set(told.number, fromServer(told));
+    for (const line of lines) {
+      const known = this.#server.get(line.number);
+      if (!known || known.count <= line.count) this.#server.set(line.number, fromServer(line));
     }
     const numbers = [...this.#server.keys()].sort((a, b) => a - b);
     for (const number of numbers.slice(0, -SERVER_LINES)) this.#server.delete(number);
     this.#sort();
   }
 
-  /** @param {string} text @param {import("./model.js").MessageType} type @param {Date} time by the server's clock */
+  /** @param {string} text @param {MessageType} type @param {Date} time by the server's clock */
   record(text, type, time) {
     const last = this.#own.at(-1);
     const repeated = last && last.text === text && last.type === type;
@@ -77,7 +79,7 @@ export function asText({ time, type, text, count, since, own }) {
  * @param {string} search
  * @returns {Line[]}
  */
-export function chosen(lines, types, search) {
+export function filterLines(lines, types, search) {
   const wanted = search.trim().toLowerCase();
   return lines.filter(({ type, text }) => types.has(type) && text.toLowerCase().includes(wanted));
 }

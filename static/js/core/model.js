@@ -1,22 +1,26 @@
-/** What the page knows. Views draw from it and from nothing else. */
+/** The model: what the page knows. Views draw from it and from nothing else. */
 
-import { Journal } from "./log_lines.js";
-import { append, empty, fromHistory, thin } from "./series.js";
+import { LogLines } from "./log_lines.js";
+import { append, empty, fromHistory } from "./series.js";
+import { thin } from "./thinning.js";
 
 // A slow disk is waited for at every save and not in between: what is said of it must not flicker.
 const WAITING_LINGERS_MS = 3000;
 const LIVE_METRICS = ["iteration", "loss", "reward", "variance", "mean", "integrity_strikes", "qtable_size", "plasticity", "pattern", "text"];
 
-/** @typedef {"info"|"success"|"warning"|"error"} MessageType */
+/** @typedef {import("./log_lines.js").MessageType} MessageType */
+/** @typedef {{kind: string, iteration: number, text: string}} Mark something that happened along the curves */
+/** @typedef {{kind: string, threshold: ?number}} Rule of alerts */
+/** @typedef {{id: string, rule: Rule, run: string, iteration: number, value: ?number, times: number, message: string, at: string}} Alert */
 
 export class Model {
   /** The server's status object, or null before the first. */
   status = null;
   /** @type {import("./series.js").Series} */
   series = empty();
-  /** What a run that was left by going back had from there on. @type {import("./series.js").Series} */
-  branch = empty();
-  /** What happened along the curves, ascending. @type {import("../charts/marks.js").Mark[]} */
+  /** The history of the parent run, which was left by going back, from there on. @type {import("./series.js").Series} */
+  parentSeries = empty();
+  /** What happened along the curves, ascending. @type {Mark[]} */
   marks = [];
   /** The run that the series belongs to. */
   run = null;
@@ -28,10 +32,10 @@ export class Model {
   pending = new Set();
   /** @type {?{text: string, type: MessageType|"busy", command: ?string, since: number}} how the last command went, or the last warning */
   message = null;
-  /** How far a long command has come, as the server told last. @type {?import("../lib/progress.js").Progress} */
+  /** How far a long command has come, as the server said last. @type {?import("../lib/progress.js").Progress} */
   progress = null;
-  journal = new Journal();
-  /** The alerts of this server that this browser has not dismissed, oldest first. @type {import("../panels/alerts.js").Alert[]} */
+  log = new LogLines();
+  /** The alerts of this server that this browser has not dismissed, oldest first. @type {Alert[]} */
   alerts = [];
   /** Milliseconds by which the server's clock is ahead of this one. */
   clockOffset = 0;
@@ -89,7 +93,8 @@ export class Model {
 
   /** @param {object} update a metrics_update of the run on the page */
   applyUpdate(update) {
-    this.series = append(this.series, update.points);
+    const series = append(this.series, update.points);
+    if (series !== this.series) this.series = thin(series);
     if (this.status?.run === update.run && update.iteration >= this.status.iteration_count) this.#applyMetrics(update);
     this.changed();
   }
@@ -130,7 +135,7 @@ export class Model {
 
   /** Notes a line of this browser's own in the log. @param {string} text @param {MessageType} type */
   record(text, type) {
-    this.journal.record(text, type, new Date(this.now()));
+    this.log.record(text, type, new Date(this.now()));
     this.changed();
   }
 }

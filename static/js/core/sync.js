@@ -4,7 +4,8 @@
  */
 
 import { fetchJson } from "./connection.js";
-import { LIMIT, isGap, newest } from "./series.js";
+import { isGap, newest } from "./series.js";
+import { LIMIT } from "./thinning.js";
 
 const HISTORY_URL = `api/history?points=${LIMIT}`;
 const PAUSE_MS = 300;
@@ -25,7 +26,7 @@ export class Sync {
     socket.on("connect", () => this.#onConnect());
     socket.on("disconnect", () => model.setConnection("lost"));
     socket.on("training_status", (status) => this.#onStatus(status));
-    socket.on("metrics_update", (update, taken) => this.#take(update, taken));
+    socket.on("metrics_update", (update, acknowledge) => this.#receive(update, acknowledge));
     for (const event of ["system_initialized", "state_loaded", "system_reset"]) socket.on(event, () => this.#startOver());
     // At once, beside connecting; what was missed between the two shows as a gap.
     this.refresh();
@@ -59,11 +60,11 @@ export class Sync {
   }
 
   // The server sends the next update only after this one is acknowledged, so that a slow page is never flooded.
-  #take(update, taken) {
+  #receive(update, acknowledge) {
     try {
       this.#onUpdate(update);
     } finally {
-      taken?.();
+      acknowledge?.();
     }
   }
 

@@ -1,13 +1,13 @@
-/** Four charts over the iterations that are recorded: firing rates, choices of actions, patterns, and plasticity. */
+/** Four charts over the recorded iterations: firing rates, chosen actions, patterns, and plasticity. */
 
 import { paintScales, scaleOptions } from "../lib/axes.js";
-import { css, scaleOf } from "../lib/colour.js";
+import { css, scaleOf } from "../lib/colour_scale.js";
 import { byId, make } from "../lib/dom.js";
 import { metric, percent, whole } from "../lib/format.js";
-import { shares } from "./record.js";
+import { NETWORK_NAMES } from "../lib/network_names.js";
+import { shares } from "./frame.js";
 import { themeColour } from "../lib/theme_colours.js";
 
-export const NETWORK_NAMES = { field_update: "Field Update", syntropy: "Syntropy", feedback: "Feedback" };
 const OF_NETWORKS = ["--loss", "--reward", "--variance"];
 const CHARTS = ["firing", "choices", "patterns", "plasticity"];
 
@@ -16,34 +16,34 @@ export function actionName(action) {
   return action.replaceAll("_", " ");
 }
 
-/** @returns {(inside: import("./record.js").Inside) => void} draws all four */
+/** @returns {(inside: import("./frame.js").Frame) => void} draws all four */
 export function createInsideCharts() {
   const charts = Object.fromEntries(CHARTS.map((name) => [name, createChart(name)]));
-  return (inside) => {
-    const series = seriesOf(inside);
-    for (const name of CHARTS) drawChart(charts[name], name, inside, series[name]);
+  return (frame) => {
+    const series = seriesOf(frame);
+    for (const name of CHARTS) drawChart(charts[name], name, frame, series[name]);
   };
 }
 
-function seriesOf({ columns, told }) {
+function seriesOf({ columns, message }) {
   const three = OF_NETWORKS.map(themeColour);
   const { last } = columns;
-  const networks = Object.keys(told.networks).map((name, place) => ({
+  const networks = Object.keys(message.networks).map((name, place) => ({
     label: NETWORK_NAMES[name] ?? name,
     values: Array.from(last, (_, column) => numberOrNull(columns.rates[column * three.length + place])),
     colour: three[place],
   }));
-  const choices = shares(columns.chosen, told.actions.length).map((values, place) => ({ label: actionName(told.actions[place]), values, colour: three[place], share: true }));
+  const choices = shares(columns.chosen, message.actions.length).map((values, place) => ({ label: actionName(message.actions[place]), values, colour: three[place], share: true }));
   const width = last.length ? columns.patterns.length / last.length : 0;
   const shades = scaleOf([themeColour("--panel"), themeColour("--mean")], width + 1).slice(1);
   const patterns = shares(columns.patterns, width).map((values, place) => ({ label: `pattern ${place}`, values, colour: css(shades[place]), share: true }));
   const plasticity = [{ label: "plasticity", values: Array.from(columns.plasticity), colour: themeColour("--mean") }];
-  return { firing: networks, choices, patterns, plasticity: [...plasticity, learningRate(plasticity[0], told)] };
+  return { firing: networks, choices, patterns, plasticity: [...plasticity, learningRate(plasticity[0], message)] };
 }
 
 // It is proportional: one line has both axes, and its own set of points is there to be read off.
-function learningRate({ values, colour }, told) {
-  return { label: "learning rate", values: values.map((value) => value * told.learning_rate), colour, aside: true };
+function learningRate({ values, colour }, message) {
+  return { label: "learning rate", values: values.map((value) => value * message.learning_rate), colour, aside: true };
 }
 
 function numberOrNull(value) {
@@ -67,16 +67,16 @@ function createChart(name) {
       locale: "en",
       interaction: { mode: "index", intersect: false },
       scales: { x, y: { ...y, ...fixed, ticks }, ...(name === "plasticity" && { aside: { ...y, position: "right", beginAtZero: true } }) },
-      plugins: { legend: { display: false }, tooltip: { callbacks: { title: ([item]) => (item ? `Iteration ${whole(item.parsed.x)}` : ""), label: told } } },
+      plugins: { legend: { display: false }, tooltip: { callbacks: { title: ([item]) => (item ? `Iteration ${whole(item.parsed.x)}` : ""), label: tooltipLabel } } },
     },
   });
 }
 
-function told({ dataset, parsed }) {
+function tooltipLabel({ dataset, parsed }) {
   return `${dataset.label}: ${dataset.isPart ? percent(parsed.y) : metric(parsed.y)}`;
 }
 
-function drawChart(chart, name, { columns, told: { beginning } }, series) {
+function drawChart(chart, name, { columns, message: { beginning } }, series) {
   const { last } = columns;
   chart.data.datasets = series.map((each, place) => dataset(each, place, last, name));
   const end = last.at(-1) ?? beginning + 1;

@@ -1,17 +1,17 @@
-/** The view of what is inside the run. The server is asked for pictures only while the view is open and the page is seen. */
+/** The view "Inside". The server sends activity frames only while the view is open and the page is visible. */
 
 import { byId, setText, showText } from "../lib/dom.js";
 import { whole } from "../lib/format.js";
 import { createInsideCharts } from "./charts.js";
 import { createInsideGrids } from "./grids.js";
-import { taken } from "./record.js";
+import { applyUpdate } from "./frame.js";
 import { onThemeChange } from "../lib/theme_colours.js";
 
 const KEY = "quadra.inside";
 
 export class InsideView {
-  /** What is drawn. @type {?import("./record.js").Inside} */
-  inside = null;
+  /** The activity frame that is drawn. @type {?import("./frame.js").Frame} */
+  frame = null;
   /** @type {?Record<string, import("../lib/grid.js").Grid>} null until the first picture */
   grids = null;
 
@@ -19,16 +19,16 @@ export class InsideView {
   #socket;
   #send;
   #details = byId("inside");
-  #watching = false;
+  #subscribed = false;
   #parts = [];
 
   /** @param {object} model @param {object} socket @param {(event: string, payload: object) => Promise<object>} send */
   constructor(model, socket, send) {
     [this.#model, this.#socket, this.#send] = [model, socket, send];
-    socket.on("inside_update", (update, acknowledge) => this.#take(update, acknowledge));
-    socket.on("disconnect", () => (this.#watching = false));
-    socket.on("connect", () => this.#settle());
-    document.addEventListener("visibilitychange", () => this.#settle());
+    socket.on("inside_update", (update, acknowledge) => this.#onUpdate(update, acknowledge));
+    socket.on("disconnect", () => (this.#subscribed = false));
+    socket.on("connect", () => this.#updateSubscription());
+    document.addEventListener("visibilitychange", () => this.#updateSubscription());
     this.#details.addEventListener("toggle", () => this.#toggled());
     onThemeChange(() => this.#paint());
     this.#details.open = remembered();
@@ -37,34 +37,34 @@ export class InsideView {
   /** Shows the pictures, unless they are of another run than the page: that may be the one which the page will know next. */
   draw() {
     const { status } = this.#model;
-    const fits = Boolean(this.inside && status && this.inside.told.run === status.run);
+    const fits = Boolean(this.frame && status && this.frame.message.run === status.run);
     byId("inside-pictures").hidden = !fits;
     showText(byId("inside-empty"), fits ? null : emptiness(status));
   }
 
   #toggled() {
     remember(this.#details.open);
-    this.#settle();
+    this.#updateSubscription();
     this.#paint();
   }
 
   // What is here may stay on screen: a new watch begins with a whole picture.
-  async #settle() {
+  async #updateSubscription() {
     const wanted = this.#details.open && !document.hidden;
-    if (wanted === this.#watching || !this.#socket.connected) return;
-    this.#watching = wanted;
+    if (wanted === this.#subscribed || !this.#socket.connected) return;
+    this.#subscribed = wanted;
     const answer = await this.#send("watch_inside", { open: wanted });
     if (!answer.ok) showText(byId("inside-trouble"), `No pictures: ${answer.error?.message ?? "the server refused."}`);
   }
 
-  #take(update, acknowledge) {
-    const inside = taken(this.inside, update);
-    if (!inside) {
-      this.#watching = false;
-      this.#settle();
+  #onUpdate(update, acknowledge) {
+    const frame = applyUpdate(this.frame, update);
+    if (!frame) {
+      this.#subscribed = false;
+      this.#updateSubscription();
       return;
     }
-    this.inside = inside;
+    this.frame = frame;
     requestAnimationFrame(() => {
       try {
         showText(byId("inside-trouble"), null);
@@ -78,13 +78,13 @@ export class InsideView {
   }
 
   #paint() {
-    if (!this.inside || !this.#details.open) return;
+    if (!this.frame || !this.#details.open) return;
     if (!this.grids) {
       const { grids, draw } = createInsideGrids();
       [this.grids, this.#parts] = [grids, [draw, createInsideCharts()]];
     }
-    for (const draw of this.#parts) draw(this.inside);
-    const first = whole(this.inside.told.beginning + 1);
+    for (const draw of this.#parts) draw(this.frame);
+    const first = whole(this.frame.message.beginning + 1);
     setText(byId("inside-since"), `Recorded from iteration ${first} on: since this run was taken into memory.`);
   }
 }

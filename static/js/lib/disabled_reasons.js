@@ -24,7 +24,10 @@ export function isEnabled(button) {
   return !button.disabled && button.getAttribute("aria-disabled") !== "true";
 }
 
-/** Presses that cannot be answered are answered by the reason. @param {import("../core/model.js").Model} model */
+/**
+ * Answers presses of disabled buttons with the reason.
+ * @param {{pending: Set<string>, say: (text: string, type: string) => void}} model what is under way, and how to say something
+ */
 export function explainRefusals(model) {
   const refuse = (event) => {
     const button = event.target.closest?.('[aria-disabled="true"]');

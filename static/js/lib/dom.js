@@ -1,4 +1,4 @@
-/** The few DOM helpers that the views share. Each writes only what differs: a view is drawn many times a second. */
+/** DOM helpers that the views share. Each writes only what differs, because views are drawn many times a second. */
 
 /** @param {string} id @returns {HTMLElement} */
 export function byId(id) {
@@ -27,7 +27,7 @@ export function showText(element, text) {
  * @param {string} text
  * @param {?(number|string)} [value] the unrounded one, for scripts that read the page
  */
-export function put(name, text, value = null) {
+export function setValue(name, text, value = null) {
   const element = byId(`${name}-value`);
   setText(element, text);
   setAttribute(element, "data-value", value === null ? null : String(value));

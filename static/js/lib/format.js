@@ -15,16 +15,16 @@ const AGES = {
 const SIZES = [["GB", 1e9], ["MB", 1e6], ["kB", 1e3]];
 const UNITS = [["day", 86400], ["hour", 3600], ["minute", 60], ["second", 1]];
 
-export const NOTHING = "–";
+export const NO_VALUE = "–";
 
 /** @param {?number} value @returns {string} "1,234" */
 export function whole(value) {
-  return value == null ? NOTHING : WHOLE.format(value);
+  return value == null ? NO_VALUE : WHOLE.format(value);
 }
 
 /** @param {?number} value @returns {string} four significant digits: "0.05123" */
 export function metric(value) {
-  if (value == null) return NOTHING;
+  if (value == null) return NO_VALUE;
   if (value === 0) return "0";
   const tiny = Math.abs(value) < 1e-4;
   return tiny ? SCIENTIFIC.format(value) : FOUR_DIGITS.format(value);
@@ -32,7 +32,7 @@ export function metric(value) {
 
 /** @param {?number} value @returns {string} "9.8", or "1,250" where decimals say nothing */
 export function rate(value) {
-  if (value == null) return NOTHING;
+  if (value == null) return NO_VALUE;
   return value < 100 ? ONE_DECIMAL.format(value) : WHOLE.format(value);
 }
 
@@ -86,5 +86,5 @@ export function duration(seconds) {
 
 /** @param {?number} share @returns {string} "12.5 %" */
 export function percent(share) {
-  return share == null ? NOTHING : `${THREE_DIGITS.format(100 * share)} %`;
+  return share == null ? NO_VALUE : `${THREE_DIGITS.format(100 * share)} %`;
 }

@@ -1,4 +1,7 @@
-/** A matrix drawn in colours, one rectangle a cell; what is pointed at, or reached by the arrow keys, is read off below it. */
+/**
+ * A matrix drawn in colours, one rectangle a cell; the cell under the pointer, or reached by the arrow keys, is written
+ * below it.
+ */
 
 import { setAttribute, setText } from "./dom.js";
 
@@ -11,7 +14,7 @@ const FAR = 10;
  * @property {ArrayLike<number>} values column by column; NaN: no cell is there
  * @property {number} least @property {number} most values at the ends of the scale
  * @property {number[][]} scale colours
- * @property {(column: number, row: number) => string} tell what one cell is
+ * @property {(column: number, row: number) => string} describe what one cell is
  * @property {string} summary said while no cell is pointed at
  * @property {string} label what the picture shows, for who cannot see it
  * @property {{column: number, row: number}[]} [marks] cells with a dot
@@ -124,7 +127,7 @@ export class Grid {
     const { width = 0, height = 0 } = this.matrix ?? {};
     const within = (value, count) => Math.min(count - 1, Math.max(0, value));
     this.#cursor = cell && width && height ? { column: within(cell.column, width), row: within(cell.row, height) } : null;
-    if (this.matrix) setText(this.#output, this.#cursor ? this.matrix.tell(this.#cursor.column, this.#cursor.row) : this.matrix.summary);
+    if (this.matrix) setText(this.#output, this.#cursor ? this.matrix.describe(this.#cursor.column, this.#cursor.row) : this.matrix.summary);
     this.#paint();
   }
 }

@@ -1,4 +1,4 @@
-/** How far a long command has come, as the server tells: how much of how much, how many percent, how long still. */
+/** The sentence on how far a long command has come: how much of how much, how many percent, how long still. */
 
 import { duration, size } from "./format.js";
 

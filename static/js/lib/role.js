@@ -1,9 +1,9 @@
-/** Whether this page was let in with the watchers' token: it shows everything and changes nothing. */
+/** The role of this page: with the watchers' token it shows everything and changes nothing. */
 
-export const isWatching = document.documentElement.dataset.role === "watcher";
+export const isWatcher = document.documentElement.dataset.role === "watcher";
 
 /** What a button that would change something says of itself then. @type {?string} */
-export const WATCHING = isWatching ? "Watching only: your token may see everything and change nothing." : null;
+export const WATCHER_REASON = isWatcher ? "Watching only: your token may see everything and change nothing." : null;
 
 /**
  * Disables what would change something, with the reason; the server refuses it in any case.
@@ -11,9 +11,9 @@ export const WATCHING = isWatching ? "Watching only: your token may see everythi
  * @returns {HTMLElement} the same
  */
 export function actsOnly(control) {
-  if (WATCHING !== null) {
+  if (WATCHER_REASON !== null) {
     control.disabled = true;
-    control.title = WATCHING;
+    control.title = WATCHER_REASON;
   }
   return control;
 }

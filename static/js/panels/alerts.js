@@ -1,10 +1,10 @@
-/** Alerts: the rules of the run on the page, and the notices of what they have set off. */
+/** The panel "Alerts": the rules of the run on the page, and the notices of the alerts that they have set off. */
 
 import { fetchJson } from "../core/connection.js";
 import { byId, make, setAttribute, setText, showText } from "../lib/dom.js";
 import { absolute, age, clock, whole } from "../lib/format.js";
 import { createNotifications } from "./notifications.js";
-import { WATCHING, actsOnly } from "../lib/role.js";
+import { WATCHER_REASON, actsOnly } from "../lib/role.js";
 
 const DISMISSED = "quadra-dismissed-alerts";
 const MOST_REMEMBERED = 300;
@@ -18,9 +18,6 @@ const KINDS = {
   saves_failing: { words: () => "Saves failing" },
   run_finished: { words: () => "Run finished by itself" },
 };
-
-/** @typedef {{kind: string, threshold: ?number}} Rule */
-/** @typedef {{id: string, rule: Rule, run: string, iteration: number, value: ?number, times: number, message: string, at: string}} Alert */
 
 /**
  * @param {import("../core/model.js").Model} model
@@ -116,7 +113,7 @@ function createForm(model, change) {
 }
 
 function whyNot(status, connection) {
-  if (WATCHING !== null) return WATCHING;
+  if (WATCHER_REASON !== null) return WATCHER_REASON;
   if (connection !== "connected") return "Not connected to the server.";
   return status?.run ? null : "Rules are kept with a run: initialize or load one first.";
 }
@@ -178,7 +175,7 @@ function createNotices(dismiss) {
   };
 }
 
-/** @returns {Alert[][]} one rule's alerts together, the rule that was set off last first */
+/** @returns {import("../core/model.js").Alert[][]} one rule's alerts together, the rule that was set off last first */
 function grouped(alerts) {
   const groups = new Map();
   for (const alert of [...alerts].reverse()) {

@@ -1,8 +1,8 @@
 /** The status cards. */
 
-import { byId, put, setAttribute } from "../lib/dom.js";
+import { byId, setValue, setAttribute } from "../lib/dom.js";
 import { firstStep } from "../core/first_step.js";
-import { NOTHING, absolute, age, metric, rate, whole } from "../lib/format.js";
+import { NO_VALUE, absolute, age, metric, rate, whole } from "../lib/format.js";
 import { drawRisk, newestSave } from "./saving.js";
 
 const STATE_NAMES = { uninitialized: "Uninitialized", ready: "Ready", training: "Training" };
@@ -20,25 +20,25 @@ export function drawCards(model) {
 }
 
 function drawState(status) {
-  put("status", STATE_NAMES[status.state] ?? status.state, status.state);
-  put("iteration", whole(status.iteration_count ?? 0), status.iteration_count ?? 0);
+  setValue("status", STATE_NAMES[status.state] ?? status.state, status.state);
+  setValue("iteration", whole(status.iteration_count ?? 0), status.iteration_count ?? 0);
   const speed = status.running ? status.iterations_per_second ?? null : null;
-  put("rate", rate(speed), speed);
+  setValue("rate", rate(speed), speed);
 }
 
 function drawMetrics(status) {
   const metrics = status.current_metrics ?? {};
-  for (const [name, format] of Object.entries(METRIC_CARDS)) put(name, format(metrics[name]), metrics[name] ?? null);
-  for (const [name, field] of Object.entries(COUNT_CARDS)) put(name, whole(metrics[field]), metrics[field] ?? null);
+  for (const [name, format] of Object.entries(METRIC_CARDS)) setValue(name, format(metrics[name]), metrics[name] ?? null);
+  for (const [name, field] of Object.entries(COUNT_CARDS)) setValue(name, whole(metrics[field]), metrics[field] ?? null);
   setAttribute(byId("strikes-value"), "data-tone", metrics.integrity_strikes ? "warning" : null);
-  put("pattern", metrics.pattern == null ? NOTHING : whole(metrics.pattern), metrics.pattern ?? null);
-  put("plasticity", metrics.plasticity == null ? "" : `× ${metric(metrics.plasticity)}`, metrics.plasticity ?? null);
-  put("text", metrics.text ?? (status.iteration_count ? NOTHING : `none yet. ${firstStep(status)}`));
+  setValue("pattern", metrics.pattern == null ? NO_VALUE : whole(metrics.pattern), metrics.pattern ?? null);
+  setValue("plasticity", metrics.plasticity == null ? "" : `× ${metric(metrics.plasticity)}`, metrics.plasticity ?? null);
+  setValue("text", metrics.text ?? (status.iteration_count ? NO_VALUE : `none yet. ${firstStep(status)}`));
   setAttribute(byId("text-value"), "title", metrics.text ?? null);
 }
 
 function drawSaved(status, now) {
   const save = newestSave(status);
-  put("saved", save ? age(save.saved_at, now, "narrow") : "never", save?.iteration_count ?? null);
+  setValue("saved", save ? age(save.saved_at, now, "narrow") : "never", save?.iteration_count ?? null);
   setAttribute(byId("saved-value"), "title", save ? `Iteration ${whole(save.iteration_count)}, ${absolute(save.saved_at)}` : null);
 }

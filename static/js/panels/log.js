@@ -1,9 +1,9 @@
-/** The log, newest line first: found, copied and kept. */
+/** The panel "Log", newest line first: searched, copied and downloaded. */
 
 import { fetchJson } from "../core/connection.js";
 import { byId, make, setText } from "../lib/dom.js";
 import { absolute, clock, whole } from "../lib/format.js";
-import { asText, chosen } from "../core/log_lines.js";
+import { asText, filterLines } from "../core/log_lines.js";
 
 const SYMBOLS = { info: "i", success: "✓", warning: "!", error: "✗" };
 // The terminal's own sign stands in a column of its own here.
@@ -24,27 +24,27 @@ export function createLog(model, socket) {
   };
   for (const input of [byId("log-search"), ...filters]) input.addEventListener("input", redraw);
   byId("log-copy").addEventListener("click", () => copy(textOf(view.shown)));
-  byId("log-download").addEventListener("click", () => keep(textOf(view.shown), model.now()));
+  byId("log-download").addEventListener("click", () => download(textOf(view.shown), model.now()));
   follow(model, socket);
-  return ({ journal }) => {
-    if (journal.lines === view.drawn) return;
-    view.drawn = journal.lines;
+  return ({ log }) => {
+    if (log.lines === view.drawn) return;
+    view.drawn = log.lines;
     const types = new Set(filters.filter((input) => input.checked).map((input) => input.value));
-    view.shown = chosen(journal.lines, types, byId("log-search").value);
+    view.shown = filterLines(log.lines, types, byId("log-search").value);
     drawLines(view);
-    drawState(view.shown.length, journal.lines.length);
+    drawState(view.shown.length, log.lines.length);
   };
 }
 
 function follow(model, socket) {
-  const take = (start, lines) => {
-    model.journal.take(start, lines);
+  const add = (start, lines) => {
+    model.log.add(start, lines);
     model.changed();
   };
-  socket.on("log_line", (line) => take(line.start, [line]));
+  socket.on("log_line", (line) => add(line.start, [line]));
   socket.on("connect", async () => {
     const answer = await fetchJson("api/log").catch((error) => model.record(`The log of the server could not be fetched: ${error.message}`, "warning"));
-    if (answer) take(answer.body.start, answer.body.lines);
+    if (answer) add(answer.body.start, answer.body.lines);
   });
 }
 
@@ -123,7 +123,7 @@ function copyFromField(text) {
   return done;
 }
 
-function keep(text, now) {
+function download(text, now) {
   const url = URL.createObjectURL(new Blob([text], { type: "text/plain" }));
   const name = `quadramatrix-log-${new Date(now).toISOString().slice(0, 19).replaceAll(":", "-")}.txt`;
   make("a", { href: url, download: name }).click();

@@ -1,10 +1,10 @@
-/** Alerts as notifications of the browser: asked for by a button alone, and it is said why where there can be none. */
+/** Alerts as notifications of the browser: asked for by a button only, and with the reason where there can be none. */
 
 import { byId, setText, showText } from "../lib/dom.js";
 
 const KEPT = "quadra-notifications";
 
-/** @returns {(alert: import("./alerts.js").Alert, title: string) => void} shows one, where that was switched on */
+/** @returns {(alert: import("../core/model.js").Alert, title: string) => void} shows one, where that was switched on */
 export function createNotifications() {
   byId("notify-switch").addEventListener("change", async (event) => {
     const wanted = event.target.checked;

@@ -1,8 +1,8 @@
 /** The panel "Saving": what is safe, what that costs, and what a crash would take back. */
 
-import { byId, put, setAttribute, showText } from "../lib/dom.js";
+import { byId, setValue, setAttribute, showText } from "../lib/dom.js";
 import { firstStep } from "../core/first_step.js";
-import { NOTHING, absolute, age, iterations, milliseconds, size, whole } from "../lib/format.js";
+import { NO_VALUE, absolute, age, iterations, milliseconds, size, whole } from "../lib/format.js";
 
 /** @param {import("../core/model.js").Model} model */
 export function drawSaving(model) {
@@ -25,7 +25,7 @@ export function newestSave(status) {
 /** @param {string} name of the value @param {string} text @param {object} status */
 export function drawRisk(name, text, status) {
   const risk = status.unsaved_iterations ?? 0;
-  put(name, text, risk);
+  setValue(name, text, risk);
   // Up to twice the interval a save may simply be under way.
   const much = status.save_error || risk > 2 * status.save_every;
   setAttribute(byId(`${name}-value`), "data-tone", risk && much ? "warning" : null);
@@ -36,14 +36,14 @@ function drawLastSave(status, now) {
   drawMoment("saving-iteration", "saving-age", save?.iteration_count, save?.saved_at, now);
   // How large and quick it was is known of this server's own saves.
   const { size: bytes = null, duration_ms: took = null } = status.last_save ?? {};
-  put("saving-size", bytes === null ? NOTHING : size(bytes), bytes);
-  put("saving-duration", took === null ? "" : milliseconds(took), took);
+  setValue("saving-size", bytes === null ? NO_VALUE : size(bytes), bytes);
+  setValue("saving-duration", took === null ? "" : milliseconds(took), took);
 }
 
 function drawStall({ stall_median_ms: median = 0, stall_worst_ms: worst = 0 }) {
   const measured = worst > 0;
-  put("saving-stall-median", measured ? milliseconds(median) : NOTHING, measured ? median : null);
-  put("saving-stall-worst", measured ? milliseconds(worst) : "", measured ? worst : null);
+  setValue("saving-stall-median", measured ? milliseconds(median) : NO_VALUE, measured ? median : null);
+  setValue("saving-stall-worst", measured ? milliseconds(worst) : "", measured ? worst : null);
 }
 
 function drawVerified({ verified_iteration: iteration, verified_at: when }, now) {
@@ -52,15 +52,15 @@ function drawVerified({ verified_iteration: iteration, verified_at: when }, now)
 
 function drawMoment(name, ageName, iteration, when, now) {
   const known = iteration != null && when;
-  put(name, known ? whole(iteration) : "none yet", known ? iteration : null);
-  put(ageName, known ? age(when, now, "narrow") : "", known ? when : null);
+  setValue(name, known ? whole(iteration) : "none yet", known ? iteration : null);
+  setValue(ageName, known ? age(when, now, "narrow") : "", known ? when : null);
   setAttribute(byId(`${ageName}-value`), "title", known ? absolute(when) : null);
 }
 
 function drawWear(status, { bytes_per_second: wear = 0 }) {
   const { save_every: every, running, save_error: error } = status;
   const written = running && !error ? wear : 0;
-  put("saving-wear", `${nothingYet(status)}${wearText(every, written)}`, written);
+  setValue("saving-wear", `${nothingYet(status)}${wearText(every, written)}`, written);
   byId("saving-advice").hidden = !written;
 }
 

@@ -1,4 +1,4 @@
-/** What can be done with one saved state: its name, note and pin, downloads, proof, deletion and its undoing. */
+/** The actions on one saved state: name, note and pin, downloads, proof, deletion and its undoing. */
 
 import { make } from "../lib/dom.js";
 import { absolute, age } from "../lib/format.js";

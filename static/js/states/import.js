@@ -1,8 +1,8 @@
-/** Taking a saved state in: an archive, or the three files of a folder, sent with their progress. */
+/** The import of a saved state: an archive, or the three files of a folder, sent with their progress. */
 
 import { byId } from "../lib/dom.js";
 import { progressText } from "../lib/progress.js";
-import { failure, send } from "../lib/upload.js";
+import { failure, upload } from "../lib/upload.js";
 
 /**
  * @param {object} socket
@@ -21,7 +21,7 @@ export function createImport(socket, say, done) {
     const files = [...input.files];
     input.value = "";
     if (!files.length) return;
-    const answer = await send("api/states", form(files), ({ text, share }) => {
+    const answer = await upload("api/states", form(files), ({ text, share }) => {
       verifies = share === null;
       say(text, "busy");
     });

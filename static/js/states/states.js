@@ -1,15 +1,15 @@
-/** The saved states: fetched while their window is open, drawn, and acted upon. */
+/** The window "Saved states": fetched while it is open, drawn, and acted upon. */
 
 import { fetchJson } from "../core/connection.js";
 import { byId, make, setAttribute, setText, showText } from "../lib/dom.js";
 import { firstStep } from "../core/first_step.js";
 import { size, whole } from "../lib/format.js";
 import { createImport } from "./import.js";
-import { createProof } from "./proof.js";
+import { createProof } from "./proof_dialog.js";
 import { enable } from "../lib/disabled_reasons.js";
 import { details } from "./actions.js";
-import { chosen, headings, rows, title } from "./table.js";
-import { WATCHING, actsOnly } from "../lib/role.js";
+import { filterStates, headings, rows, title } from "./table.js";
+import { WATCHER_REASON, actsOnly } from "../lib/role.js";
 
 const PAGE = 100;
 const FEWEST_COMPARED = 2;
@@ -38,7 +38,7 @@ class StatesWindow {
   #states = [];
   #kept = null;
   #failure = "Looking …";
-  #wish = { search: "", kind: "", order: null };
+  #filter = { search: "", kind: "", order: null };
   #open = null;
   #compared = new Set();
   #most = PAGE;
@@ -50,8 +50,8 @@ class StatesWindow {
     this.#prove = createProof(send);
     byId("states-button").addEventListener("click", () => this.#show());
     byId("states-close").addEventListener("click", () => this.#dialog.close());
-    byId("states-search").addEventListener("input", ({ target }) => this.#wishFor({ search: target.value }));
-    byId("states-kind").addEventListener("change", ({ target }) => this.#wishFor({ kind: target.value }));
+    byId("states-search").addEventListener("input", ({ target }) => this.#filterBy({ search: target.value }));
+    byId("states-kind").addEventListener("change", ({ target }) => this.#filterBy({ kind: target.value }));
     byId("states-more").addEventListener("click", () => this.#showMore());
     byId("states-compare").addEventListener("click", () => this.#compare());
     byId("back-form").addEventListener("submit", (event) => this.#goBack(event));
@@ -91,8 +91,8 @@ class StatesWindow {
     return document.activeElement?.closest?.(".labels") !== null && document.activeElement?.closest?.(".labels") !== undefined;
   }
 
-  #wishFor(change) {
-    this.#wish = { ...this.#wish, ...change };
+  #filterBy(change) {
+    this.#filter = { ...this.#filter, ...change };
     this.#most = PAGE;
     this.#draw();
   }
@@ -103,8 +103,8 @@ class StatesWindow {
   }
 
   #sort(column) {
-    const { order } = this.#wish;
-    this.#wishFor({ order: { column, down: order?.column === column ? !order.down : column !== "state" } });
+    const { order } = this.#filter;
+    this.#filterBy({ order: { column, down: order?.column === column ? !order.down : column !== "state" } });
   }
 
   drawButtons() {
@@ -114,9 +114,9 @@ class StatesWindow {
   }
 
   #draw() {
-    const found = chosen(this.#states, this.#wish);
+    const found = filterStates(this.#states, this.#filter);
     const focused = document.activeElement?.getAttribute?.("aria-label");
-    byId("states-columns").replaceChildren(...headings(this.#wish.order, (column) => this.#sort(column)));
+    byId("states-columns").replaceChildren(...headings(this.#filter.order, (column) => this.#sort(column)));
     byId("states-rows").replaceChildren(...found.slice(0, this.#most).flatMap((state) => this.#rows(state)));
     if (focused) this.#dialog.querySelector(`[aria-label="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
     showText(byId("states-empty"), this.#failure ?? (found.length ? null : this.#nothing()));
@@ -140,7 +140,7 @@ class StatesWindow {
     const fits = count >= FEWEST_COMPARED && count <= MOST_COMPARED;
     setText(button, count ? `Compare ${count}` : "Compare");
     enable(button, fits ? null : `Choose ${FEWEST_COMPARED} to ${MOST_COMPARED} states.`, "Side by side, on a page of its own");
-    enable(byId("back-button"), WATCHING ?? (status?.running ? "Stop training first." : status?.run ? null : "There is no run to go back in."));
+    enable(byId("back-button"), WATCHER_REASON ?? (status?.running ? "Stop training first." : status?.run ? null : "There is no run to go back in."));
   }
 
   #rows(state) {

@@ -1,4 +1,4 @@
-/** The table of saved states: what is shown of each, in which order, and which of them. Draws; sends nothing. */
+/** The table of saved states: its columns, their order, and the filter. Draws only; sends nothing. */
 
 import { make } from "../lib/dom.js";
 import { absolute, age, metric, size, whole } from "../lib/format.js";
@@ -21,8 +21,8 @@ export function title(state) {
   return state.name || `run ${state.run.slice(0, 8)}`;
 }
 
-/** @param {object[]} states @param {{search: string, kind: string, order: ?object}} wish @returns {object[]} */
-export function chosen(states, { search, kind, order }) {
+/** @param {object[]} states @param {{search: string, kind: string, order: ?object}} filter @returns {object[]} */
+export function filterStates(states, { search, kind, order }) {
   const words = search.toLowerCase().split(/\s+/).filter(Boolean);
   const found = states.filter((state) => isOfKind(state, kind) && words.every((word) => text(state).includes(word)));
   const { column, down } = order ?? FIRST_ORDER;

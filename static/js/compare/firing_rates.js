@@ -1,13 +1,13 @@
-/** How often the networks' neurons fire for the same probes: bars by layer, and the output probe by probe. */
+/** Firing rates of the compared states' networks for the same probes: bars by layer, and the output probe by probe. */
 
-import { NETWORK_NAMES } from "./distances.js";
 import { byId, make, setText } from "../lib/dom.js";
+import { NETWORK_NAMES } from "../lib/network_names.js";
 import { chip } from "./sides.js";
 
 const LAYER_NAMES = { fc1: "First hidden layer", fc2: "Second hidden layer", fc3: "Output" };
 
 /** @param {object} comparison an answer of api/compare */
-export function drawRates({ firing_rates: { probes, layers, outputs } }) {
+export function drawFiringRates({ firing_rates: { probes, layers, outputs } }) {
   const largest = Math.max(...layers.flatMap(({ rates }) => rates)) || 1;
   const networks = [...new Set(layers.map(({ network }) => network))];
   byId("rates").replaceChildren(...networks.map((name) => network(name, layers.filter((row) => row.network === name), largest)));

@@ -1,7 +1,7 @@
-/** The history of the range that is shown, fetched anew wherever the page's own series is too coarse for it. */
+/** The history of the range that is shown, fetched wherever the page's own series is too coarse for it. */
 
 import { fetchJson } from "../core/connection.js";
-import { COLUMNS, fromHistory, newest } from "../core/series.js";
+import { columnsOf, fromHistory, newest } from "../core/series.js";
 
 const POINTS = 2000;
 const DEBOUNCE_MS = 150;
@@ -12,10 +12,10 @@ export function cut(series, start, end) {
   const from = series.iteration.findIndex((iteration) => iteration >= start);
   const past = series.iteration.findIndex((iteration) => iteration > end);
   const to = past < 0 ? series.iteration.length : past;
-  return Object.fromEntries(COLUMNS.map((name) => [name, from < 0 ? [] : series[name].slice(from, to)]));
+  return columnsOf((name) => (from < 0 ? [] : series[name].slice(from, to)));
 }
 
-export class Detail {
+export class RangeHistory {
   /** @type {?{run: string, start: number, end: number, followed: ?number, series: import("../core/series.js").Series}} */
   #held = null;
   #wanted = "";
@@ -54,7 +54,7 @@ export class Detail {
     const until = this.#held.followed ? end : this.#held.end;
     const newer = cut(series, last + 1, until);
     if (newer.iteration.length === 0 || newer.iteration.length < newest(newer) - last) return;
-    const longer = Object.fromEntries(COLUMNS.map((name) => [name, this.#held.series[name].concat(newer[name])]));
+    const longer = columnsOf((name) => this.#held.series[name].concat(newer[name]));
     this.#held.series = this.#held.followed ? cut(longer, start, until) : longer;
   }
 

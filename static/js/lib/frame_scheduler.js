@@ -1,8 +1,11 @@
-/** Draws what changes many times a second in turns: one thing a frame, so that no frame takes long, and none too often. */
+/**
+ * Frame scheduler: what changes many times a second is drawn one part a frame, so that no frame takes long, and in rounds
+ * that are not too frequent.
+ */
 
 const ROUND_MS = 100;
 
-export class Turns {
+export class FrameScheduler {
   #waiting = [];
   #timer = null;
   #again = null;

@@ -1,4 +1,4 @@
-/** The row above the charts: what is followed, smoothing, the logarithmic scale, and the way back to the whole history. */
+/** The toolbar above the charts: what is followed, smoothing, the logarithmic scale, and the way back to the whole history. */
 
 import { byId, setText } from "../lib/dom.js";
 
@@ -6,7 +6,7 @@ const KEY = "quadra.charts";
 const MOST = 0.99;
 
 /** How the lines are drawn; remembered by the browser where it allows that. */
-export class Drawing {
+export class ChartSettings {
   smoothing = 0;
   logarithmic = false;
   /** @type {string[]} kinds of marks that are not drawn */
@@ -44,15 +44,15 @@ function remember(settings) {
   }
 }
 
-/** @param {import("./range.js").View} view @param {Drawing} drawing @param {() => void} changed @returns {() => void} draws the row */
-export function createChartControls(view, drawing, changed) {
+/** @param {import("./range.js").VisibleRange} view @param {ChartSettings} settings @param {() => void} changed @returns {() => void} draws the row */
+export function createToolbar(view, settings, changed) {
   const [follow, slider, scale, whole] = ["follow-select", "smoothing-input", "log-input", "whole-button"].map(byId);
   const change = (changes) => {
-    drawing.change(changes);
+    settings.change(changes);
     changed();
   };
-  slider.value = String(drawing.smoothing);
-  scale.checked = drawing.logarithmic;
+  slider.value = String(settings.smoothing);
+  scale.checked = settings.logarithmic;
   follow.addEventListener("change", () => view.follow(Number(follow.value) || null));
   slider.addEventListener("input", () => change({ smoothing: Number(slider.value) }));
   scale.addEventListener("change", () => change({ logarithmic: scale.checked }));
@@ -64,6 +64,6 @@ export function createChartControls(view, drawing, changed) {
   return () => {
     follow.value = view.mode === "zoomed" ? "zoomed" : String(view.followed ?? "");
     whole.hidden = view.mode !== "zoomed";
-    setText(byId("smoothing-value"), drawing.smoothing.toFixed(2));
+    setText(byId("smoothing-value"), settings.smoothing.toFixed(2));
   };
 }

@@ -1,30 +1,25 @@
-/** What stands on the page as long as it is true: header, banners, notices, progress, facts of the run. */
+/** The banners and notices above the page, each shown as long as it is true. */
 
 import { byId, setAttribute, setText, showText } from "../lib/dom.js";
-import { absolute, age, duration, iterations, size, whole } from "../lib/format.js";
-
-const CONNECTIONS = { connecting: "Connecting …", connected: "Connected", lost: "Connection lost, retrying …" };
+import { absolute, age, iterations, size, whole } from "../lib/format.js";
 
 /** @param {import("../core/model.js").Model} model */
-export function drawNotices(model) {
-  drawConnection(model);
+export function drawBanners(model) {
+  byId("connection-banner").hidden = model.connection !== "lost";
   if (!model.status) return;
-  drawBanners(model);
+  drawSavingBanners(model);
   drawSavedNotice(model.status, model.now());
-  drawProgress(model.status);
-  drawRun(model.status);
-  drawTitle(model.status, model.alerts.length);
 }
 
-function drawConnection({ connection, pending }) {
-  setText(byId("connection-state"), CONNECTIONS[connection]);
-  setAttribute(byId("connection-state"), "data-state", connection);
-  byId("connection-banner").hidden = connection !== "lost";
-  setAttribute(document.documentElement, "data-connection", connection);
-  setAttribute(document.documentElement, "data-busy", pending.size ? "true" : null);
+/** Draws the banner of a run that ended after strikes, whose button loads the last good state. @param {import("../core/model.js").Model} model */
+export function drawRescueBanner({ status }) {
+  if (!status) return;
+  const { rescue, running } = status;
+  byId("rescue-banner").hidden = !rescue || running;
+  if (rescue) setText(byId("rescue-text"), `Training ended at iteration ${whole(rescue.struck_at)} after three void iterations in a row. The last good state from before is iteration ${whole(rescue.iteration_count)}.`);
 }
 
-function drawBanners({ status, isWaiting }) {
+function drawSavingBanners({ status, isWaiting }) {
   const changed = status.save_error?.code === "folder_changed";
   const free = status.save_health?.free_bytes ?? null;
   showText(byId("save-banner"), status.save_error && !changed ? saveError(status) : null);
@@ -63,39 +58,4 @@ function drawSavedNotice({ initialized, saved, newer, saved_states }, now) {
   const does = `Load Saved State brings back the networks, the Q-table, the field and the whole history in the charts; training then continues with iteration ${next}.`;
   const other = "Initialize System begins a new run and keeps the saved one.";
   setText(byId("saved-detail"), [does, choice, cut, other].filter(Boolean).join(" "));
-}
-
-function drawProgress(status) {
-  const { until, iteration_count: count = 0 } = status;
-  byId("until-status").hidden = !until;
-  if (!until) return;
-  const bar = byId("until-progress");
-  bar.max = until;
-  bar.value = Math.min(count, until);
-  setText(byId("until-text"), `${whole(count)} of ${whole(until)}${remaining(status)}`);
-}
-
-function remaining({ running, until, iteration_count: count, iterations_per_second: speed }) {
-  if (!running || !(speed > 0) || count >= until) return "";
-  return `, ${duration((until - count) / speed)} left`;
-}
-
-function drawRun(status) {
-  const run = status.run ? [`Run ${status.run.slice(0, 8)}`, `seed ${status.seed}`, `field size ${whole(status.field_size)}`] : ["No run in memory"];
-  const saving = status.save_every ? `saved every ${iterations(status.save_every)}` : "saved by Stop only";
-  const facts = [...run, status.corpus, status.device, `${saving} in ${status.state_dir}`];
-  setText(byId("run-facts"), facts.filter(Boolean).join(" · "));
-  byId("run-downloads").hidden = !status.iteration_count;
-}
-
-// Browsers do much for a title: one that changes at every update costs more than it tells.
-const TITLE_MS = 1000;
-let titledAt = -Infinity;
-
-function drawTitle({ running, iteration_count: count }, alerts) {
-  const mark = alerts ? `(${alerts}) ` : "";
-  const title = mark + (running ? `${whole(count)} · training · QuadraMatrix` : "QuadraMatrix");
-  if (document.title === title || (running && performance.now() - titledAt < TITLE_MS)) return;
-  document.title = title;
-  titledAt = performance.now();
 }

@@ -1,4 +1,4 @@
-/** Fields of the settings: checked as they are filled in, with what is wrong said beside the field itself. */
+/** Number inputs of the settings: checked as they are filled in, with what is wrong shown beside the input itself. */
 
 import { byId, setAttribute, showText } from "./dom.js";
 
@@ -17,7 +17,7 @@ export function problem(text, { least, most, whole = true, empty = true }) {
   return number < least || number > most ? `It must be ${range}.` : null;
 }
 
-/** @param {string} name of the field, whose elements are `${name}-input` and `${name}-error` @param {?string} reason */
+/** @param {string} name of the input, whose elements are `${name}-input` and `${name}-error` @param {?string} reason */
 export function showProblem(name, reason) {
   showText(byId(`${name}-error`), reason);
   setAttribute(byId(`${name}-input`), "aria-invalid", reason ? "true" : null);

@@ -1,8 +1,8 @@
-/** A chart to keep: as a picture, and its range as a table of every iteration. */
+/** The downloads of a chart: as a picture (PNG), and its range as a table of every iteration (CSV). */
 
 import { byId, make, setAttribute } from "../lib/dom.js";
 import { whole } from "../lib/format.js";
-import { inside } from "./range.js";
+import { wholeIterations } from "./range.js";
 
 const HEAD = 30;
 const MARGIN = 10;
@@ -20,7 +20,7 @@ export function offerPicture(name, chartOf, describe) {
 
 /** @param {string} name of the metric @param {import("./range.js").Range} range that is shown */
 export function linkTable(name, range) {
-  const { start, end } = inside(range);
+  const { start, end } = wholeIterations(range);
   setAttribute(byId(`${name}-csv`), "href", `api/history.csv?start=${Math.max(1, start)}&end=${end}`);
 }
 
@@ -29,7 +29,7 @@ export function linkTable(name, range) {
  * @returns {{title: string, file: string}} the headline and the file name of a picture
  */
 export function describe(name, run, range) {
-  const { start, end } = inside(range);
+  const { start, end } = wholeIterations(range);
   const title = byId(`${name}-title`).textContent.trim();
   return {
     title: `${title}, iterations ${whole(start)} to ${whole(end)} (${byId(`${name}-caption`).textContent})`,

@@ -1,23 +1,23 @@
-/** The run that was left by going back: its history, for the faint line in the charts. */
+/** The parent run, which was left by going back: its history from there on is the faint line in the charts. */
 
 import { fetchJson } from "../core/connection.js";
 import { empty, fromHistory } from "../core/series.js";
 
-/** @param {object} status @returns {?{run: string, address: string}} the run that was left, and where its history is asked for */
-export function leftRun(status) {
+/** @param {object} status @returns {?{run: string, address: string}} the parent run, and where its history is fetched from */
+export function parentRun(status) {
   const run = status?.parent?.split("@")[0];
   return run ? { run, address: `api/states/${run}/history` } : null;
 }
 
-/** @returns {(model: import("../core/model.js").Model) => void} keeps `model.branch` true */
-export function createBranch() {
+/** @returns {(model: import("../core/model.js").Model) => void} keeps `model.parentSeries` up to date */
+export function createParentRun() {
   let wanted = null;
   return (model) => {
     const key = keyOf(model.status);
     if (key === wanted) return;
     wanted = key;
-    model.branch = empty();
-    if (key !== null) fetchBranch(model, key, () => wanted === key);
+    model.parentSeries = empty();
+    if (key !== null) fetchParentSeries(model, key, () => wanted === key);
   };
 }
 
@@ -27,10 +27,10 @@ function keyOf(status) {
   return left && left.iteration_count > Number(at) ? `${run}@${at}` : null;
 }
 
-async function fetchBranch(model, key, isWanted) {
+async function fetchParentSeries(model, key, isWanted) {
   const [run, at] = key.split("@");
   const answer = await fetchJson(`api/states/${run}/history?start=${at}`).catch((error) => model.record(`The line of the run that was left could not be drawn: ${error.message}`, "warning"));
   if (!answer?.body || !isWanted()) return;
-  model.branch = fromHistory(answer.body);
+  model.parentSeries = fromHistory(answer.body);
   model.changed();
 }

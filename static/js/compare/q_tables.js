@@ -5,7 +5,7 @@ import { metric, whole } from "../lib/format.js";
 import { chip, letter } from "./sides.js";
 
 /** @param {object} comparison an answer of api/compare */
-export function drawHeatMap({ states, q_tables: tables }) {
+export function drawQTables({ states, q_tables: tables }) {
   const range = valueRange(tables.rows);
   const table = make("table", { className: "heat" }, header(states, tables.actions), body(tables, range));
   byId("q-tables").replaceChildren(table);
@@ -59,7 +59,7 @@ function line(row, actions, range) {
 
 function cell(row, actions, number, index, { least, most }) {
   const value = row.values[number]?.[index] ?? null;
-  const element = make("td", { textContent: value === null ? "·" : value.toFixed(2), title: told(row, actions, number, index) });
+  const element = make("td", { textContent: value === null ? "·" : value.toFixed(2), title: cellTitle(row, actions, number, index) });
   if (index === 0) element.classList.add("first");
   if (row.greedy[number] === actions[index]) element.classList.add("greedy");
   if (row.changed[number][index]) element.dataset.changed = "true";
@@ -68,7 +68,7 @@ function cell(row, actions, number, index, { least, most }) {
   return element;
 }
 
-function told(row, actions, number, index) {
+function cellTitle(row, actions, number, index) {
   const place = `State ${row.state}, ${actions[index].replaceAll("_", " ")}`;
   const [before, value] = [row.values[0]?.[index] ?? null, row.values[number]?.[index] ?? null];
   if (value === null) return `${place}: ${letter(number)} was never in this state`;

@@ -1,4 +1,4 @@
-/** The certificate that a saved state continues to the bit. */
+/** The dialog with the certificate that a saved state continues to the bit. */
 
 import { byId, make, setAttribute, setText } from "../lib/dom.js";
 import { absolute, age, whole } from "../lib/format.js";
@@ -25,8 +25,8 @@ function draw(certificate) {
   setAttribute(byId("proof-verdict"), "data-tone", different.length ? "bad" : "good");
   byId("proof-facts").replaceChildren(...facts(certificate).flatMap(([term, text]) => [make("dt", { textContent: term }), make("dd", { textContent: text })]));
   byId("proof-digests").replaceChildren(...Object.entries(certificate.in_one_go).map(([part, digest]) => line(part, digest, different)));
-  const { ok, ...told } = certificate;
-  byId("proof-download").href = `data:application/json,${encodeURIComponent(JSON.stringify(told, null, 1))}`;
+  const { ok, ...content } = certificate;
+  byId("proof-download").href = `data:application/json,${encodeURIComponent(JSON.stringify(content, null, 1))}`;
 }
 
 function facts({ run, saved_at, iteration_count, iterations, weights_sha256, versions, machine }) {

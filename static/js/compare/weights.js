@@ -1,10 +1,10 @@
-/** How far each layer's weights and biases are from the reference's. */
+/** Distances of each layer's weights and biases from the reference's. */
 
 import { byId, make, showText } from "../lib/dom.js";
-import { metric, NOTHING } from "../lib/format.js";
+import { NO_VALUE, metric } from "../lib/format.js";
+import { NETWORK_NAMES } from "../lib/network_names.js";
 import { chip, letter } from "./sides.js";
 
-export const NETWORK_NAMES = { field_update: "Field Update", syntropy: "Syntropy", feedback: "Feedback" };
 const MEASURES = [
   ["relative", "relative distance"],
   ["cosine", "cosine"],
@@ -13,7 +13,7 @@ const MEASURES = [
 ];
 
 /** @param {object} comparison an answer of api/compare */
-export function drawLayers({ states, layers }) {
+export function drawWeights({ states, layers }) {
   const largest = Math.max(0, ...layers.flatMap(({ relative }) => relative));
   const lines = layers.flatMap((row, index) => {
     const opens = row.network !== layers[index - 1]?.network;
@@ -49,7 +49,7 @@ function line(row, largest) {
 
 function cell(row, key, number, index, largest) {
   const value = row[key][number];
-  const element = make("td", { textContent: value === null ? NOTHING : text(key, value), title: value === null ? (row.reason[number] ?? "") : String(value) });
+  const element = make("td", { textContent: value === null ? NO_VALUE : text(key, value), title: value === null ? (row.reason[number] ?? "") : String(value) });
   if (index === 0) element.classList.add("first");
   if (key === "relative" && value !== null) {
     element.classList.add("filled");

@@ -2,7 +2,7 @@
 
 import { byId, setText } from "../lib/dom.js";
 import { whole } from "../lib/format.js";
-import { inside } from "./range.js";
+import { wholeIterations } from "./range.js";
 
 const STEP = 0.25;
 const ZOOM = 0.5;
@@ -20,14 +20,14 @@ const ACTIONS = {
   0: (view) => view.follow(null),
 };
 
-/** @param {HTMLCanvasElement} canvas @param {import("./range.js").View} view */
+/** @param {HTMLCanvasElement} canvas @param {import("./range.js").VisibleRange} view */
 export function zoomByKeys(canvas, view) {
   canvas.addEventListener("keydown", (event) => {
     const act = event.ctrlKey || event.metaKey || event.altKey ? undefined : ACTIONS[event.key];
     if (!act) return;
     event.preventDefault();
     act(view);
-    const { start, end } = inside(view.range);
+    const { start, end } = wholeIterations(view.range);
     setText(byId("range-spoken"), view.mode === "whole" ? "The whole history is shown" : `Iterations ${whole(start)} to ${whole(end)} are shown`);
   });
 }

@@ -1,4 +1,4 @@
-/** Colours between those of the theme, mixed in OKLab, where equal steps look equal. */
+/** Colour scales: the colours between those of the theme, mixed in OKLab, where equal steps look equal. */
 
 const [TO_CONE, TO_LAB] = [
   [[0.4122214708, 0.5363325363, 0.0514459929], [0.2119034982, 0.6806995451, 0.1073969566], [0.0883024619, 0.2817188376, 0.6299787005]],

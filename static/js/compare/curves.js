@@ -1,4 +1,4 @@
-/** The curves of all states in four charts, a colour for each state, and the legend that hides them. */
+/** The curves of all compared states in four charts, a colour for each state, and the legend that hides them. */
 
 import { paintScales, scaleOptions } from "../lib/axes.js";
 import { byId, make, setAttribute, setText } from "../lib/dom.js";

@@ -1,6 +1,6 @@
-/** Bringing a backup back: which one, fetched and verified by the server, kept as a named saved state, then loaded. */
+/** The dialog of "Restore a backup": which one; the server fetches and verifies it, keeps it as a named saved state, then loads it. */
 
-import { ask } from "../controls/dialogs.js";
+import { ask } from "../lib/dialog.js";
 import { byId, make, showText } from "../lib/dom.js";
 import { absolute, age, iterations, size, whole } from "../lib/format.js";
 
@@ -9,19 +9,19 @@ const MOST_SHOWN = 100;
 /**
  * @param {import("../core/model.js").Model} model
  * @param {(event: string, payload: object) => Promise<object>} send
- * @returns {Promise<?object>} the payload of load_state; null when called off, or when training goes on
+ * @returns {Promise<?object>} the payload of load_state; null when cancelled, or when training goes on
  */
-export async function bringBack(model, send) {
-  const found = await asked(model, send, "list_backups", {}, "Looking for backups …", ({ backups, place }) => `Complete backups at ${place}: ${whole(backups.length)}.`);
+export async function restoreBackup(model, send) {
+  const found = await command(model, send, "list_backups", {}, "Looking for backups …", ({ backups, place }) => `Complete backups at ${place}: ${whole(backups.length)}.`);
   if (!found?.backups.length) return null;
   const name = await choose(found.backups, model);
   if (!name) return null;
   const done = ({ iteration_count: count, title, warnings }) => [`Kept as the saved state “${title}”: ${iterations(count)}.`, ...warnings].join(" ");
-  const restored = await asked(model, send, "restore_backup", { name }, "Fetching and verifying …", done);
+  const restored = await command(model, send, "restore_backup", { name }, "Fetching and verifying …", done);
   return restored && !model.status.running ? { source: restored.id } : null;
 }
 
-async function asked(model, send, event, payload, doing, done) {
+async function command(model, send, event, payload, doing, done) {
   model.begin("restore", doing);
   const answer = await send(event, payload);
   model.end("restore", answer.ok ? { type: answer.warnings?.length ? "warning" : "success", text: done(answer) } : { type: "error", text: answer.error.message });
