@@ -82,7 +82,7 @@ def _write_long_run(folder: Path) -> None:
     with TrainingState(folder, TrainingConfig(seed=1, threads=1)) as state:
         state.initialize()
         state.step()
-        state.history = History(np.random.default_rng(1).random((LONG, 4), dtype=np.float32))
+        state.run.history = History(np.random.default_rng(1).random((LONG, 4), dtype=np.float32))
         state.engine.iteration = LONG
         state.save("stopped")
 

@@ -97,11 +97,11 @@ def _processor(quick: bool) -> dict[str, float]:
                 for _ in range(10):
                     state.step()
                 started = time.thread_time()
-                pending = state.begin_save()
+                pending = state.saving.begin()
                 began = time.thread_time() - started
                 pending.wait(_PATIENCE)
                 started = time.thread_time()
-                state.collect_save()
+                state.saving.collect()
                 own.append(began + time.thread_time() - started)
 
     written = _of_a_scribe(save_often)
@@ -142,15 +142,15 @@ def _with_history(count: int) -> Iterator[TrainingState]:
         state.initialize()
         for _ in range(50):
             state.step()
-        state.history = History(np.random.default_rng(0).random((count, 4), dtype=np.float32))
+        state.run.history = History(np.random.default_rng(0).random((count, 4), dtype=np.float32))
         state.engine.iteration = count
         state.save()
         yield state
 
 
 def _auto_save(state: TrainingState) -> None:
-    state.begin_save().wait(_PATIENCE)
-    state.collect_save()
+    state.saving.begin().wait(_PATIENCE)
+    state.saving.collect()
 
 
 def _save_state(state: TrainingState) -> None:
@@ -173,7 +173,7 @@ def _load(quick: bool) -> dict[str, float]:
         with TrainingState(path, CONFIG) as state:
             state.initialize()
             state.step()
-            state.history = History(np.random.default_rng(0).random((LONG, 4), dtype=np.float32))
+            state.run.history = History(np.random.default_rng(0).random((LONG, 4), dtype=np.float32))
             state.engine.iteration = LONG
             state.save()
         for _ in range(times):

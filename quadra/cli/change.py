@@ -119,9 +119,9 @@ def _loaded(options: argparse.Namespace, folder: StateFolder, entry: ListedState
         report = state.load(entry.id)
         _tell(report)
         default = state.catalog().default
-        if default is None or (default.id, default.iteration_count) != (state.run, state.iteration_count):
+        if default is None or (default.id, default.iteration_count) != (state.run.id, state.iteration_count):
             raise SaveError("The state could be read, but Load still takes another one by default.")
-        say(f"Load now takes run {state.run} at iteration {state.iteration_count} by default.")
+        say(f"Load now takes run {state.run.id} at iteration {state.iteration_count} by default.")
         return FAILED if report.fell_back or report.gave_up else 0
 
 

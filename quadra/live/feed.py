@@ -303,7 +303,7 @@ def describe(view: View) -> dict[str, Any]:
         "best": _best(status),
         "rescue": _plain(status.rescue),
         "alerts": as_list(status.alerts),
-        **status.happened._asdict(),
+        **status.run_events._asdict(),
         "iterations_per_second": round(view.iterations_per_second, 2),
         "save_every": status.save_every,
         **_saves(view),

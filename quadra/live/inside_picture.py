@@ -50,13 +50,13 @@ class Picture(NamedTuple):
 def take_picture(state: TrainingState) -> Picture:
     """The run in memory as it is; on the thread that owns it. Raises RefusedError where there is none."""
     began = time.thread_time()
-    engine, recorder = state.engine, state.activity
+    run, engine, recorder = state.run, state.engine, state.run.activity
     now, config = engine.activity_sample(), engine.config
     spikes = spikes_for(now.field, engine.parameters, config)
     recorder.add_rates(now.iteration, [layers[-1].rate for layers in spikes.values()])
     table = engine.q_table
     return Picture(
-        run=state.run or "",
+        run=run.id,
         recorder=recorder,
         stride=recorder.stride,
         beginning=recorder.beginning,

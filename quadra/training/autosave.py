@@ -15,18 +15,19 @@ from typing import TYPE_CHECKING, Any
 
 from quadra.errors import SaveError, SaveTimeoutError
 from quadra.storage import pending_save
-from quadra.storage.catalog import Catalog, summary_of
+from quadra.storage.catalog import Catalog, read_catalog, summary_of
 from quadra.storage.folder import StateFolder
 from quadra.storage.layout import WEIGHTS
 from quadra.storage.reset import describe_deletable
+from quadra.storage.save_record import RunEvents
 from quadra.training.events import MeasuredSave, Message, RunEventsChanged, SaveEveryChanged, SaveFailed, StateSaved
 from quadra.training.publisher import Publisher
 from quadra.training.view import SaveHealth, SaveOutcome, SaveTrouble
 
 if TYPE_CHECKING:
     from quadra.storage.pending_save import Receipt
-    from quadra.storage.save_record import Ended, RunEvents, SaveRecord
-    from quadra.training.state import TrainingState
+    from quadra.storage.save_record import Ended, SaveRecord
+    from quadra.training.saving import Saving
 
 log = logging.getLogger("quadra.worker")
 
@@ -67,7 +68,7 @@ class AutoSave:
         self._health = SaveHealth()
         self._unshown: Receipt | None = None  # of the newest auto-save, where it came too soon after another
         self._shown_at = 0.0
-        self._happened: RunEvents | None = None  # to the run, as it was last shown
+        self._run_events: RunEvents | None = None  # to the run, as it was last shown
         self._listed_run: str | None = None  # the run whose place in the folder the catalog knows
 
     def after_step(self, count: int) -> None:
@@ -75,70 +76,72 @@ class AutoSave:
         if self._every and count % self._every == 0:
             self._due_at = time.perf_counter()
 
-    def change(self, state: TrainingState, save_every: int) -> None:
+    def change(self, saving: Saving, save_every: int) -> None:
         """Save so often from now on. Where that is more often, what is not durable may be more than is then promised: it is
         saved first, so that the promise holds as soon as the change is shown."""
-        if state.is_unsaved and save_every and not 0 < self._every <= save_every:
-            self.save(state, None)
+        if saving.is_unsaved and save_every and not 0 < self._every <= save_every:
+            self.save(saving, None)
         self._every = save_every
         self._publisher.show(save_every=save_every)
         self._publisher.publish(SaveEveryChanged(save_every))
 
-    def before_step(self, state: TrainingState) -> float | None:
+    def before_step(self, saving: Saving) -> float | None:
         """Take outcomes, begin what is due; returns for how many seconds training must wait, None: it may go on."""
-        self._show_happened(state)
-        has_ended = not state.is_saving  # looked at once: one that ends from here on has its outcome taken next time
+        self._show_run_events(saving)
+        has_ended = (
+            not saving.is_under_way
+        )  # looked at once: one that ends from here on has its outcome taken next time
         if has_ended:
-            self.collect(state)
+            self.collect(saving)
         if self._unshown is not None and time.perf_counter() >= self._shown_at + SHOWN_EVERY:
-            self._show(state, self._unshown)
+            self._show(saving, self._unshown)
         if self._due_at is not None and has_ended:
-            self._begin(state)
-        if self._due_at is None and not state.must_wait_for_save:
+            self._begin(saving)
+        if self._due_at is None and not saving.must_wait:
             return None
-        waited = state.saving_seconds
+        waited = saving.seconds_under_way
         if waited >= pending_save.TIMEOUT:
             self._due_at = None
-            self._fail(state, SaveTimeoutError(f"The disk has not answered for {waited:.0f} seconds."))
-            return RETRY if state.must_wait_for_save else None
+            self._fail(saving, SaveTimeoutError(f"The disk has not answered for {waited:.0f} seconds."))
+            return RETRY if saving.must_wait else None
         if waited >= NOTICEABLE and not self._health.waiting:
             self._health = replace(self._health, waiting=True)
             self._publisher.show(saves=self._health)
         return LOOK_OFTEN
 
-    def collect(self, state: TrainingState) -> None:
+    def collect(self, saving: Saving) -> None:
         """Take the outcome of a save that has ended."""
         try:
-            receipt = state.collect_save()
+            receipt = saving.collect()
         except SaveError as error:
-            self._fail(state, error)
+            self._fail(saving, error)
             return
         if receipt is not None:
-            self._succeeded(state, receipt)
+            self._succeeded(saving, receipt)
 
-    def save(self, state: TrainingState, ended: Ended | None) -> SaveOutcome | None:
+    def save(self, saving: Saving, ended: Ended | None) -> SaveOutcome | None:
         """Save all three files and tell; None when it failed, which stops nothing."""
         self._due_at = None
-        self._show_happened(state)
+        self._show_run_events(saving)
         try:
-            state.wait_for_save()
-            self.collect(state)
-            receipt = state.save(ended)
+            saving.wait()
+            self.collect(saving)
+            receipt = saving.save(ended)
         except SaveError as error:
             self._owes, self._owed_end = True, ended
-            self._fail(state, error)
+            self._fail(saving, error)
             return None
         self._owes = False
-        return self._succeeded(state, receipt)
+        return self._succeeded(saving, receipt)
 
-    def patience(self, state: TrainingState) -> float | None:
+    def patience(self, saving: Saving) -> float | None:
         """While training rests: for how many seconds nothing need be done; None: for ever."""
-        return RETRY if self._owes and state.is_unsaved else None
+        return RETRY if self._owes and saving.is_unsaved else None
 
-    def try_again(self, state: TrainingState) -> None:
+    def try_again(self, saving: Saving) -> None:
         """While training rests: make up for a save that failed, once the disk has answered."""
-        if self._owes and state.is_unsaved and not state.is_saving:
-            self.save(state, self._owed_end)
+        if self._owes and saving.is_unsaved and not saving.is_under_way:
+            self.save(saving, self._owed_end)
 
     @property
     def trouble(self) -> str:
@@ -155,25 +158,25 @@ class AutoSave:
         if record is not None:
             self._publisher.publish(StateSaved(record.iteration_count, record.saved_at, 0.0))
 
-    def _begin(self, state: TrainingState) -> None:
+    def _begin(self, saving: Saving) -> None:
         assert self._due_at is not None, "a save is due"
         try:
-            state.begin_save(wake=self._wake)
+            saving.begin(wake=self._wake)
         except SaveError as error:
-            self._fail(state, error)
+            self._fail(saving, error)
         stall = (time.perf_counter() - self._due_at) * 1000.0
         self._stalls.append(stall)
         self._worst = max(self._worst, stall)
         self._due_at = None
 
-    def show_newest(self, state: TrainingState) -> None:
+    def show_newest(self, saving: Saving) -> None:
         """Show what came over the run in memory, and the save that made it the present one, where there was one."""
-        self._show_happened(state)
-        self._durable = state.iteration_count - state.unsaved_iterations
-        if state.newest_receipt is not None:
-            self._show(state, state.newest_receipt)
+        self._show_run_events(saving)
+        self._durable = saving.saved_iteration
+        if saving.newest_receipt is not None:
+            self._show(saving, saving.newest_receipt)
 
-    def _succeeded(self, state: TrainingState, receipt: Receipt) -> SaveOutcome:
+    def _succeeded(self, saving: Saving, receipt: Receipt) -> SaveOutcome:
         self._durable = receipt.record.iteration_count
         outcome = _outcome(receipt)
         if receipt.remark and receipt.remark != self._remark:
@@ -181,11 +184,11 @@ class AutoSave:
         self._remark = receipt.remark or self._remark
         self._unshown = receipt
         if receipt.verified or self._trouble is not None:
-            self._show(state, receipt)
+            self._show(saving, receipt)
         self._publisher.publish(MeasuredSave(**vars(outcome)))  # last: who hears of it may ask at once what is shown
         return outcome
 
-    def _show(self, state: TrainingState, receipt: Receipt) -> None:
+    def _show(self, saving: Saving, receipt: Receipt) -> None:
         self._unshown, self._shown_at = None, time.perf_counter()
         record = receipt.record
         free = self._free_bytes()
@@ -201,13 +204,14 @@ class AutoSave:
             verified_at=verified.saved_at if verified else self._health.verified_at,
             free_bytes=free if low else None,
         )
-        shown = {"last_save": _outcome(receipt), "trouble": None, "saves": self._health, "best": state.best}
-        self._publisher.show(**shown, **self._listed(state, record))
+        shown = {"last_save": _outcome(receipt), "trouble": None, "saves": self._health, "best": saving.best}
+        self._publisher.show(**shown, **self._listed(record))
 
-    def _show_happened(self, state: TrainingState) -> None:
-        if state.happened is not self._happened:
-            self._happened = state.happened
-            self._publisher.show(happened=self._happened)
+    def _show_run_events(self, saving: Saving) -> None:
+        events = saving.run.events if saving.run else RunEvents()
+        if events is not self._run_events:
+            self._run_events = events
+            self._publisher.show(run_events=events)
             self._publisher.publish(RunEventsChanged())
 
     def _free_bytes(self) -> int | None:
@@ -217,23 +221,23 @@ class AutoSave:
         except OSError:
             return None
 
-    def _fail(self, state: TrainingState, error: SaveError) -> None:
+    def _fail(self, saving: Saving, error: SaveError) -> None:
         if self._unshown is not None:  # shown later, it would hide this
-            self._show(state, self._unshown)
+            self._show(saving, self._unshown)
         since = self._trouble.since if self._trouble else self._durable
-        self._trouble = SaveTrouble(state.iteration_count, str(error), since, error.code)
+        self._trouble = SaveTrouble(saving.iteration_count, str(error), since, error.code)
         self._health = replace(self._health, waiting=False)
         self._publisher.show(trouble=self._trouble, saves=self._health)
-        self._publisher.publish(SaveFailed(state.iteration_count, str(error)))
+        self._publisher.publish(SaveFailed(saving.iteration_count, str(error)))
 
-    def _listed(self, state: TrainingState, record: SaveRecord) -> dict[str, Any]:
+    def _listed(self, record: SaveRecord) -> dict[str, Any]:
         """The catalog after a save; it is only shown, so a failure here is no failure of the save."""
         if self._listed_run == record.run and self._catalog is not None:
             path = self._folder.path
             self._catalog = self._catalog.with_copy(summary_of(record, path / WEIGHTS, path))
             return {"catalog": self._catalog}
         try:  # the run's first save: another one may have been set aside for it
-            self._catalog, self._listed_run = state.catalog(), record.run
+            self._catalog, self._listed_run = read_catalog(self._folder.layout), record.run
             return {"catalog": self._catalog, "deletes": describe_deletable(self._folder.layout)}
         except OSError:
             log.exception("The saved states could not be listed")

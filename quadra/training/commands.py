@@ -37,7 +37,7 @@ class Commands:
 
         def save(state: TrainingState) -> dict[str, Any]:
             checked_name(name)
-            state.engine  # noqa: B018  # raises where there is no run
+            state.run  # noqa: B018  # raises where there is no run
             self._worker.save_now()
             slot = state.keep_as_slot(name, overwrite)
             self._announce(f"Saved as {name!r}: {state.iteration_count} iterations.")
@@ -94,7 +94,7 @@ class Commands:
         """Save so often from now on, until the server ends; 0: only Stop saves."""
 
         def change(state: TrainingState) -> dict[str, Any]:
-            self._worker.saves.change(state, iterations)
+            self._worker.saves.change(state.saving, iterations)
             return {"iterations": iterations}
 
         return self._worker.do(change)
@@ -112,7 +112,7 @@ class Commands:
         def change(state: TrainingState) -> dict[str, Any]:
             state.change_rules(rules, run, seen)
             self._publisher.show(alerts=rules, deletes=describe_deletable(state.folder.layout))
-            self._publisher.publish(AlertRulesChanged(rules, state.run))
+            self._publisher.publish(AlertRulesChanged(rules, state.run.id))
             return {"rules": as_list(rules)}
 
         return self._worker.do(change)

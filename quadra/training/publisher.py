@@ -56,7 +56,8 @@ class Publisher:
 
     def _show_run(self, state: TrainingState, rate: float) -> None:
         """Show the newest iteration, unless a crash could take back more of it than was promised: then later."""
-        status, count, unsaved = self.view.status, state.iteration_count, state.unsaved_iterations
+        status, unsaved = self.view.status, state.saving.unsaved_iterations
         is_other_run = self.view.history is not state.history
         if is_other_run or not status.save_every or status.trouble is not None or unsaved <= status.save_every:
-            self.view = View(status, state.history, count, state.last_result, unsaved, rate)
+            result = state.run.last_result if state.is_initialized else None
+            self.view = View(status, state.history, state.iteration_count, result, unsaved, rate)

@@ -1,86 +1,51 @@
-"""RunInMemory: engine, history and identity of the run that is in memory, if there is one."""
+"""Run: the run that is in memory, from its engine to its alert rules. Knows no folder and no thread."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from quadra.config import TrainingConfig
 from quadra.errors import RefusedError
 from quadra.model.activity import ActivityRecorder
-from quadra.model.corpus import BUILT_IN_NAME
 from quadra.model.engine import Engine, StepResult
 from quadra.model.history import SERIES, History
 from quadra.states.alert_rules import Rule
-from quadra.states.own_texts import id_of
-from quadra.storage.save_record import RunEvents
-
-_NO_RUN = "There is no run in memory. Initialize a new one or load a saved state first."
+from quadra.storage.save_record import Ended, RunEvents
+from quadra.storage.saved_state import SavedState
 
 
-class RunInMemory:
-    """What can be read of a run without a look at any folder; `defaults` is the configuration of new runs."""
+class Run:
+    """One run as it is now; its activity is recorded from here on."""
 
-    def __init__(self, defaults: TrainingConfig) -> None:
-        self._defaults = defaults
-        self._empty()
-
-    def _empty(self) -> None:
-        self._engine: Engine | None = None
-        self._activity: ActivityRecorder | None = None
-        self.history = History()
-        self.run: str | None = None
+    def __init__(self, engine: Engine, run_id: str) -> None:
+        self.engine = engine
+        self.id = run_id
         self.parent: str | None = None  # the state that the run went on from, `<run>@<iteration>`
+        self.history = History()
+        self.activity = ActivityRecorder(engine.activity_sample())
         self.last_result: StepResult | None = None
-        self.rules: tuple[Rule, ...] = ()  # alerts that a person has asked for
-        self.happened = RunEvents()
+        self.alert_rules: tuple[Rule, ...] = ()
+        self.events = RunEvents()  # what happened to it besides training
+        self.ended: Ended = "cut off"  # as the next save will say
 
-    def _hold(self, engine: Engine) -> None:
-        """This run is in memory now; what is inside it is recorded from here on."""
-        self._engine, self._activity = engine, ActivityRecorder(engine.activity_sample())
-
-    @property
-    def is_initialized(self) -> bool:
-        """Whether a run is in memory."""
-        return self._engine is not None
-
-    @property
-    def engine(self) -> Engine:
-        """The run's engine; raises RefusedError before `initialize` or `load_state`."""
-        if self._engine is None:
-            raise RefusedError(_NO_RUN)
-        return self._engine
-
-    @property
-    def activity(self) -> ActivityRecorder:
-        """What was inside the run since it is in memory; raises RefusedError as `engine` does."""
-        if self._activity is None:
-            raise RefusedError(_NO_RUN)
-        return self._activity
+    @classmethod
+    def restored(cls, saved: SavedState, engine: Engine) -> Run:
+        """Returns the run of a saved state; `engine` continues that state."""
+        run = cls(engine, saved.record.run)
+        run.parent, run.events, run.ended = saved.record.parent, saved.record.happened, saved.record.ended
+        run.history = History(saved.rows)
+        if len(saved.rows):
+            run.last_result = engine.result(*saved.rows[-1].tolist())
+        return run
 
     @property
     def config(self) -> TrainingConfig:
-        """The configuration of the run in memory, or that of new runs."""
-        return self._defaults if self._engine is None else self._engine.config
-
-    def identity(self) -> dict[str, Any]:
-        """What the run in memory is, or new runs will be, by the names of `quadra.view.Status`."""
-        corpus = None if self._engine is None else self._engine.corpus
-        return {
-            "run": self.run,
-            "parent": self.parent,
-            "field_size": self.config.field_size,
-            "seed": self.config.seed,
-            "corpus": corpus.name if corpus else self._defaults.corpus or BUILT_IN_NAME,
-            "own_text": id_of(corpus.reference) if corpus else None,
-        }
+        """The configuration that the run was begun with."""
+        return self.engine.config
 
     @property
     def iteration_count(self) -> int:
-        """Good iterations of the run in memory."""
+        """Good iterations of the run."""
         return len(self.history)
 
     @property
@@ -88,28 +53,30 @@ class RunInMemory:
         """Void iterations of the run so far, those among them that have just ended training."""
         return self.engine.neuroplasticity.integrity_strikes
 
+    def step(self) -> StepResult:
+        """Train one iteration. Raises IntegrityError after three void ones in a row, CorpusError."""
+        strikes = self.strikes
+        try:
+            result = self.engine.step()
+        finally:
+            if self.strikes > strikes:
+                self.events = self.events.and_struck(self.iteration_count + 1)
+        self.history.append(result.loss, result.reward, result.variance, result.mean)
+        self.last_result = result
+        if result.iteration >= self.activity.due:
+            self.activity.add(self.engine.activity_sample())
+        self.ended = "cut off"
+        return result
+
     def newest(self, series: str) -> float | None:
-        """The newest iteration's value of a series; None before the first, or where a damaged history has lost it."""
+        """Returns the newest iteration's value of a series; None before the first, or where a damaged history has lost it."""
         rows = self.history.rows()
         value = float(rows[-1, SERIES.index(series)]) if len(rows) else math.nan
         return value if math.isfinite(value) else None
 
-    @property
-    def loss_history(self) -> NDArray[np.float32]:
-        """Loss of every iteration, shape (iteration_count,)."""
-        return self.history.series("loss")
 
-    @property
-    def reward_history(self) -> NDArray[np.float32]:
-        """Reward of every iteration, shape (iteration_count,)."""
-        return self.history.series("reward")
-
-    @property
-    def variance_history(self) -> NDArray[np.float32]:
-        """Variance of the core field after every iteration, shape (iteration_count,)."""
-        return self.history.series("variance")
-
-    @property
-    def field_mean_history(self) -> NDArray[np.float32]:
-        """Mean of the core field after every iteration, shape (iteration_count,)."""
-        return self.history.series("mean")
+def require_run(run: Run | None) -> Run:
+    """Returns the run. Raises RefusedError where there is none."""
+    if run is None:
+        raise RefusedError("There is no run in memory. Initialize a new one or load a saved state first.")
+    return run

@@ -128,7 +128,7 @@ class Status:
     retention: Retention = field(default=Retention())  # of restore points
     best: Best | None = None  # of the run, as of the save that is shown
     parent: str | None = None  # the state that the run went on from, `<run>@<iteration>`
-    happened: RunEvents = field(default=RunEvents())  # to the run besides training
+    run_events: RunEvents = field(default=RunEvents())  # what happened to the run besides training
     backup: BackupHealth | None = None  # None: no place for backups was given
     alerts: tuple[Rule, ...] = ()  # rules of the run
     own_text: str | None = None  # id of the own text that the run trains on; None: another corpus

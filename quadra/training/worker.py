@@ -131,7 +131,7 @@ class Worker:
 
     def save_now(self) -> SaveOutcome:
         """For what `do` does: save all three files. Raises SaveError."""
-        outcome = self.saves.save(self._state, None)
+        outcome = self.saves.save(self._state.saving, None)
         if outcome is None:
             raise SaveError(self.saves.trouble)
         self.publisher.show()
@@ -171,7 +171,7 @@ class Worker:
                 if request is not None:
                     request.answer()
                 elif self._view.status.state is not SystemState.TRAINING:
-                    self.saves.try_again(self._state)
+                    self.saves.try_again(self._state.saving)
                 elif self._is_step_due:
                     self._advance()
         except Exception as error:
@@ -184,13 +184,13 @@ class Worker:
         """The next request; None when a step, or a look at the disk, is due before one comes."""
         wait: float | None
         if self._view.status.state is SystemState.TRAINING:
-            held_up = self.saves.before_step(self._state)
+            held_up = self.saves.before_step(self._state.saving)
             due_in = self._next_step_at - time.monotonic()
-            look_in = LOOK if due_in > LOOK and self._state.is_saving else due_in
+            look_in = LOOK if due_in > LOOK and self._state.saving.is_under_way else due_in
             self._is_step_due = held_up is None and due_in <= look_in
             wait = min(due_in, look_in) if held_up is None else held_up
         else:
-            wait = self.saves.patience(self._state)
+            wait = self.saves.patience(self._state.saving)
         return self._inbox.next(wait)
 
     @property
@@ -235,7 +235,7 @@ class Worker:
     def _offer_rescue(self, until: int | None) -> None:
         """Name the last good state; with the option, go back to it and train on, once for each iteration that failed."""
         count = self._state.iteration_count
-        good = last_good(self._state.saved_states.listing, self._state.run, count)
+        good = last_good(self._state.saved_states.listing, self._state.run.id, count)
         rescue = None if good is None else Rescue(count, good.id, good.iteration_count)
         self.publisher.show(rescue=rescue)
         if rescue is None or not self._settings.rescue or self._rescued_at == count:
@@ -251,10 +251,10 @@ class Worker:
 
     def _end_training(self, ended: Ended | None, by_itself: bool = True) -> SaveOutcome | None:
         """From training to ready, saved; `ended` is "stopped" where a person or `until` asked for it."""
-        outcome = self.saves.save(self._state, ended)
+        outcome = self.saves.save(self._state.saving, ended)
         self.publisher.restart_rate()
         self.publisher.show(state=SystemState.READY, until=None)
-        self.publisher.publish(TrainingStopped(by_itself, self._state.strikes))
+        self.publisher.publish(TrainingStopped(by_itself, self._state.run.strikes))
         return outcome
 
     def _do_initialize(
@@ -359,7 +359,7 @@ class Worker:
         """Whatever happens here, the folder is free afterwards; a failed save is raised."""
         state = self._state
         try:
-            failed = state.is_unsaved and self.saves.save(state, None) is None
+            failed = state.saving.is_unsaved and self.saves.save(state.saving, None) is None
         finally:
             state.release()
             self._inbox.close()
@@ -375,8 +375,8 @@ class Worker:
             state=target,
             **state.identity(),
             texts=own_texts(self._folder.path),
-            best=state.best,
-            alerts=state.rules,
+            best=state.saving.best,
+            alerts=state.run.alert_rules if state.is_initialized else (),
             rescue=None,
             catalog=state.catalog(),
             deletes=describe_deletable(self._folder.layout),
@@ -384,14 +384,14 @@ class Worker:
             trouble=None,
             saves=SaveHealth(),
         )
-        self.saves.show_newest(state)
+        self.saves.show_newest(state.saving)
 
     def _wake(self) -> None:
         """Have the worker look at the disk; callable from any thread."""
         self._inbox.put(self._look_at_save)
 
     def _look_at_save(self) -> dict[str, Any]:
-        self.saves.collect(self._state)
+        self.saves.collect(self._state.saving)
         if self._view.status.state is not SystemState.TRAINING:
-            self.saves.try_again(self._state)
+            self.saves.try_again(self._state.saving)
         return {}

@@ -73,7 +73,7 @@ def marks() -> dict[str, Any]:
     worker = services().worker
     view = worker.view()
     lying = timeline_of(worker.layout, view.status.run, view.status.parent, view.iteration_count)
-    return {**lying, **view.status.happened._asdict()}
+    return {**lying, **view.status.run_events._asdict()}
 
 
 @run_routes.get("/api/alerts")

@@ -40,7 +40,7 @@ class Base:
                 for _ in range(2):
                     train(state, 2)
                     state.save("stopped")
-                self.other = state.run or ""
+                self.other = state.run.id
             with opened(folder, FIRST) as state:
                 state.initialize()
                 for count in (2, 3, 2, 1, 4, 1, 3):

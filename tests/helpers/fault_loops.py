@@ -482,6 +482,6 @@ def assert_stock_tools_read(folder: Path, weights_too: bool = True) -> None:
 
 def begin_and_wait(state: TrainingState) -> None:
     """An auto-save, with its outcome."""
-    state.begin_save()
-    state.wait_for_save()
-    state.collect_save()
+    state.saving.begin()
+    state.saving.wait()
+    state.saving.collect()

@@ -188,7 +188,7 @@ def close(stage: Stage) -> None:
     """With unsaved iterations."""
     state = stage.run
     state.close()
-    if state.is_unsaved:  # it has only logged why
+    if state.saving.is_unsaved:  # it has only logged why
         raise SaveError("not saved")
 
 

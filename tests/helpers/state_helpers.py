@@ -66,8 +66,7 @@ def new_run(state: TrainingState, count: int, ended: Ended | None = None, seed: 
     train(state, count)
     if ended is not None:
         state.save(ended)
-    assert state.run is not None
-    return state.run
+    return state.run.id
 
 
 def content(state: TrainingState) -> dict[str, Any]:

@@ -48,7 +48,7 @@ def test_a_picture_says_what_the_run_holds(tmp_path: Path) -> None:
             fields.append(state.engine.field.numpy().copy())
         told = describe_picture(take_picture(state), 0)
         columns = told["columns"]
-        assert (told["run"], told["iteration"], told["beginning"], told["stride"]) == (state.run, 20, 0, 1)
+        assert (told["run"], told["iteration"], told["beginning"], told["stride"]) == (state.run.id, 20, 0, 1)
         assert decoded(columns["last"], "<u4").tolist() == list(range(1, 21))
         np.testing.assert_allclose(decoded(columns["fields"], "<i2").reshape(20, 8) / FULL, fields, atol=1 / FULL)
         np.testing.assert_allclose(decoded(told["field"], "<i2") / FULL, fields[-1], atol=1 / FULL)
@@ -119,7 +119,7 @@ def test_a_message_is_bounded_and_of_a_large_table_the_most_visited_states_are_s
 
 def fill(state: TrainingState) -> None:
     """A record one column short of being merged, and a table of many states, without the time that training takes."""
-    recorder = state.activity
+    recorder = state.run.activity
     while len(recorder) < MOST_COLUMNS - 2:
         recorder.add(state.engine.activity_sample()._replace(iteration=recorder.due))
     recorder.due = state.iteration_count + 1

@@ -62,10 +62,10 @@ def test_a_folder_can_be_checked_beside_its_owner(folder: Path) -> None:
         state.load()
         for _ in range(5):
             train(state, 1)
-            pending = state.begin_save()
+            pending = state.saving.begin()
             assert bad(folder) == []
             pending.wait(30)
-            state.collect_save()
+            state.saving.collect()
 
 
 def test_nothing_in_a_folder_can_run_code(folder: Path, tmp_path: Path) -> None:

@@ -64,5 +64,5 @@ def test_a_version_that_is_none_is_no_record(program: object, tmp_path: Path) ->
 def test_a_history_that_goes_out_names_the_version(tmp_path: Path) -> None:
     with opened(tmp_path / "state") as state:
         new_run(state, 3)
-        text = "".join(json_pieces(state.history.rows(), {"run": state.run}))
+        text = "".join(json_pieces(state.history.rows(), {"run": state.run.id}))
     assert json.loads(text)["program"] == __version__

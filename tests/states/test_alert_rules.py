@@ -97,17 +97,17 @@ def test_rules_come_back_with_their_run_and_after_a_restart(tmp_path: Path) -> N
     with opened(tmp_path) as state:
         first = with_rules(state, LOSS, FINISHED)
         state.initialize()
-        assert state.rules == ()
+        assert state.run.alert_rules == ()
         second = with_rules(state, REWARD)
         assert state.load(first).warnings == ()
-        assert state.rules == (LOSS, FINISHED)
+        assert state.run.alert_rules == (LOSS, FINISHED)
     with opened(tmp_path) as state:
         state.load(second)
-        assert state.rules == (REWARD,)
+        assert state.run.alert_rules == (REWARD,)
         state.change_rules(())
     with opened(tmp_path) as state:
         state.load(second)
-        assert state.rules == ()
+        assert state.run.alert_rules == ()
 
 
 def test_rules_are_those_of_the_run_that_they_are_meant_for(tmp_path: Path) -> None:
@@ -128,18 +128,18 @@ def test_going_back_takes_the_rules_along_and_leaves_those_of_the_run_that_was_l
         train(state, 2)
         state.save()
         state.load(f"{run}@2")
-        assert state.run != run
-        assert state.rules == (LOSS,)
+        assert state.run.id != run
+        assert state.run.alert_rules == (LOSS,)
         state.change_rules((LOSS, REWARD))
         train(state, 1)
-        branch = state.run
+        branch = state.run.id
         state.load(run)
-        assert state.rules == (LOSS,)
+        assert state.run.alert_rules == (LOSS,)
         state.load(slot)
-        assert state.rules == (LOSS,)
+        assert state.run.alert_rules == (LOSS,)
     with opened(tmp_path) as state:
         state.load(branch)
-        assert state.rules == (LOSS, REWARD)
+        assert state.run.alert_rules == (LOSS, REWARD)
 
 
 def test_rules_travel_with_an_exported_state(tmp_path: Path) -> None:
@@ -156,9 +156,9 @@ def test_rules_travel_with_an_exported_state(tmp_path: Path) -> None:
     mark_imported(arrived, arrival)
     with opened(tmp_path / "there") as state:
         slot = state.saved_states.import_folder(arrived, "from there")
-        assert state.rules == ()
+        assert not state.is_initialized
         state.load(slot)
-        assert state.rules == (LOSS, REWARD)
+        assert state.run.alert_rules == (LOSS, REWARD)
 
 
 @pytest.mark.parametrize("how", ["archive", "folder"])
@@ -174,7 +174,7 @@ def test_rules_travel_on_the_command_line(tmp_path: Path, how: str) -> None:
     assert ask("there", "load", "x") == 0
     with opened(tmp_path / "there") as state:
         state.load()
-        assert state.rules == (LOSS,)
+        assert state.run.alert_rules == (LOSS,)
 
 
 def test_a_state_directory_that_is_imported_as_a_whole_brings_the_rules_of_its_run(tmp_path: Path) -> None:
@@ -192,7 +192,7 @@ def test_a_state_directory_that_is_imported_as_a_whole_brings_the_rules_of_its_r
     assert f"backup/{ALERTS}" not in unpack(archive, arrived, 1 << 24)
     with opened(tmp_path / "there") as state:
         state.load(state.saved_states.import_folder(arrived, "x"))
-        assert state.rules == (LOSS,)
+        assert state.run.alert_rules == (LOSS,)
 
 
 @pytest.mark.parametrize("content", BAD)
@@ -207,7 +207,7 @@ def test_damaged_rules_in_an_upload_are_told_and_the_state_is_taken(tmp_path: Pa
     assert "without alert rules" in verify_import(arrived).warnings[0]
     with opened(tmp_path / "there") as state:
         state.load(state.saved_states.import_folder(arrived, "x"))
-        assert state.rules == ()
+        assert state.run.alert_rules == ()
 
 
 @pytest.mark.parametrize("content", BAD)
@@ -219,7 +219,7 @@ def test_a_damaged_file_is_set_aside_and_told_and_the_run_loads(tmp_path: Path, 
     with opened(tmp_path) as state:
         report = state.load(run)
         assert any("alert rules are lost" in text and SET_ASIDE in text for text in report.remarks())
-        assert state.rules == ()
+        assert state.run.alert_rules == ()
         state.change_rules((REWARD,))
         assert read_rules(tmp_path) == {run: (REWARD,)}
         train(state, 1)
@@ -240,14 +240,14 @@ def test_whatever_call_fails_the_rules_are_the_old_or_the_new_ones(tmp_path: Pat
     with opened(tmp_path) as state:
         run = with_rules(state, LOSS)
         for number in range(1, 40):
-            old, new = state.rules, (LOSS, Rule("loss_above", float(number)))
+            old, new = state.run.alert_rules, (LOSS, Rule("loss_above", float(number)))
             failing = None
             try:
                 with fault(number, error) as failing:
                     state.change_rules(new)
             except SaveError as told:
                 assert "stay as they were: No space left" in str(told)
-                assert state.rules == old
+                assert state.run.alert_rules == old
             except Crash:
                 pass
             kept = read_rules(tmp_path)[run]
@@ -284,9 +284,9 @@ def test_reset_deletes_the_rules_and_a_new_run_has_none(tmp_path: Path) -> None:
         assert ALERTS in describe_deletable(state.folder.layout)
         state.reset()
         assert not (tmp_path / ALERTS).exists()
-        assert state.rules == ()
+        assert not state.is_initialized
         new_run(state, 1)
-        assert state.rules == ()
+        assert state.run.alert_rules == ()
 
 
 def test_a_run_that_goes_on_as_a_new_one_keeps_its_rules(tmp_path: Path) -> None:
@@ -297,7 +297,7 @@ def test_a_run_that_goes_on_as_a_new_one_keeps_its_rules(tmp_path: Path) -> None
         with pytest.raises(SaveError):
             state.change_rules((REWARD,))
         state.go_on_as_new_run()
-        assert read_rules(tmp_path / "state") == {state.run: (LOSS,)}
+        assert read_rules(tmp_path / "state") == {state.run.id: (LOSS,)}
 
 
 def test_the_file_is_bounded(tmp_path: Path) -> None:

@@ -124,8 +124,8 @@ def test_going_back_restores_that_iteration_to_the_bit_as_a_run_of_its_own(tmp_p
         report = state.load(f"{run}@8")
         assert bits(state) == seen[8]
         assert state.iteration_count == 8
-        assert state.run != run
-        assert state.parent == report.went_on_from == f"{run}@8"
+        assert state.run.id != run
+        assert state.run.parent == report.went_on_from == f"{run}@8"
         assert "load it to undo" in " ".join(report.remarks())
         train(state, 4)
         assert bits(state) == seen[12]
@@ -140,7 +140,7 @@ def test_going_back_is_undone_by_loading_the_run_that_was_left(tmp_path: Path) -
         train(state, 2)
         state.load(run)
         assert bits(state) == newest
-        assert state.run == run
+        assert state.run.id == run
         assert {entry.iteration_count for entry in entries(state).values() if RUN in entry.kinds} == {6}
 
 
@@ -152,7 +152,7 @@ def test_what_was_gone_back_to_is_there_after_a_crash(tmp_path: Path) -> None:
     with opened(tmp_path) as state:
         state.load()
         assert bits(state) == seen[8]
-        assert state.parent == f"{run}@8"
+        assert state.run.parent == f"{run}@8"
     assert all(finding.is_good for finding in check(tmp_path))
 
 
@@ -160,13 +160,13 @@ def test_going_back_twice_makes_no_second_branch_as_long_as_nothing_was_trained(
     with opened(tmp_path) as state:
         run, _ = three_saves(state)
         state.load(f"{run}@8")
-        branch = state.run
+        branch = state.run.id
         state.load(run)
         state.load(f"{run}@8")
-        assert state.run == branch
+        assert state.run.id == branch
         train(state, 1)
         state.load(f"{run}@8")
-        assert state.run not in (run, branch)
+        assert state.run.id not in (run, branch)
 
 
 def test_loading_the_newest_state_of_a_run_by_any_of_its_names_goes_on_with_that_run(tmp_path: Path) -> None:
@@ -175,7 +175,7 @@ def test_loading_the_newest_state_of_a_run_by_any_of_its_names_goes_on_with_that
         slot = state.save_slot("here")
         for name in (slot, f"{run}@100", run):
             assert state.load(name).went_on_from is None
-            assert state.run == run
+            assert state.run.id == run
 
 
 def test_a_slot_of_a_run_that_is_gone_can_be_loaded(tmp_path: Path) -> None:
@@ -197,7 +197,7 @@ def test_a_state_that_is_not_there_is_named_and_nothing_changes(tmp_path: Path) 
         for unknown in (f"{run}@5", "slot-0123456789abcdef", "../x", ""):
             with pytest.raises(UnknownSourceError):
                 state.load(unknown)
-        assert (bits(state), state.run) == (before, run)
+        assert (bits(state), state.run.id) == (before, run)
 
 
 def test_a_damaged_state_is_refused_by_name_and_the_run_in_memory_stays(tmp_path: Path) -> None:
@@ -212,7 +212,7 @@ def test_a_damaged_state_is_refused_by_name_and_the_run_in_memory_stays(tmp_path
         file.write_bytes(content)
         with pytest.raises(BadFileError, match="oscillator_weights"):
             state.load(slot)
-        assert (bits(state), state.run) == (before, run)
+        assert (bits(state), state.run.id) == (before, run)
 
 
 # --- labels
@@ -287,7 +287,7 @@ def test_a_deleted_run_is_not_loaded_any_more_and_can_be_taken_back(tmp_path: Pa
             state.load(first)
         state.saved_states.undelete(first)
         state.load(first)
-        assert state.run == first
+        assert state.run.id == first
 
 
 def test_what_was_deleted_goes_after_an_hour_and_not_before(tmp_path: Path) -> None:

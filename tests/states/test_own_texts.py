@@ -131,7 +131,7 @@ def test_an_archive_carries_the_text_and_continues_elsewhere_to_the_bit(tmp_path
         text = given(state, tmp_path / "upload")
         train(state, 3)
         state.save()
-        run = state.run or ""
+        run = state.run.id
         _, files = read_portable_files(state.folder.layout, run, state.config)
         train(state, 5)
         expected = content(state)
@@ -154,7 +154,7 @@ def test_of_an_archive_only_the_text_of_its_run_is_taken_and_a_forged_one_is_ref
         text = given(state, tmp_path / "upload")
         train(state, 2)
         state.save()
-        _, files = read_portable_files(state.folder.layout, state.run or "", state.config)
+        _, files = read_portable_files(state.folder.layout, state.run.id, state.config)
     other = "0" * 64
 
     def arrive(**changes: bytes) -> Path:
@@ -195,10 +195,10 @@ def test_two_runs_share_one_text_and_one_begun_anew_starts_at_its_first_line(tmp
 def test_a_text_that_is_not_there_is_refused_and_changes_nothing(tmp_path: Path, choice: str) -> None:
     with opened(tmp_path / "state") as state:
         state.initialize()
-        run = state.run
+        run = state.run.id
         with pytest.raises(ConfigurationError, match="corpus"):
             state.initialize(corpus=choice)
-        assert state.run == run
+        assert state.run.id == run
 
 
 def test_the_built_in_corpus_can_be_chosen_where_another_one_is_the_default(tmp_path: Path) -> None:
@@ -401,7 +401,7 @@ def test_a_text_that_cannot_be_brought_is_told_and_the_run_is_saved(
         assert state.go_on_as_new_run().record.iteration_count == 2
         assert list(outside.iterdir()) == []
         assert "own text could not be put into" in caplog.text
-        assert not state.is_unsaved
+        assert not state.saving.is_unsaved
 
 
 def test_however_far_going_on_in_an_exchanged_folder_came_a_saved_run_has_its_text(tmp_path: Path) -> None:

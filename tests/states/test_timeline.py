@@ -97,27 +97,27 @@ def test_a_void_iteration_is_told_by_the_iteration_that_it_should_have_become(
         new_run(state, 4)
         poison_features(monkeypatch, False, True, True, False, True, True, True)
         train(state, 2)
-        assert state.happened.struck_at == (6,)
+        assert state.run.events.struck_at == (6,)
         with pytest.raises(IntegrityError):
             state.step()
-        assert (state.iteration_count, state.happened.struck_at) == (6, (6, 7))
+        assert (state.iteration_count, state.run.events.struck_at) == (6, (6, 7))
 
 
 def test_loads_and_strikes_are_known_after_a_restart_and_on_a_restore_point(tmp_path: Path) -> None:
     with opened(tmp_path / "state") as state:
         run = new_run(state, 4, "stopped")
-        state.happened = state.happened.and_struck(3).and_loaded(4)
+        state.run.events = state.run.events.and_struck(3).and_loaded(4)
         train(state, 1)
         state.save()
     with opened(tmp_path / "state") as state:
         state.load()
-        assert state.happened == RunEvents(loaded_at=(4, 5), struck_at=(3,))
+        assert state.run.events == RunEvents(loaded_at=(4, 5), struck_at=(3,))
         train(state, 1)
         slot = state.save_slot("here")
     with opened(tmp_path / "state") as state:
         state.load(slot)
-        assert state.run == run  # at its newest save: the run itself
-        assert state.happened == RunEvents(loaded_at=(4, 5, 6), struck_at=(3,))
+        assert state.run.id == run  # at its newest save: the run itself
+        assert state.run.events == RunEvents(loaded_at=(4, 5, 6), struck_at=(3,))
 
 
 def test_several_events_at_one_iteration_are_one_and_only_the_newest_are_kept() -> None:

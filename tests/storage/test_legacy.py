@@ -150,7 +150,7 @@ def test_loading_the_original_again_keeps_what_was_trained_from_it(tmp_path: Pat
         assert state.load_state(original)
         train(state, 3)
         assert state.save_state()
-        trained, expected = state.run, content(state)
+        trained, expected = state.run.id, content(state)
         assert state.load_state(original)
         train(state, 1)
         assert state.save_state()

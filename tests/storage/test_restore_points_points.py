@@ -38,9 +38,9 @@ def opened(folder: Path, **retention: int) -> TrainingState:
 def train_and_save(state: TrainingState, until: int, every: int = 10) -> None:
     while state.iteration_count < until:
         train(state, every)
-        state.begin_save()
-        state.wait_for_save()
-        state.collect_save()
+        state.saving.begin()
+        state.saving.wait()
+        state.saving.collect()
 
 
 def names(folder: Path, run: str) -> list[str]:
@@ -120,7 +120,7 @@ def test_a_point_that_cannot_be_kept_is_told_and_the_save_stands(tmp_path: Path)
         new_run(state, 100)
         receipt = state.save()
         assert "restore point could not be kept" in receipt.remark
-        assert state.unsaved_iterations == 0
+        assert state.saving.unsaved_iterations == 0
     assert (tmp_path / RESTORE_POINTS).read_text() == "mine"
 
 
@@ -190,7 +190,7 @@ def test_the_best_is_known_again_after_a_load(tmp_path: Path) -> None:
         before = (tmp_path / RESTORE_POINTS / run / BEST_FILE).stat()
     with opened(tmp_path, best_window=10) as state:
         state.load()
-        low = replace(state._store.points.plan(record(100, run), state.history.rows(), 1), added=None)
+        low = replace(state.saving.points.plan(record(100, run), state.history.rows(), 1), added=None)
         assert low.best is None
     assert (tmp_path / RESTORE_POINTS / run / BEST_FILE).stat().st_ino == before.st_ino
 
@@ -232,7 +232,7 @@ def test_where_nobody_can_say_what_is_pinned_nothing_is_thinned(tmp_path: Path) 
         train_and_save(state, 100)
         for name in (LABELS, LABELS_COPY):
             (tmp_path / name).write_text("?")
-        state._store.points.forget()
+        state.saving.points.forget()
         train_and_save(state, 300)
         assert names(tmp_path, run) == ["100.pth", "200.pth", "300.pth"]
 
@@ -267,9 +267,11 @@ def test_whatever_is_done_nothing_that_is_kept_goes_and_the_budget_holds(tmp_pat
                 case "new run":
                     state.initialize()
             listed = {e.id: e for e in state.saved_states.listing.entries()}
-            best = state.best
+            best = state.saving.best
             assert pinned | slots <= set(listed)
-            assert best is None or best.iteration == state.iteration_count or f"{state.run}@{best.iteration}" in listed
+            assert (
+                best is None or best.iteration == state.iteration_count or f"{state.run.id}@{best.iteration}" in listed
+            )
             sizes = [e.size for e in listed.values() if POINT in e.kinds and e.id not in pinned and "@" in e.id]
             assert sum(sizes) <= budget + max(sizes, default=0)
         for entry in listed.values():

@@ -149,11 +149,11 @@ def test_saves_by_the_writer_process_and_by_this_one_make_one_run(writer: Writer
         sent = 0
         for _ in range(40):
             train(state, 1)
-            pending = state.begin_save()
+            pending = state.saving.begin()
             sent += pending.writer == "process"
             pending.wait(PATIENCE)
-            state.collect_save()
-            assert state.unsaved_iterations == 0
+            state.saving.collect()
+            assert state.saving.unsaved_iterations == 0
         assert sent > 30
         expected = content(state)
         state.release()  # as a crash would: the newest save is the writer process's
@@ -170,15 +170,15 @@ def test_a_failed_save_by_the_writer_process_is_followed_by_one_that_works(
         new_run(state, 3, "stopped")
         train(state, 1)
         (tmp_path / "state" / f".{WEIGHTS}.tmp").mkdir()
-        assert state.begin_save().writer == "process"
-        state.wait_for_save()
+        assert state.saving.begin().writer == "process"
+        state.saving.wait()
         with pytest.raises(SaveError, match="directory"):
-            state.collect_save()
+            state.saving.collect()
         (tmp_path / "state" / f".{WEIGHTS}.tmp").rmdir()
         train(state, 1)
-        state.begin_save().wait(PATIENCE)
-        assert state.collect_save() is not None
-        assert state.unsaved_iterations == 0
+        state.saving.begin().wait(PATIENCE)
+        assert state.saving.collect() is not None
+        assert state.saving.unsaved_iterations == 0
 
 
 def test_without_its_writer_process_a_state_saves_by_itself(tmp_path: Path) -> None:
@@ -190,7 +190,7 @@ def test_without_its_writer_process_a_state_saves_by_itself(tmp_path: Path) -> N
         for _ in range(3):
             train(state, 1)
             state.save_state()
-            assert state.unsaved_iterations == 0
+            assert state.saving.unsaved_iterations == 0
     writer.close()
 
 
@@ -297,6 +297,6 @@ def test_a_save_whose_outcome_nobody_took_does_not_hinder_the_next_one(
         state.save()
         for _ in range(3):
             train(state, 1)
-            state.begin_save().wait(PATIENCE)
-        assert state.collect_save() is not None
-        assert state.unsaved_iterations == 0
+            state.saving.begin().wait(PATIENCE)
+        assert state.saving.collect() is not None
+        assert state.saving.unsaved_iterations == 0

@@ -150,7 +150,7 @@ def test_at_most_one_write_is_in_flight(bench: Bench, disk: Disk) -> None:
     assert len(disk.held) == 1
     assert bench.state is not None
     with pytest.raises(SaveError, match="not finished"):
-        bench.state.begin_save()
+        bench.state.saving.begin()
 
 
 def test_a_disk_that_hangs_counts_as_failing_and_stop_answers(
@@ -378,33 +378,33 @@ def test_with_auto_save_switched_off_everything_is_shown_at_once(tmp_path: Path)
 
 
 class SavingUntilLookedAt:
-    """A training state whose save ends right after the first look at it."""
+    """A save that ends right after the first look at it."""
 
-    iteration_count, must_wait_for_save, saving_seconds, happened = 20, False, 0.0, None
+    run, iteration_count, must_wait, seconds_under_way = None, 20, False, 0.0
 
     def __init__(self) -> None:
         self.looks, self.was_taken, self.begun = 0, False, 0
 
     @property
-    def is_saving(self) -> bool:
+    def is_under_way(self) -> bool:
         self.looks += 1
         return self.looks == 1
 
-    def collect_save(self) -> None:
+    def collect(self) -> None:
         self.looks += 1
         self.was_taken = self.was_taken or self.looks > 1
 
-    def begin_save(self, **_: Any) -> None:
+    def begin(self, **_: Any) -> None:
         assert self.was_taken, "a save was begun before the outcome of the last one was taken"
         self.begun += 1
 
 
 def test_no_save_begins_before_the_outcome_of_the_last_one_is_taken(bench: Bench) -> None:
-    saves, state = bench.worker.saves, SavingUntilLookedAt()
+    saves, saving = bench.worker.saves, SavingUntilLookedAt()
     saves.after_step(20)
     for _ in range(2):
-        saves.before_step(state)
-    assert state.begun == 1
+        saves.before_step(saving)
+    assert saving.begun == 1
 
 
 def test_a_save_that_is_shown_late_does_not_hide_that_a_later_one_failed(
@@ -417,18 +417,18 @@ def test_a_save_that_is_shown_late_does_not_hide_that_a_later_one_failed(
         def save_after_ten() -> None:
             train(state, 10)
             saves.after_step(state.iteration_count)
-            saves.before_step(state)
-            state.wait_for_save()
-            saves.before_step(state)
+            saves.before_step(state.saving)
+            state.saving.wait()
+            saves.before_step(state.saving)
 
         new_run(state, 10)
-        saves.save(state, None)
+        saves.save(state.saving, None)
         monkeypatch.setattr(autosave, "SHOWN_EVERY", 3600.0)
         save_after_ten()
         (tmp_path / "state" / WEIGHTS).write_bytes(b"somebody else's")
         save_after_ten()
         monkeypatch.setattr(autosave, "SHOWN_EVERY", 0.0)
-        saves.before_step(state)
+        saves.before_step(state.saving)
         shown = publisher.view.status
         assert shown.last_save is not None
         assert shown.trouble is not None

@@ -61,7 +61,7 @@ def big(state: TrainingState, rows: int = 40_000) -> None:
     state.initialize()
     train(state, 1)
     state.engine.iteration = rows
-    state.history = History(np.random.default_rng(0).random((rows, 4), dtype=np.float32))
+    state.run.history = History(np.random.default_rng(0).random((rows, 4), dtype=np.float32))
 
 
 def test_a_load_tells_the_bytes_that_pass_and_knows_their_number_from_the_beginning(tmp_path: Path) -> None:

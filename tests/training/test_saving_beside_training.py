@@ -41,14 +41,14 @@ def test_the_copy_is_taken_before_the_next_step_touches_the_tensors(tmp_path: Pa
         state.save()
         train(state, 3)
         with writing_held_back() as go_on:
-            state.begin_save()
+            state.saving.begin()
             train(state, 4)
             state.engine._buffers.tensors.flat.fill_(0.5)  # the state in memory is now nothing like the save's
             for values in state.engine.q_table._values.values():
                 values[:] = [9.0, 9.0, 9.0]
             go_on.set()
-            state.wait_for_save()
-            state.collect_save()
+            state.saving.wait()
+            state.saving.collect()
         saved = read(tmp_path / "state")
         assert saved.record.iteration_count == 5
         assert fingerprint(saved.engine, saved.rows) == expected(FIRST, 5)
@@ -61,11 +61,11 @@ def test_training_beside_a_save_gives_the_bits_of_training_without_one(tmp_path:
         for _ in range(6):
             train(state, 2)
             with writing_held_back() as go_on:
-                state.begin_save()
+                state.saving.begin()
                 train(state, 3)
                 go_on.set()
-                state.wait_for_save()
-                state.collect_save()
+                state.saving.wait()
+                state.saving.collect()
             assert_true_to_its_run(state)
             saved = read(tmp_path / "state")
             assert fingerprint(saved.engine, saved.rows) == expected(FIRST, saved.record.iteration_count)
@@ -76,17 +76,17 @@ def test_at_most_one_save_is_in_flight(tmp_path: Path) -> None:
         state.initialize()
         train(state, 2)
         with writing_held_back() as go_on:
-            first = state.begin_save()
-            assert state.is_saving
+            first = state.saving.begin()
+            assert state.saving.is_under_way
             train(state, 1)
             with pytest.raises(SaveTimeoutError):
-                state.begin_save()
+                state.saving.begin()
             assert not first.has_ended
             go_on.set()
-            state.wait_for_save()
-            receipt = state.collect_save()
+            state.saving.wait()
+            receipt = state.saving.collect()
         assert receipt is not None
         assert receipt.record.iteration_count == 2
-        assert state.collect_save() is None
+        assert state.saving.collect() is None
         assert state.save_state()
         assert read(tmp_path / "state").record.iteration_count == 3

@@ -123,9 +123,9 @@ def test_of_many_saves_the_newest_intact_one_is_loaded_and_every_damaged_one_set
         new_run(state, 0)
         for count in range(1, 13):
             train(state, 1)
-            state.begin_save()
-            state.wait_for_save()
-            assert state.collect_save() is not None
+            state.saving.begin()
+            state.saving.wait()
+            assert state.saving.collect() is not None
             kept[count] = content(state)
         state.release()
     saves = {record.sequence: path for path in weights_files(folder) if (record := peek(path)) is not None}
@@ -327,7 +327,7 @@ def test_a_failed_load_keeps_the_run_in_memory(folder: Path) -> None:
         for name in FILES:
             damage(folder / name)
         assert state.load_state() is False
-        assert state.run == run
+        assert state.run.id == run
         assert_same(content(state), before)
         train(state, 1)
         assert state.save_state()
@@ -395,7 +395,7 @@ def test_a_loaded_state_that_cannot_be_saved_as_the_present_one_is_loaded_all_th
         report = state.load()
         assert_same(content(state), stopped)
         assert any("No space left" in warning for warning in report.warnings)
-        assert state.unsaved_iterations == 0
+        assert state.saving.unsaved_iterations == 0
 
 
 # --- a folder that was exchanged under an open state
@@ -450,13 +450,13 @@ def test_the_run_in_memory_can_go_on_as_a_new_run_beside_what_is_in_an_exchanged
 ) -> None:
     with opened(folder) as state:
         assert state.load_state()
-        original = state.run
+        original = state.run.id
         train(state, 2)
         expected = content(state)
         exchange(folder, backup)
         receipt = state.go_on_as_new_run()
-        assert receipt.record.run == state.run != original
-        assert state.unsaved_iterations == 0
+        assert receipt.record.run == state.run.id != original
+        assert state.saving.unsaved_iterations == 0
         assert state.load_state(original)
         assert_same(content(state), stopped)
         assert state.load_state(receipt.record.run)

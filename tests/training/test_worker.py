@@ -29,6 +29,7 @@ from quadra.training.events import (
     WorkerDied,
 )
 from quadra.training.lifecycle import SystemState
+from quadra.training.saving import Saving
 from quadra.training.state import TrainingState
 from quadra.training.view import Rescue, Settings
 from quadra.training.worker import Worker
@@ -238,7 +239,7 @@ def test_a_stop_that_cannot_save_says_so_and_stops_all_the_same(bench: Bench, mo
         raise SaveError("No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(TrainingState, "save", fail)
+        patch.setattr(Saving, "save", fail)
         bench.worker.start_training().result(PATIENCE)
         with pytest.raises(SaveError, match="could not be saved: No space left"):
             bench.worker.stop_training().result(PATIENCE)
