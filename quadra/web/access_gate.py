@@ -1,7 +1,7 @@
-"""The door: every request and every socket passes it before anything else of the web application.
+"""AccessGate: every request and every socket passes it before anything else of the web application.
 
-`AccessGate` stands around the whole application, Socket.IO included. A handler that is registered later is behind it too: an
-unsafe method and an event are refused to watchers unless the event is named as one that they may send.
+It stands around the whole application, Socket.IO included. A handler that is registered later is behind it too: an unsafe
+method and an event are refused to watchers unless the event is named as one that they may send. `access_rules` decides.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from quadra.errors import (
     WatchingOnlyError,
 )
 from quadra.web.access_rules import COOKIE_AGE, Access, Role
-from quadra.web.error_answers import status_of
+from quadra.web.error_answers import client, refuse_event, status_of
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 LOGIN = "/login"
 SOCKETS = "/socket.io/"
 ASSETS = "/assets/"
-PUBLIC = (LOGIN, "/health")  # answered without a token; of the server's state they tell nothing but its health
+PUBLIC = (LOGIN, "/health")  # answered without a token; they tell nothing but whether the server is well
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 MOST_UNKNOWN = 16  # sockets at once that have not said yet who they are
 _ROLE, _ADMITTED = "quadra.role", "quadra.admitted"  # in the environment of a request, where no client can write
@@ -44,13 +44,13 @@ _MISSING = "This server asks for a token: open the link that its terminal shows,
 
 
 def role() -> Role | None:
-    """As what the present request, or the socket of the present event, has come in; None: unknown, on a public address."""
+    """Returns the role of the present request or event; None on a public address that somebody asks for without a token."""
     found: Role | None = request.environ.get(_ROLE)
     return found
 
 
 class AccessGate:
-    """WSGI middleware that lets through what may come in, and answers everything else."""
+    """WSGI middleware that lets through what the access rules allow, and answers everything else itself."""
 
     def __init__(self, app: WSGIApplication, access: Access) -> None:
         self._app, self._access = app, access
@@ -61,7 +61,7 @@ class AccessGate:
         try:
             answer = self._answer(asked)
         except AccessError as error:
-            answer = _told(asked, error)
+            answer = _refusal(asked, error)
         if answer is not None:
             return answer(environ, start_response)
         if asked.path.startswith(SOCKETS) and environ[_ROLE] is None:
@@ -69,7 +69,7 @@ class AccessGate:
         return self._app(environ, start_response)
 
     def _answer(self, asked: Request) -> PlainResponse | None:
-        """None: it may go on. Raises AccessError."""
+        """Returns an answer to be given at once, or None: the application answers. Raises AccessError."""
         self._access.check_host(asked.environ.get("HTTP_HOST"))
         self._access.check_origin(asked.headers.get("Origin"), asked.scheme, asked.host)
         _check_site(asked)
@@ -83,26 +83,26 @@ class AccessGate:
         return None
 
     def _with_cookie(self, asked: Request) -> PlainResponse:
-        """The same address without the token, which a browser's history and its list of referrers shall not keep."""
-        came_as = self._access.role_of_token(asked.args["token"], asked.remote_addr or "")
+        """Returns a redirection to the same address without the token, which no history and no referrer shall keep."""
+        granted = self._access.role_of_token(asked.args["token"], asked.remote_addr or "")
         rest = [(name, value) for name, value in asked.args.items(multi=True) if name != "token"]
         last = quote(asked.path.rpartition("/")[2])
         answer = _moved(f"./{last}{'?' + urlencode(rest) if rest else ''}")
-        set_cookie(answer, asked, self._access, came_as)
+        set_cookie(answer, asked, self._access, granted)
         return answer
 
     def _socket_of_unknown(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """A program may bring its token in the first message of its socket; until then it holds a place of few."""
-        with _place(self._unknown) as leave:
-            if leave is None:
+        """A program may bring its token in the first message of its socket; until then it holds one of few permits."""
+        with _permit(self._unknown) as give_back:
+            if give_back is None:
                 crowded = TokenRequiredError(f"Too many sockets without a token are open. {_MISSING}")
                 return _json(crowded, 503)(environ, start_response)
-            environ[_ADMITTED] = leave
+            environ[_ADMITTED] = give_back
             return self._app(environ, start_response)
 
 
 class GuardedSocketIO(SocketIO):  # type: ignore[misc]  # Flask-SocketIO ships no types
-    """Socket.IO where a socket must have come in, and where watchers may send only the events named for them."""
+    """Socket.IO that admits a socket by its role, and takes from watchers only the events named for them."""
 
     def __init__(self, app: Flask, access: Access, for_watchers: Iterable[str], **options: Any) -> None:
         self._access = access
@@ -110,7 +110,7 @@ class GuardedSocketIO(SocketIO):  # type: ignore[misc]  # Flask-SocketIO ships n
         super().__init__(app, **options)
 
     def on(self, message: str, namespace: str | None = None) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-        """Every way to register a handler leads here."""
+        """Registers a handler behind the guard; every way to register one leads here."""
         register = super().on(message, namespace)
 
         def guard(handler: Callable[..., Any]) -> Callable[..., Any]:
@@ -127,7 +127,7 @@ class GuardedSocketIO(SocketIO):  # type: ignore[misc]  # Flask-SocketIO ships n
         def event(*payload: Any) -> Any:
             if role() is Role.OPERATOR or (role() is Role.WATCHER and message in self._for_watchers):
                 return handler(*payload)
-            return self._refused(WatchingOnlyError(_WATCHING))
+            return refuse_event(self, client(), WatchingOnlyError.code, _WATCHING)
 
         return {"connect": connect, "disconnect": handler}.get(message, event)
 
@@ -144,14 +144,9 @@ class GuardedSocketIO(SocketIO):  # type: ignore[misc]  # Flask-SocketIO ships n
         request.environ[_ROLE] = found  # the socket's own, which all its events are handled with
         request.environ.pop(_ADMITTED, lambda: None)()
 
-    def _refused(self, error: AccessError) -> dict[str, Any]:
-        sid: str = request.sid  # type: ignore[attr-defined]  # Flask-SocketIO adds it to the request
-        self.emit("status_message", {"message": error.message, "type": "error"}, to=sid)
-        return {"ok": False, "error": {"code": error.code, "message": error.message}}
-
 
 def known_role(access: Access, asked: Request) -> Role | None:
-    """The role by cookie or bearer token; None where neither came. Raises AccessError for a wrong token."""
+    """Returns the role by cookie or bearer token; None where neither came. Raises AccessError for a wrong token."""
     if access.is_open:
         return Role.OPERATOR
     kept = access.role_of_cookie(asked.cookies.get(_cookie_name(asked), ""))
@@ -161,11 +156,11 @@ def known_role(access: Access, asked: Request) -> Role | None:
     return access.role_of_token(token.strip(), asked.remote_addr or "") if kind.lower() == "bearer" else None
 
 
-def set_cookie(answer: PlainResponse, asked: Request, access: Access, came_as: Role) -> None:
-    """What the browser shows from now on instead of the token."""
+def set_cookie(answer: PlainResponse, asked: Request, access: Access, granted: Role) -> None:
+    """Have the browser show a cookie instead of the token from now on."""
     answer.set_cookie(
         _cookie_name(asked),
-        access.cookie(came_as),
+        access.cookie(granted),
         max_age=COOKIE_AGE,
         path=f"{asked.root_path.rstrip('/')}/",
         secure=asked.is_secure,
@@ -190,9 +185,9 @@ def _is_public(path: str) -> bool:
 
 
 def _check_site(asked: Request) -> None:
-    """Browsers tell, too, where a request without an origin comes from: a picture's or script's address, or a frame's.
+    """Raises ForeignOriginError for a picture, script or frame that another site's page asks for, which has no origin.
 
-    A link on another site may lead here; the cookie does not come along. Raises ForeignOriginError.
+    A link on another site may lead here; the cookie does not come along.
     """
     site, mode, target = (asked.headers.get(f"Sec-Fetch-{name}", "") for name in ("Site", "Mode", "Dest"))
     is_link = mode == "navigate" and target == "document" and asked.method == "GET"
@@ -201,7 +196,7 @@ def _check_site(asked: Request) -> None:
 
 
 def _is_navigation(asked: Request) -> bool:
-    """Whether a person's browser wants a page, not a program or a script data."""
+    """Returns whether a person's browser asks for a page; programs and scripts ask for data."""
     return (
         asked.method == "GET"
         and "text/html" in asked.headers.get("Accept", "")
@@ -209,7 +204,7 @@ def _is_navigation(asked: Request) -> bool:
     )
 
 
-def _told(asked: Request, error: AccessError) -> PlainResponse:
+def _refusal(asked: Request, error: AccessError) -> PlainResponse:
     if isinstance(error, TokenRequiredError | TooManyAttemptsError) and _is_navigation(asked):
         return _moved(_login_address(asked, error))
     answer = _json(error, status_of(error))
@@ -220,13 +215,13 @@ def _told(asked: Request, error: AccessError) -> PlainResponse:
 
 
 def _login_address(asked: Request, error: AccessError) -> str:
-    """The login page, relative to the page that was asked for, so that it needs no knowledge of a proxy's prefix."""
-    query = {name: value for name, value in asked.args.items() if name != "token"}
-    place = asked.path.lstrip("/") + (f"?{urlencode(query)}" if query else "")
-    told = {"next": place} if place else {}
+    """Returns the login page relative to the page that was asked for, which holds below any prefix of a proxy."""
+    rest = {name: value for name, value in asked.args.items() if name != "token"}
+    address = asked.path.lstrip("/") + (f"?{urlencode(rest)}" if rest else "")
+    query = {"next": address} if address else {}
     if "token" in asked.args:
-        told["trouble"] = "wrong_token" if isinstance(error, TokenRequiredError) else error.code
-    return ("../" * (asked.path.count("/") - 1) or "./") + "login" + (f"?{urlencode(told)}" if told else "")
+        query["trouble"] = "wrong_token" if isinstance(error, TokenRequiredError) else error.code
+    return ("../" * (asked.path.count("/") - 1) or "./") + "login" + (f"?{urlencode(query)}" if query else "")
 
 
 def _moved(address: str) -> PlainResponse:
@@ -236,24 +231,24 @@ def _moved(address: str) -> PlainResponse:
 
 
 def _json(error: AccessError, status: int) -> PlainResponse:
-    told = json.dumps({"error": {"code": error.code, "message": error.message}})
+    content = json.dumps({"error": {"code": error.code, "message": error.message}})
     headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
-    return PlainResponse(told, status, headers, mimetype="application/json")
+    return PlainResponse(content, status, headers, mimetype="application/json")
 
 
 @contextmanager
-def _place(places: threading.BoundedSemaphore) -> Iterator[Callable[[], None] | None]:
-    """One of a few places, and the way to leave it early; None where all are taken."""
-    if not places.acquire(blocking=False):
+def _permit(permits: threading.BoundedSemaphore) -> Iterator[Callable[[], None] | None]:
+    """Holds one of a few permits, and yields what gives it back early; yields None where all are held."""
+    if not permits.acquire(blocking=False):
         yield None
         return
     once = threading.Lock()
 
-    def leave() -> None:
+    def give_back() -> None:
         if once.acquire(blocking=False):
-            places.release()
+            permits.release()
 
     try:
-        yield leave
+        yield give_back
     finally:
-        leave()
+        give_back()

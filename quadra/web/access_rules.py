@@ -1,8 +1,8 @@
-"""Who may come in: which hosts and origins a request may name, which token gives which role, how a cookie remembers it.
+"""AccessRules: which hosts and origins a request may name, which token gives which role, how a cookie keeps it.
 
 Decisions only; `access_gate` asks for them on every request and socket. A name that an attacker's own DNS points here
-(rebinding) is no name this server goes by; another site's page gives itself away by its origin; a token is compared in
-constant time, and an address that guesses is made to wait. itsdangerous signs the cookie.
+(rebinding) is refused; another site's page gives itself away by its origin; a token is compared in constant time, and an
+address that guesses is made to wait. itsdangerous signs the cookie.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _NAME = re.compile(r"[a-z0-9_]([a-z0-9_.-]{0,251}[a-z0-9_])?")
 
 
 class Role(StrEnum):
-    """What somebody who has come in may do."""
+    """What somebody may do who was let in."""
 
     OPERATOR = "operator"  # everything
     WATCHER = "watcher"  # see everything, change nothing
@@ -50,7 +50,7 @@ class Role(StrEnum):
 
 @dataclass(frozen=True)
 class AccessRules:
-    """Who may come in; as it stands: everybody on this machine, nobody else."""
+    """Who may come in; the defaults: everybody on this machine, nobody else."""
 
     is_loopback: bool = True  # whether only this machine can reach the server
     token: str | None = None  # None: whoever reaches the server may do everything
@@ -66,7 +66,7 @@ ON_THIS_MACHINE = AccessRules()
 def access_rules_for(
     address: str, token: str | None, watch_token: str | None, names: Iterable[str], behind_proxy: bool, host: str = ""
 ) -> AccessRules:
-    """The rules of a server that listens on an IP address, which was asked for as `host`.
+    """Returns the rules of a server that listens on an IP address, which was asked for as `host`.
 
     Without a token one is generated, unless only this machine's own addresses lead to the server. Raises
     ConfigurationError.
@@ -86,13 +86,13 @@ def access_rules_for(
 
 
 def own_names(host: str = "") -> frozenset[str]:
-    """Names by which other machines reach this one; `host`: the address to listen on, which may be a name."""
+    """Returns names by which other machines reach this one; `host`: the address to listen on, which may be a name."""
     name = socket.gethostname().lower()
     return frozenset(filter(None, (name, name.split(".")[0], f"{name.split('.')[0]}.local", host.lower())))
 
 
 def links(rules: AccessRules, address: str, port: int) -> list[str]:
-    """Addresses that a browser can open as they stand, a generated token with them; a given token is never repeated."""
+    """Returns addresses that a browser can open as they stand, with a generated token; a given one is never repeated."""
     hosts = [address]
     if _is_unspecified(address):
         hosts = [socket.gethostname(), "[::1]" if ":" in address else "127.0.0.1"]
@@ -101,7 +101,7 @@ def links(rules: AccessRules, address: str, port: int) -> list[str]:
 
 
 class Access:
-    """Answers for every request whether and as what it may come in; may be asked from any thread.
+    """Decides for every request whether it may come in, and in which role; callable from any thread.
 
     `clock` counts seconds for the attempts, `now` gives the time of day for cookies.
     """
@@ -121,17 +121,16 @@ class Access:
 
     @property
     def is_open(self) -> bool:
-        """Whether no token is asked for."""
+        """Returns whether no token is asked for."""
         return self.rules.token is None
 
     def check_host(self, host: str | None) -> None:
         """Raises UnknownHostError for a Host header that this server does not go by."""
         name = _host_name(host or "")
         if name is None or not self._goes_by(name):
-            told = repr((host or "")[:100])
             raise UnknownHostError(
-                f"This server does not go by the name {told}. Open it by its IP address (on its own machine as localhost), "
-                f"or start it with --allow-host and this name."
+                f"This server does not go by the name {(host or '')[:100]!r}. Open it by its IP address (on its own machine as "
+                f"localhost), or start it with --allow-host and this name."
             )
 
     def _goes_by(self, name: str) -> bool:
@@ -150,7 +149,7 @@ class Access:
             raise ForeignOriginError(f"A page of another site ({origin[:100]!r}) may not ask this server.{hint}")
 
     def role_of_token(self, token: str, address: str) -> Role:
-        """What a token from an address makes of whoever brings it; raises TokenRequiredError, TooManyAttemptsError."""
+        """Returns the role that a token from an address gives. Raises TokenRequiredError, TooManyAttemptsError."""
         with self._lock:  # guesses that come at once must not all be looked at before the first is counted
             self._attempts.check(address)
             role = self._compared(token)
@@ -163,7 +162,7 @@ class Access:
         return role
 
     def _compared(self, token: str) -> Role | None:
-        """Both comparisons are always made, each in constant time."""
+        """Makes both comparisons always, each in constant time."""
         found = [role for role in Role if _is_same(token, self._token_of(role))]
         return found[0] if found else None
 
@@ -195,14 +194,14 @@ class Access:
 
 
 class _Attempts:
-    """Wrong tokens by address; not for several threads at once."""
+    """Wrong tokens by address; for one thread at a time."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._times: dict[str, deque[float]] = {}
 
     def check(self, address: str) -> None:
-        """Raises TooManyAttemptsError."""
+        """Raises TooManyAttemptsError where the address has guessed too often of late."""
         times = self._times.get(_network(address), deque())
         now = self._clock()
         while times and times[0] <= now - WINDOW:
@@ -220,7 +219,7 @@ class _Attempts:
 
 
 def _is_same(given: str, expected: str | None) -> bool:
-    """Takes the same time wherever the two differ; digests, so that their lengths do not show either."""
+    """Takes the same time wherever the two differ; compares digests, so that their lengths do not show either."""
     return hmac.compare_digest(_digest(given), _digest(expected or "")) and expected is not None
 
 
@@ -248,7 +247,7 @@ def _checked_name(name: str) -> str:
 
 
 def _host_name(host: str) -> str | None:
-    """The name or address in a Host header, in lower case and without its port; None where there is none."""
+    """Returns the name or address in a Host header, in lower case and without its port; None where there is none."""
     parts = _parts_of(f"http://{host}") if "/" not in host and "@" not in host else None
     if parts is None:
         return None
@@ -257,7 +256,7 @@ def _host_name(host: str) -> str | None:
 
 
 def _parts_of(origin: str) -> tuple[str, str, int | None] | None:
-    """Scheme, host and port, alike for the same origin however it is written; None for what is no origin, such as `null`."""
+    """Returns scheme, host and port, alike for one origin however it is written; None for no origin, such as `null`."""
     try:
         split = urlsplit(origin)
         port = split.port
@@ -291,6 +290,6 @@ def _bracketed(host: str) -> str:
 
 
 def _network(address: str) -> str:
-    """Whoever has one address of IPv6 has all of its /64."""
+    """Returns whose attempts count together: whoever has one address of IPv6 has all of its /64."""
     known = _address(address)
     return known.exploded[:19] if isinstance(known, IPv6Address) else address

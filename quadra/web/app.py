@@ -24,8 +24,8 @@ from quadra.training.commands import Commands
 from quadra.training.worker import Worker
 from quadra.web.access_gate import AccessGate, GuardedSocketIO
 from quadra.web.access_rules import ON_THIS_MACHINE, Access, AccessRules
-from quadra.web.error_answers import error_handlers
-from quadra.web.events import FOR_WATCHERS, add_events, client, refuse
+from quadra.web.error_answers import client, error_handlers, refuse_event
+from quadra.web.events import FOR_WATCHERS, add_events
 from quadra.web.login import login_routes
 from quadra.web.message_gate import MessageGate
 from quadra.web.pages import JOINED, page_routes
@@ -160,7 +160,7 @@ def _add_events(socketio: SocketIO, services: Services, feed: Feed, pictures: Pi
     socketio.on_event("connect", lambda *_: feed.join(client()))
     socketio.on_event("disconnect", leave)
     add_events(socketio, services, limits)
-    MessageGate(socketio, acknowledge, lambda to, error: refuse(socketio, to, error.code, error.message))
+    MessageGate(socketio, acknowledge, lambda to, error: refuse_event(socketio, to, error.code, error.message))
 
 
 def _wrap(app: Flask, services: Services, limits: HttpLimits) -> None:

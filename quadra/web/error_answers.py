@@ -1,10 +1,12 @@
-"""Errors as answers: JSON with a stable code and the right status, for every part of the HTTP interface."""
+"""Errors as answers: JSON with a stable code and the right status to a request, an acknowledgement to an event."""
 
 from __future__ import annotations
 
 import logging
+from typing import Any
 
-from flask import Blueprint, Response, jsonify
+from flask import Blueprint, Response, jsonify, request
+from flask_socketio import SocketIO
 from werkzeug.exceptions import HTTPException
 
 from quadra.errors import (
@@ -48,6 +50,17 @@ def status_of(error: QuadraError) -> int:
 def error_answer(code: str, message: str) -> Response:
     """Returns the JSON of an error."""
     return jsonify({"error": {"code": code, "message": message}})
+
+
+def client() -> str:
+    """Returns the id of the client that the present event comes from."""
+    return request.sid  # type: ignore[attr-defined,no-any-return]  # Flask-SocketIO adds it to the request
+
+
+def refuse_event(socketio: SocketIO, client: str, code: str, message: str) -> dict[str, Any]:
+    """Tell a client why nothing is done, and return the acknowledgement that says so."""
+    socketio.emit("status_message", {"message": message, "type": "error"}, to=client)
+    return {"ok": False, "error": {"code": code, "message": message}}
 
 
 @error_handlers.app_errorhandler(HTTPException)

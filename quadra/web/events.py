@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
-from flask import request
 from flask_socketio import SocketIO
 
 from quadra.errors import QuadraError
 from quadra.states.alert_rules import rules_from
 from quadra.training.command_queue import Reply
+from quadra.web.error_answers import client, refuse_event
 from quadra.web.payloads import (
     BackupName,
     Initialize,
@@ -115,24 +115,13 @@ def handler(
             with limits.command(client()):
                 return {"ok": True, **command(fields_of(message)).result()}
         except QuadraError as error:
-            return refuse(socketio, client(), error.code, error.message)
+            return refuse_event(socketio, client(), error.code, error.message)
         except Exception:
             log.exception("A command failed unexpectedly")
             reason = "The command failed unexpectedly; the terminal says why."
-            return refuse(socketio, client(), "internal_error", reason)
+            return refuse_event(socketio, client(), "internal_error", reason)
 
     return handle
-
-
-def refuse(socketio: SocketIO, client: str, code: str, message: str) -> dict[str, Any]:
-    """Tell a client why nothing is done, and return the acknowledgement that says so."""
-    socketio.emit("status_message", {"message": message, "type": "error"}, to=client)
-    return {"ok": False, "error": {"code": code, "message": message}}
-
-
-def client() -> str:
-    """Returns the id of the client that the present event comes from."""
-    return request.sid  # type: ignore[attr-defined,no-any-return]  # Flask-SocketIO adds it to the request
 
 
 def _watch_inside(services: Services, given: WatchInside) -> Reply:

@@ -1,7 +1,7 @@
-"""The gate: what is looked at before Socket.IO acts on a message, so that nothing a client sends raises, piles up or floods.
+"""MessageGate: looks at every message before Socket.IO acts on it, so that nothing a client sends raises, piles up or floods.
 
 It takes the place of python-socketio's own handler of messages and calls the same functions behind it. The library is pinned,
-and `tests/test_web_sockets.py` holds it to what is used here.
+and `tests/web/test_message_gate.py` holds it to what is used here.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ _NOT_JSON = ConfigurationError("payload", "must be an object of fields in JSON, 
 
 
 class MessageGate:
-    """Looks at every message before Socket.IO does, on the thread of the connection that it came by.
+    """Takes the messages of every connection, each on the thread of its connection.
 
-    What is no message of the protocol ends the connection, and so does a flood. Binary data is refused by an answer, because
-    no event has any. Acknowledgements go to `acknowledge` with the client and their number.
+    What is no message of the protocol ends the connection, and so does a flood. Binary data is refused by an acknowledgement,
+    because no event has any. Acknowledgements of clients go to `acknowledge` with the client and their number.
     """
 
     def __init__(
@@ -43,21 +43,21 @@ class MessageGate:
         self._refuse = refuse
         self._messages = Buckets(MESSAGES)
         self._connections = Buckets(CONNECTIONS)
-        self._server.eio.on("message", self.take)
-        self._server.eio.on("connect", self.connect)
-        self._server.eio.on("disconnect", self.disconnect)
+        self._server.eio.on("message", self.on_message)
+        self._server.eio.on("connect", self.on_connect)
+        self._server.eio.on("disconnect", self.on_disconnect)
 
-    def connect(self, transport: str, environment: dict[str, Any]) -> str | None:
-        """None, or why no session is begun."""
+    def on_connect(self, transport: str, environment: dict[str, Any]) -> str | None:
+        """Returns None, or why no session is begun."""
         if len(self._server.eio.sockets) > MOST_CONNECTIONS:
             return f"{MOST_CONNECTIONS} pages are open already."
-        if self._connections.wait_for(environment.get("REMOTE_ADDR", "")):
+        if self._connections.try_acquire(environment.get("REMOTE_ADDR", "")):
             return "Too many connections came from here in a short time."
         answer: str | None = self._server._handle_eio_connect(transport, environment)
         return answer
 
-    def disconnect(self, transport: str, reason: str) -> None:
-        """A session has ended. Where the other side does not answer, nothing else would end its threads."""
+    def on_disconnect(self, transport: str, reason: str) -> None:
+        """Forget a session that has ended. Where the other side does not answer, nothing else would end its threads."""
         environment = self._server.environ.get(transport, {})
         self._messages.forget(transport)
         self._server.eio.sockets.pop(transport, None)  # a request that names it later is a bad one, not a failure
@@ -65,9 +65,9 @@ class MessageGate:
         if reason == self._server.eio.reason.PING_TIMEOUT:
             hang_up(environment)
 
-    def take(self, transport: str, message: Any) -> None:
+    def on_message(self, transport: str, message: Any) -> None:
         """Pass a message on, answer it, or end its connection."""
-        if self._messages.wait_for(transport):
+        if self._messages.try_acquire(transport):
             self._end(transport, "sends too many messages")
         elif isinstance(message, str):  # else it is part of a binary event, which was refused already
             try:
@@ -82,7 +82,7 @@ class MessageGate:
     def _pass_on(self, transport: str, message: str) -> None:
         kind = message[:1]
         if kind == _ACKNOWLEDGEMENT:
-            self._take_acknowledgement(transport, message)
+            self._pass_acknowledgement(transport, message)
             return
         if kind not in (_CONNECT, _DISCONNECT, _EVENT, _BINARY_EVENT):
             raise _MalformedError("sends what is no message of Socket.IO")
@@ -109,7 +109,8 @@ class MessageGate:
             raise _MalformedError("sends what cannot be read") from error
 
     def _client(self, transport: str, packet: Any) -> str:
-        """The client that a message comes from; one that is not connected would wait for its answer for ever."""
+        """Returns the client that a message comes from. Raises _MalformedError where it is not connected: it would wait for
+        its answer for ever."""
         client = self._server.manager.sid_from_eio_sid(transport, packet.namespace or "/")
         if client is None:
             raise _MalformedError("sends an event without being connected")
@@ -124,7 +125,7 @@ class MessageGate:
                 kind(packet_type=int(_ACKNOWLEDGEMENT), namespace=packet.namespace, id=packet.id, data=[answer]),
             )
 
-    def _take_acknowledgement(self, transport: str, message: str) -> None:
+    def _pass_acknowledgement(self, transport: str, message: str) -> None:
         found = _NUMBERED.match(message)
         client = self._server.manager.sid_from_eio_sid(transport, "/")
         if found and client is not None:

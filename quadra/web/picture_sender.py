@@ -12,7 +12,7 @@ FIRST_NUMBER = 2**40  # of acknowledgements; those of other updates count from 1
 
 
 class PictureSender:
-    """The way of pictures to this server's browsers: one at a time for each, until it has acknowledged it."""
+    """Sends a picture to a browser and notes which acknowledgement it owes for it."""
 
     def __init__(self, sender: SocketSender) -> None:
         self._sender = sender
@@ -20,18 +20,18 @@ class PictureSender:
         self._awaited: dict[str, tuple[int, Callable[[], None]]] = {}  # client -> number, what to call then
 
     def send(self, event: str, payload: dict[str, Any], client: str, acknowledged: Callable[[], None]) -> None:
-        """To one client, which is to acknowledge it."""
+        """Send a picture to one client; `acknowledged` is called when it has taken it."""
         number = next(self._numbers)
         self._awaited[client] = (number, acknowledged)
         self._sender.send_update(payload, [client], number, event)
 
     def acknowledge(self, client: str, number: int) -> None:
-        """A client has taken what it was sent; any other number is none of ours."""
+        """Note that a client has taken what has this number; other numbers belong to other updates."""
         awaited = self._awaited.get(client)
         if awaited is not None and awaited[0] == number:
             self._awaited.pop(client, None)
             awaited[1]()
 
     def leave(self, client: str) -> None:
-        """A client has gone."""
+        """Forget a client that has gone."""
         self._awaited.pop(client, None)

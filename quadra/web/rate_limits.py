@@ -1,7 +1,7 @@
-"""Limits: how much one client may ask for. Token buckets, generous for people and scripts, so that a flood harms nobody else.
+"""How much one client may ask for, over HTTP and over its socket: token buckets, generous for people and scripts.
 
-A bucket holds `burst` tokens and gets `rate` new ones a second; what is asked for takes one, or more where it costs more. The
-numbers leave room for thirty people behind one proxy, who all have its address.
+A bucket holds `burst` tokens and gets `rate` new ones a second; whatever is asked for takes one. The numbers leave room for
+thirty people behind one proxy, who all have its address.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ UPLOADS = Allowance(0.5, 20.0)  # saved states that one address sends
 
 
 class Buckets:
-    """One bucket for each key; callable from any thread."""
+    """One token bucket for each key; callable from any thread."""
 
     def __init__(self, allowance: Allowance, clock: Callable[[], float] = time.monotonic) -> None:
         self._allowance = allowance
@@ -54,8 +54,8 @@ class Buckets:
     def __len__(self) -> int:
         return len(self._levels)
 
-    def wait_for(self, key: str) -> float:
-        """Take a token; 0, or the seconds until there is one, in which case none was taken."""
+    def try_acquire(self, key: str) -> float:
+        """Takes a token and returns 0, or takes none and returns the seconds until there is one."""
         rate, burst = self._allowance
         now = self._clock()
         with self._lock:
@@ -67,9 +67,9 @@ class Buckets:
                 self._levels.popitem(last=False)
         return 0.0 if allowed else (1.0 - level) / rate
 
-    def take(self, key: str) -> None:
-        """Take a token. Raises TooManyRequestsError where there is none."""
-        wait = self.wait_for(key)
+    def acquire(self, key: str) -> None:
+        """Takes a token. Raises TooManyRequestsError where there is none."""
+        wait = self.try_acquire(key)
         if wait > 0.0:
             seconds = math.ceil(wait)
             raise TooManyRequestsError(
@@ -77,13 +77,13 @@ class Buckets:
             )
 
     def forget(self, key: str) -> None:
-        """A client has gone."""
+        """Drop the bucket of a client that has gone."""
         with self._lock:
             self._levels.pop(key, None)
 
 
 class CommandLimits:
-    """What each client of Socket.IO may have done for it: how often, and how much at once."""
+    """How many commands each client of Socket.IO may send, and how many may be under way at once."""
 
     def __init__(self, allowance: Allowance = COMMANDS, most_at_once: int = MOST_COMMANDS_AT_ONCE) -> None:
         self._buckets = Buckets(allowance)
@@ -93,8 +93,8 @@ class CommandLimits:
 
     @contextmanager
     def command(self, client: str) -> Iterator[None]:
-        """While a client's command is under way. Raises TooManyRequestsError where it has to wait."""
-        self._buckets.take(client)
+        """Counts a client's command while it is under way. Raises TooManyRequestsError where the client has to wait."""
+        self._buckets.acquire(client)
         with self._lock:
             if self._under_way[client] >= self._most:
                 raise TooManyRequestsError(
@@ -110,12 +110,12 @@ class CommandLimits:
                     del self._under_way[client]
 
     def leave(self, client: str) -> None:
-        """A client has gone."""
+        """Drop what is known of a client that has gone."""
         self._buckets.forget(client)
 
 
 class HttpLimits:
-    """The buckets of all addresses."""
+    """How many requests each address may make: of all kinds, of expensive ones, of uploads."""
 
     def __init__(
         self, requests: Allowance = REQUESTS, expensive: Allowance = EXPENSIVE, uploads: Allowance = UPLOADS
@@ -124,19 +124,19 @@ class HttpLimits:
         self._expensive = Buckets(expensive)
         self._uploads = Buckets(uploads)
 
-    def take(self, address: str, method: str, path: str) -> None:
-        """Count a request. Raises TooManyRequestsError where the address has made too many."""
-        self._requests.take(address)
+    def acquire(self, address: str, method: str, path: str) -> None:
+        """Counts a request. Raises TooManyRequestsError where the address has made too many."""
+        self._requests.acquire(address)
         if method == "POST":
-            self._uploads.take(address)
+            self._uploads.acquire(address)
         elif _EXPENSIVE.fullmatch(path):
-            self._expensive.take(address)
+            self._expensive.acquire(address)
 
 
 def count_request(limits: HttpLimits) -> Response | None:
-    """Count the present request; the answer where its address has made too many."""
+    """Counts the present request; returns the answer to give instead where its address has made too many."""
     try:
-        limits.take(request.remote_addr or "", request.method, request.path)
+        limits.acquire(request.remote_addr or "", request.method, request.path)
     except TooManyRequestsError as error:
         answer = error_answer(error.code, error.message)
         answer.status_code = status_of(error)

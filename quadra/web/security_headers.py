@@ -1,4 +1,4 @@
-"""add_headers(app): what browsers are told about every answer, so that a page can load and reach nothing that is not ours.
+"""SecurityHeaders: what browsers are told about every answer, so that a page can load and reach nothing that is not ours.
 
 The policy names no `unsafe-inline`: styles and scripts are files. Scripts come from here or from the CDN, where the page also
 names their checksum. `connect-src` names the WebSocket's address too, since not every browser takes 'self' for it.
@@ -52,7 +52,7 @@ class SecurityHeaders:
 
 
 def policy_for(host: str) -> str:
-    """The policy of a page that was asked for under the address `host`, a name with or without a port."""
+    """Returns the policy of a page that was asked for under the address `host`, a name with or without a port."""
     sockets = f" ws://{host} wss://{host}" if _HOST.fullmatch(host) else ""
     directives = {**_DIRECTIVES, "connect-src": f"'self'{sockets}"}
     return "; ".join(f"{name} {value}" for name, value in directives.items())

@@ -1,4 +1,4 @@
-"""Serving: the port, and a production WSGI server in this one process.
+"""The port that is listened on, and a production WSGI server in this one process.
 
 gunicorn's threaded worker runs here without its arbiter: one process means that every signal reaches the training, that
 nothing can be left behind when it is killed, and that no idle twin can take its place. There is no control socket and
@@ -47,7 +47,7 @@ def serve(app: WSGIApplication, listener: socket.socket, say: Callable[[str], No
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A listening socket; raises OSError where the address cannot be had."""
+    """Returns a listening socket. Raises OSError where the address cannot be had."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     address = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)[0][4]
     listener = socket.socket(family, socket.SOCK_STREAM)
@@ -71,10 +71,10 @@ def _worker_class() -> Any:
         """gunicorn's threaded worker as the whole server."""
 
         def init_signals(self) -> None:
-            """The signals are the program's, not the server's."""
+            """Leaves the signals to the program."""
 
         def is_parent_alive(self) -> bool:
-            """There is no arbiter whose end would matter."""
+            """Returns True: there is no arbiter whose end would matter."""
             return True
 
     return OnlyWorker
@@ -94,7 +94,7 @@ def _serve_simply(app: WSGIApplication, listener: socket.socket) -> None:
     from werkzeug.serving import WSGIRequestHandler, make_server
 
     class Silent(WSGIRequestHandler):
-        """Lists no requests: the address of one may hold a token."""
+        """Logs no requests: the address of one may hold a token."""
 
         def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
             """Nothing."""

@@ -1,4 +1,4 @@
-"""add_files(app, files, limits): the static files, held in memory and answered before Flask looks at a request.
+"""Static files, held in memory and answered before Flask looks at a request.
 
 A page asks for dozens of them at once, and of what Flask does for a request they need nothing.
 """
@@ -37,11 +37,11 @@ class StaticFiles:
         self.version = hashlib.sha256(repr(sorted(self._tags.items())).encode()).hexdigest()[:12]
 
     def address(self, path: str) -> str:
-        """Where a file is, relative to the root of the site; no browser shows an old one from there."""
+        """Returns where a file is, relative to the root of the site; no browser shows an old one from there."""
         return f"assets/{self.version}/{path}"
 
     def answer(self, path: str, environ: WSGIEnvironment) -> Response | None:
-        """The answer to a request for a file, or for a part of it, or whether it is still the same; None: no such file.
+        """Returns the answer to a request for a file, for a part of it, or whether it is still the same; None: no such file.
 
         Raises RequestedRangeNotSatisfiable.
         """
@@ -71,7 +71,7 @@ class FilesFirst:
         try:
             found = self._files.answer(path.removeprefix(ASSETS).partition("/")[2], environ)
             if found is not None:
-                self._limits.take(environ.get("REMOTE_ADDR", ""), method, path)
+                self._limits.acquire(environ.get("REMOTE_ADDR", ""), method, path)
         except (RequestedRangeNotSatisfiable, TooManyRequestsError):
             return None  # the application comes to the same, and says it in the form of all its errors
         return found

@@ -42,7 +42,7 @@ _MOST_PARTS = 200  # fields of an upload, each of which may be an open file; a f
 _IN_MEMORY = 1 << 16  # bytes of a file that is sent or built; more of it is on disk
 _PIECE = 1 << 18  # bytes
 _LONGEST_NAME = 10 * LONGEST_TEXT_NAME  # characters of a text's name that are looked at
-_MOST_TOLD = 20  # names of skipped files in an answer
+_MOST_NAMED = 20  # names of skipped files in an answer
 
 
 upload_routes = Blueprint("uploads", __name__)
@@ -97,11 +97,11 @@ def _received(target: Path) -> UploadedText:
         raise FolderUnusableError(f"The text cannot be written: {error.strerror}.") from error
 
 
-def _archive(called: str, files: Mapping[str, Iterable[Piece]], place: Path) -> Response:
+def _archive(called: str, files: Mapping[str, Iterable[Piece]], parent: Path) -> Response:
     from quadra.states.transfer import safe_name, write_archive
 
     name = safe_name(called)
-    stream = _spooled(place)
+    stream = _spooled(parent)
     try:
         write_archive(stream, files, name)
         size = stream.seek(0, 2)
@@ -119,29 +119,29 @@ def _archive(called: str, files: Mapping[str, Iterable[Piece]], place: Path) -> 
 
 
 @contextmanager
-def _upload(place: Path) -> Iterator[tuple[str, Path, list[str]]]:
-    """The name, the folder with the three files, and what was skipped of the request; the folder goes afterwards."""
+def _upload(parent: Path) -> Iterator[tuple[str, Path, list[str]]]:
+    """Yields the name, the folder with the three files, and what was skipped of the request; removes the folder afterwards."""
     from quadra.states.transfer import unpack, write_files
 
     with ExitStack() as stack:
         try:
-            name, files = _fields(place, stack)
-            folder = stack.enter_context(_folder(place, "What was uploaded"))
+            name, files = _fields(parent, stack)
+            folder = stack.enter_context(_folder(parent, "What was uploaded"))
             if [field for field, _ in files] == [ARCHIVE]:
                 skipped = unpack(cast("BinaryIO", files[0][1].stream), folder, LARGEST_UPLOAD)
             else:
                 skipped = write_files(_by_name(files), folder, LARGEST_UPLOAD)
         except OSError as error:
             raise FolderUnusableError(f"What was uploaded cannot be written: {error.strerror}.") from error
-        yield name, folder, _told(skipped)
+        yield name, folder, _shortened(skipped)
 
 
-def _fields(place: Path, stack: ExitStack) -> tuple[str, list[tuple[str, FileStorage]]]:
-    """The name and the files of the request, which is read to its end; `stack` closes them."""
+def _fields(parent: Path, stack: ExitStack) -> tuple[str, list[tuple[str, FileStorage]]]:
+    """Returns the name and the files of the request, which is read to its end; `stack` closes them."""
     if request.mimetype != "multipart/form-data":  # another kind of form would be read into memory as a whole
         raise BadArchiveError("Send a form of files (multipart/form-data): one archive, or the three files of a state.")
     parser = FormDataParser(
-        stream_factory=lambda *_, **__: _spooled(place),
+        stream_factory=lambda *_, **__: _spooled(parent),
         max_form_memory_size=_LARGEST_FIELDS,
         max_form_parts=_MOST_PARTS,
     )
@@ -165,7 +165,7 @@ def _by_name(files: Iterable[tuple[str, FileStorage]]) -> dict[str, BinaryIO]:
 
 
 def _verified(folder: Path) -> list[str]:
-    """Verify what was unpacked, and mark it as come from elsewhere; returns what a person should know."""
+    """Verifies what was unpacked and marks it as imported; returns what a person should know."""
     from quadra.states.transfer import mark_imported, verify_import
 
     arrival = verify_import(folder)
@@ -173,15 +173,15 @@ def _verified(folder: Path) -> list[str]:
     return list(arrival.warnings)
 
 
-def _told(skipped: tuple[str, ...]) -> list[str]:
-    more = len(skipped) - _MOST_TOLD
-    return [*skipped[:_MOST_TOLD], *([f"and {more} more"] if more > 0 else [])]
+def _shortened(skipped: tuple[str, ...]) -> list[str]:
+    more = len(skipped) - _MOST_NAMED
+    return [*skipped[:_MOST_NAMED], *([f"and {more} more"] if more > 0 else [])]
 
 
 @contextmanager
-def _folder(place: Path, what: str) -> Iterator[Path]:
-    """A new folder, which is removed afterwards where it still stands. Raises FolderUnusableError, which names `what`."""
-    folder = place / f"upload-{secrets.token_hex(8)}"
+def _folder(parent: Path, what: str) -> Iterator[Path]:
+    """Yields a new folder, and removes it where it still stands. Raises FolderUnusableError, which names `what`."""
+    folder = parent / f"upload-{secrets.token_hex(8)}"
     try:
         folder.mkdir()
     except OSError as error:
@@ -197,5 +197,5 @@ def _folder(place: Path, what: str) -> Iterator[Path]:
             log.warning("%s could not be removed: %s", folder, error)
 
 
-def _spooled(place: Path) -> BinaryIO:
-    return cast("BinaryIO", SpooledTemporaryFile(_IN_MEMORY, "w+b", dir=str(place)))
+def _spooled(parent: Path) -> BinaryIO:
+    return cast("BinaryIO", SpooledTemporaryFile(_IN_MEMORY, "w+b", dir=str(parent)))

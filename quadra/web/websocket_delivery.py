@@ -1,4 +1,4 @@
-"""How messages reach browsers: encoded once for all that get them, and written without a thread's help where that is possible.
+"""SocketSender: messages to browsers, encoded once for all that get them, written without a thread's help where possible.
 
 python-engineio has a thread for every connection that writes what is put into its queue, and simple-websocket has another one
 that reads. With a hundred viewers they wake up by hundreds for one update, each wants the interpreter, and training waits for
@@ -7,8 +7,8 @@ thread are for those that have none. What comes in is read by the thread that ac
 
 WebSockets are not compressed: that would be done for each receiver anew, and cost more than all else together.
 
-This goes deeper into the two libraries than their interfaces. They are pinned, and `tests/test_web_delivery.py` holds them to
-what is used.
+This goes deeper into the two libraries than their interfaces. They are pinned, and `tests/web/test_websocket_delivery.py`
+holds them to what is used.
 """
 
 from __future__ import annotations
@@ -51,8 +51,10 @@ class PlainWebSocket(SimpleWebSocketWSGI):  # type: ignore[misc]  # engineio shi
         return super().__call__(environ, start_response)
 
     def write(self, frame: bytes, wake: Callable[[], None]) -> bool:
-        """Write a frame at once, or as much as there is room for, in which case `wake` has the rest written; whether any
-        of it was written."""
+        """Write a frame at once, or as much as there is room for, in which case `wake` has the rest written.
+
+        Returns whether any of it was written.
+        """
         if _NOT_WAITING is None or self._left is not None or not self._writing.acquire(blocking=False):
             return False
         try:
@@ -69,11 +71,11 @@ class PlainWebSocket(SimpleWebSocketWSGI):  # type: ignore[misc]  # engineio shi
         return True
 
     def leave_to_thread(self, message: str) -> None:
-        """A message is about to be put into the queue: what follows must not overtake it."""
+        """Note that a message is put into the queue: what follows must not overtake it."""
         self._left = message
 
     def send(self, message: Any) -> Any:
-        """For the thread that writes."""
+        """Send a message; for the thread that writes."""
         with self._writing:
             if self._rest:
                 self.ws.sock.sendall(self._rest)
@@ -83,7 +85,7 @@ class PlainWebSocket(SimpleWebSocketWSGI):  # type: ignore[misc]  # engineio shi
                 self._left = None
 
     def wait(self) -> Any:
-        """The next message that came in; None at the end."""
+        """Blocks until a message comes in and returns it; None at the end."""
         connection = self.ws
         with contextlib.suppress(OSError, ProtocolError, ValueError):  # which end this connection and nothing else
             while connection.connected and not connection.input_buffer:
@@ -99,13 +101,13 @@ class PlainWebSocket(SimpleWebSocketWSGI):  # type: ignore[misc]  # engineio shi
         return None
 
     def close(self) -> None:
-        """For the thread that writes."""
+        """Close the connection; for the thread that writes."""
         with contextlib.suppress(OSError, simple_websocket.ConnectionClosed, ProtocolError):  # it is closed already
             super().close()
 
 
 def _is_readable(message: Any) -> bool:
-    """Whether engineio can read a message; it would raise where nobody catches it."""
+    """Returns whether engineio can read a message; it would raise where nobody catches it."""
     try:
         Packet(encoded_packet=message)
     except (ValueError, RecursionError):
@@ -118,7 +120,7 @@ class _Unreadable(logging.Filter):
     server."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Every record stays."""
+        """Returns True: every record stays."""
         error = record.exc_info[1] if record.exc_info else None
         if isinstance(error, (ValueError, RecursionError)):
             record.msg, record.args, record.exc_info = "A client sent what cannot be read: %r", (error,), None
@@ -138,13 +140,13 @@ class _NoThread:
 
 
 class SocketSender:
-    """The feed's way to browsers."""
+    """Sends events to browsers, on the thread that calls."""
 
     def __init__(self, socketio: SocketIO) -> None:
         self._server = socketio.server
 
     def send(self, event: str, payload: Mapping[str, Any], to: str | Sequence[str] | None = None) -> None:
-        """To one client, to some, or to all."""
+        """Send an event to one client, to some, or to all."""
         if to is None:
             transports = [transport for _, transport in self._server.manager.get_participants("/", None)]
         else:
@@ -154,11 +156,11 @@ class SocketSender:
     def send_update(
         self, payload: Mapping[str, Any], clients: Sequence[str], number: int, event: str = "metrics_update"
     ) -> None:
-        """What asks for an acknowledgement; all clients acknowledge the same number."""
+        """Send an event that asks for an acknowledgement; all clients acknowledge the same number."""
         self._deliver(event, payload, self._transports(clients), number)
 
     def waiting(self, client: str) -> int:
-        """Messages in the client's queue: its connection is slower than what it is sent."""
+        """Returns how many messages are in a client's queue: its connection is slower than what it is sent."""
         connection = self._server.eio.sockets.get(self._server.manager.eio_sid_from_sid(client, "/"))
         return 0 if connection is None else connection.queue.qsize()
 
@@ -189,7 +191,7 @@ def _waker(connection: Any) -> Callable[[], None]:
 
 
 def _frame(text: str) -> bytes:
-    """A text message as a server sends it (RFC 6455, section 5.2)."""
+    """Returns a text message as a server sends it (RFC 6455, section 5.2)."""
     content = text.encode()
     size = len(content)
     if size < 126:

@@ -61,19 +61,19 @@ def test_another_address_is_not_affected() -> None:
 @pytest.mark.parametrize("ending", ["history", "history.csv", "history.json", "report", "archive"])
 def test_what_opens_a_saved_state_counts_as_expensive(ending: str) -> None:
     limits = HttpLimits(PLENTY, Allowance(0.1, 1.0), PLENTY)
-    limits.take("one", "GET", f"/api/states/x/{ending}")
+    limits.acquire("one", "GET", f"/api/states/x/{ending}")
     with pytest.raises(TooManyRequestsError):
-        limits.take("one", "GET", "/api/compare")
-    limits.take("one", "GET", "/api/states")
-    limits.take("one", "GET", "/api/history")
+        limits.acquire("one", "GET", "/api/compare")
+    limits.acquire("one", "GET", "/api/states")
+    limits.acquire("one", "GET", "/api/history")
 
 
 def test_uploads_are_counted_apart() -> None:
     limits = HttpLimits(PLENTY, PLENTY, Allowance(0.1, 1.0))
-    limits.take("one", "POST", "/api/states")
+    limits.acquire("one", "POST", "/api/states")
     with pytest.raises(TooManyRequestsError):
-        limits.take("one", "POST", "/api/states")
-    limits.take("one", "GET", "/api/states")
+        limits.acquire("one", "POST", "/api/states")
+    limits.acquire("one", "GET", "/api/states")
 
 
 def test_thirty_people_behind_one_proxy_can_open_the_page_and_a_saved_state_each_at_once() -> None:

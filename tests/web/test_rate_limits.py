@@ -21,25 +21,25 @@ class Clock:
 def test_a_burst_passes_and_then_the_rate() -> None:
     clock = Clock()
     buckets = Buckets(Allowance(rate=2.0, burst=3.0), clock)
-    assert [buckets.wait_for("one") for _ in range(5)] == [0.0, 0.0, 0.0, 0.5, 0.5]
+    assert [buckets.try_acquire("one") for _ in range(5)] == [0.0, 0.0, 0.0, 0.5, 0.5]
     clock.now = 0.5
-    assert [buckets.wait_for("one") for _ in range(2)] == [0.0, 0.5]
+    assert [buckets.try_acquire("one") for _ in range(2)] == [0.0, 0.5]
     clock.now = 100.0
-    assert [buckets.wait_for("one") for _ in range(4)] == [0.0, 0.0, 0.0, 0.5]
+    assert [buckets.try_acquire("one") for _ in range(4)] == [0.0, 0.0, 0.0, 0.5]
 
 
 def test_one_client_takes_nothing_from_another() -> None:
     buckets = Buckets(Allowance(1.0, 1.0), Clock())
-    assert buckets.wait_for("flood") == 0.0
-    assert buckets.wait_for("flood") > 0.0
-    assert buckets.wait_for("other") == 0.0
+    assert buckets.try_acquire("flood") == 0.0
+    assert buckets.try_acquire("flood") > 0.0
+    assert buckets.try_acquire("other") == 0.0
 
 
 def test_who_must_wait_is_told_how_long_in_whole_seconds() -> None:
     buckets = Buckets(Allowance(0.25, 1.0), Clock())
-    buckets.take("one")
+    buckets.acquire("one")
     with pytest.raises(TooManyRequestsError) as caught:
-        buckets.take("one")
+        buckets.acquire("one")
     assert caught.value.retry_after == 4
     assert "4 s" in caught.value.message
 
@@ -48,7 +48,7 @@ def test_buckets_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rate_limits, "_MOST_BUCKETS", 3)
     buckets = Buckets(Allowance(1.0, 1.0), Clock())
     for name in "abcde":
-        buckets.take(name)
+        buckets.acquire(name)
     assert len(buckets) == 3
     buckets.forget("e")
     assert len(buckets) == 2
