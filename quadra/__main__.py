@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from importlib import import_module
 
-from quadra.cli.output import complain, quietly, say
+from quadra.cli.output import complain, exit_code_of, say
 
 NOT_DONE = 2
 COMMANDS = {  # the module of the same name in quadra/cli has its main(arguments, program)
@@ -36,8 +36,8 @@ def main(arguments: list[str] | None = None, program: str = "python -m quadra") 
 
 def command() -> int:
     """Carries out what was typed after `quadramatrix`. Returns the exit code."""
-    return quietly(partial(main, program="quadramatrix"))
+    return exit_code_of(partial(main, program="quadramatrix"))
 
 
 if __name__ == "__main__":
-    raise SystemExit(quietly(main))
+    raise SystemExit(exit_code_of(main))

@@ -1,4 +1,4 @@
-"""Comparing on the command line: the figures that say at a glance how far saved states are from each other."""
+"""The command that compares saved states: the numbers that say at a glance how far they are from each other."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from quadra.cli.output import NOTHING, aligned, figure, say, say_json, shown
+from quadra.cli.output import NOTHING, aligned, figure, printable, say, say_json
 from quadra.cli.show import look_up
 from quadra.config import TrainingConfig
 from quadra.states.listing import StateListing
@@ -15,7 +15,7 @@ _DIFFERENT_SHAPE = "other shape"
 
 
 def compare_states(options: argparse.Namespace) -> int:
-    """States side by side; returns the exit code. Raises a QuadraError."""
+    """Prints states side by side. Returns the exit code. Raises a QuadraError."""
     from quadra.reports.compare import compare  # these take torch along
     from quadra.states.read_only import read_state
 
@@ -33,7 +33,7 @@ def compare_states(options: argparse.Namespace) -> int:
 
 
 def summary(comparison: Mapping[str, Any]) -> list[str]:
-    """What `quadra.compare.compare` found, as lines; states are numbered, and 1 is what the others are measured against."""
+    """Returns the lines of a comparison by `reports.compare`; states are numbered, and 1 is the reference."""
     count = len(comparison["states"])
     numbers = [str(number) for number in range(1, count + 1)]
     return [
@@ -49,9 +49,11 @@ def _states(states: Sequence[Mapping[str, Any]], numbers: Sequence[str]) -> list
     rows = [["", "STATE", "RUN", "ITERATION", "LOSS", "REWARD"]]
     for number, state in zip(numbers, states, strict=True):
         last = (figure(state[name], 6) for name in ("loss", "reward"))
-        rows.append([number, shown(state["label"]), state["run"], str(state["iteration_count"]), *last])
+        rows.append([number, printable(state["label"]), state["run"], str(state["iteration_count"]), *last])
     warnings = [
-        f"{number}: {shown(text)}" for number, state in zip(numbers, states, strict=True) for text in state["warnings"]
+        f"{number}: {printable(text)}"
+        for number, state in zip(numbers, states, strict=True)
+        for text in state["warnings"]
     ]
     return [*aligned(rows, (3, 4, 5)), *warnings]
 
@@ -86,4 +88,4 @@ def _rates(layers: Sequence[Mapping[str, Any]], numbers: Sequence[str]) -> list[
 
 
 def _value(value: object) -> str:
-    return NOTHING if value is None else shown(str(value))
+    return NOTHING if value is None else printable(str(value))

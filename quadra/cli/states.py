@@ -1,6 +1,6 @@
 """`python -m quadra states ...`: the saved states of a folder without a browser.
 
-list, show, compare, report, history and export only look, and work beside a live server. The others change the folder, which
+list, show, compare, report, history and export only read, and work beside a live server. The others change the folder, which
 one process at a time may do. Ends with code 0; 1 where a saved state did not pass its verification; 2 where something was
 refused or could not be done, with the reason in one line on stderr.
 """
@@ -17,7 +17,7 @@ from quadra.cli import change, compare, show, transfer
 from quadra.cli.output import complain
 from quadra.errors import BadFileError, FolderLockedError, QuadraError
 
-Act = Callable[[argparse.Namespace], int]
+Action = Callable[[argparse.Namespace], int]
 
 STATE_DIR = "dashboard_state"  # where neither option nor environment names a folder
 DONE, NOT_WHOLE, NOT_DONE = 0, 1, 2
@@ -29,7 +29,7 @@ _STATE = "id of a saved state, its beginning, or its name"
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line."""
+    """Reports a bad option in one line."""
 
     def error(self, message: str) -> NoReturn:
         complain(f"{self.prog}: {message}. See {self.prog} --help.")
@@ -37,9 +37,9 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(arguments: list[str] | None = None, program: str = _PROGRAM) -> int:
-    """Carry out one command; returns the exit code."""
+    """Carries out one command. Returns the exit code."""
     options = parser(program).parse_args(arguments)
-    act: Act = options.act
+    act: Action = options.act
     try:
         return act(options)
     except BrokenPipeError:  # nobody reads on: no failure of the command
@@ -59,22 +59,22 @@ def main(arguments: list[str] | None = None, program: str = _PROGRAM) -> int:
 
 
 def parser(program: str = _PROGRAM) -> argparse.ArgumentParser:
-    """What can be asked for."""
+    """Returns the parser of all commands."""
     top = _Parser(prog=program, description="Saved states of a folder, without a browser.", allow_abbrev=False)
     default = Path(os.environ.get("QUADRA_STATE_DIR", STATE_DIR))
     top.add_argument("--state-dir", type=Path, default=default, help=f"folder of the saved states (default: {default})")
     commands = top.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
-    _add_looking(commands)
-    _add_changing(commands)
-    _add_labelling(commands)
-    _add_moving(commands)
+    _add_show_commands(commands)
+    _add_change_commands(commands)
+    _add_label_commands(commands)
+    _add_transfer_commands(commands)
     return top
 
 
 _Commands = argparse._SubParsersAction  # argparse has no public name for it
 
 
-def _command(commands: _Commands[_Parser], name: str, act: Act, text: str, *names: str) -> _Parser:
+def _command(commands: _Commands[_Parser], name: str, act: Action, text: str, *names: str) -> _Parser:
     command = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
     command.add_argument("--state-dir", type=Path, default=argparse.SUPPRESS, help="folder of the saved states")
     command.set_defaults(act=act)
@@ -83,7 +83,7 @@ def _command(commands: _Commands[_Parser], name: str, act: Act, text: str, *name
     return command
 
 
-def _add_looking(commands: _Commands[_Parser]) -> None:
+def _add_show_commands(commands: _Commands[_Parser]) -> None:
     command = _command(commands, "list", show.list_states, "every saved state, newest first")
     command.add_argument("--deleted", action="store_true", help="those that were deleted and can be taken back")
     command.add_argument("--json", action="store_true")
@@ -101,7 +101,7 @@ def _add_looking(commands: _Commands[_Parser]) -> None:
     _add_output(command, "the terminal")
 
 
-def _add_changing(commands: _Commands[_Parser]) -> None:
+def _add_change_commands(commands: _Commands[_Parser]) -> None:
     command = _command(commands, "save", change.save, "what Load takes by default becomes a named state", "name")
     command.add_argument("--overwrite", action="store_true", help="replace a state that has this name")
     load = _command(commands, "load", change.load, "a state becomes what Load takes by default", "state")
@@ -113,7 +113,7 @@ def _add_changing(commands: _Commands[_Parser]) -> None:
         command.add_argument("--corpus", default=corpus, help="text for a run whose own text is not where it was")
 
 
-def _add_labelling(commands: _Commands[_Parser]) -> None:
+def _add_label_commands(commands: _Commands[_Parser]) -> None:
     _command(commands, "name", change.name, "give a state a name; an empty one takes it away", "state", "name")
     _command(commands, "note", change.note, "note something of a state; an empty text takes it away", "state", "text")
     command = _command(commands, "pin", change.pin, "keep a state until it is unpinned or deleted", "state")
@@ -122,10 +122,10 @@ def _add_labelling(commands: _Commands[_Parser]) -> None:
     command.set_defaults(pinned=False)
     command = _command(commands, "delete", change.delete, "remove a state; for an hour it can be taken back", "state")
     command.add_argument("--yes", action="store_true", help="do not ask")
-    _command(commands, "undelete", change.take_back, "take back what was deleted", "state")
+    _command(commands, "undelete", change.undelete, "take back what was deleted", "state")
 
 
-def _add_moving(commands: _Commands[_Parser]) -> None:
+def _add_transfer_commands(commands: _Commands[_Parser]) -> None:
     command = _command(
         commands, "export", transfer.export_state, "the three files of a state as one zip archive", "state"
     )

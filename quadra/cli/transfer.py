@@ -1,4 +1,4 @@
-"""Saved states on their way to and from other machines, on the command line."""
+"""The commands that transfer saved states to and from other machines: export and import."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from tempfile import TemporaryDirectory, TemporaryFile
 from typing import BinaryIO, cast
 
 from quadra.cli.change import held_states
-from quadra.cli.output import complain, say, shown
-from quadra.cli.show import FAILED, look_up, require_outside, written
+from quadra.cli.output import complain, printable, say
+from quadra.cli.show import FAILED, look_up, require_outside, write_output
 from quadra.config import TrainingConfig
 from quadra.errors import BadFileError, UnknownSourceError
 from quadra.states.alert_rules import exported_rules
@@ -25,7 +25,7 @@ _PIECE = 1 << 18  # bytes
 
 
 def export_state(options: argparse.Namespace) -> int:
-    """The three complete files of a state as one archive; returns the exit code. Raises a QuadraError or OSError."""
+    """Writes the three complete files of a state as one archive. Returns the exit code. Raises a QuadraError or OSError."""
     from quadra.states.read_only import read_portable_files  # these take torch along
     from quadra.states.transfer import archive_name, write_archive
 
@@ -37,45 +37,46 @@ def export_state(options: argparse.Namespace) -> int:
         rules = exported_rules(layout.path, entry.run, entry.id, entry.run)
         write_archive(cast("BinaryIO", stream), {**files, **rules}, name)
         stream.seek(0)
-        return written(output, iter(partial(stream.read, _PIECE), b""))
+        return write_output(output, iter(partial(stream.read, _PIECE), b""))
 
 
 def import_state(options: argparse.Namespace) -> int:
-    """What comes from elsewhere is verified before the folder is touched; returns the exit code.
+    """Imports a state, which is verified before the folder is changed. Returns the exit code.
 
-    Raises BadArchiveError for what is no state, and what a change of the folder raises.
+    Raises BadArchiveError for a file that is no state, and whatever a change of the folder raises.
     """
     from quadra.states.transfer import mark_imported, verify_import
 
     name = checked_name(_name_for(options.source) if options.name is None else options.name)
-    with TemporaryDirectory() as place:
-        target = Path(place, "state")
+    with TemporaryDirectory() as temporary:
+        target = Path(temporary, "state")
         target.mkdir()
-        for skipped in _unpacked(options.source, target):
+        for skipped in _unpack(options.source, target):
             complain(f"Skipped: {skipped}")
         try:
-            arrival = verify_import(target)
+            imported = verify_import(target)
         except BadFileError as error:
             complain(f"{options.source}: {error}. Nothing was imported.")
             return FAILED
-        mark_imported(target, arrival)
+        mark_imported(target, imported)
         with held_states(options) as manager:
             state = manager.import_folder(target, name)
             called = manager.listing.label(state).name
-    for warning in arrival.warnings:
-        say(shown(warning))
-    say(f"Imported as {shown(called)!r}: {state}, iteration {arrival.iteration_count} of run {arrival.run}.")
+    for warning in imported.warnings:
+        say(printable(warning))
+    say(f"Imported as {printable(called)!r}: {state}, iteration {imported.iteration_count} of run {imported.run}.")
     return 0
 
 
 def _name_for(source: Path) -> str:
     return (
-        shown(source.resolve().stem if source.is_file() else source.resolve().name)[: LONGEST_NAME // 2] or "imported"
+        printable(source.resolve().stem if source.is_file() else source.resolve().name)[: LONGEST_NAME // 2]
+        or "imported"
     )
 
 
-def _unpacked(source: Path, target: Path) -> tuple[str, ...]:
-    """Raises UnknownSourceError where there is nothing to take."""
+def _unpack(source: Path, target: Path) -> tuple[str, ...]:
+    """Writes the files of an archive or a folder into `target`. Returns the names of skipped files. Raises UnknownSourceError."""
     from quadra.states.transfer import unpack, write_files
 
     if source.is_dir():

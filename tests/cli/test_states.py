@@ -121,7 +121,7 @@ def test_on_a_terminal_no_line_is_longer_than_it_is_wide(
     made: Made, columns: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert made.ask("note", made.slot, "a long story " * 20) == 0
-    monkeypatch.setattr(show, "room", lambda: columns)
+    monkeypatch.setattr(show, "terminal_width", lambda: columns)
     assert made.ask("list") == 0
     lines = made.says.split("\n\n")[0].splitlines()
     assert all(len(line) <= max(columns, len(made.slot)) for line in lines)
@@ -491,8 +491,8 @@ def test_one_name_tells_of_every_command_and_hands_on_to_it(made: Made, capsys: 
 def test_wide_signs_are_counted_as_wide() -> None:
     lines = terminal.aligned([["漢字", "1"], ["e\u0301", "22"], ["abcdef", "3"]], right=[1])
     assert lines == ["漢字     1", "e\u0301       22", "abcdef   3"]
-    assert terminal.cut("漢字漢字", 7) == "漢字..."
-    assert terminal.cut("abc", 3) == "abc"
+    assert terminal.truncated("漢字漢字", 7) == "漢字..."
+    assert terminal.truncated("abc", 3) == "abc"
 
 
 @pytest.mark.parametrize(
