@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import hypothesis
@@ -11,12 +14,38 @@ from flask import Flask
 from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
+from quadra.config import TrainingConfig
+from quadra.storage.folder import StateFolder
+from quadra.training.state import TrainingState
+from quadra.training.view import Settings
+from quadra.training.worker import Worker
+from quadra.web.app import create_app
 from quadra.web.openapi import document
+from quadra.web.rate_limits import Allowance, HttpLimits
 
 _DOCUMENT = json.loads(document())
 _PATHS = _DOCUMENT["paths"]
 OPERATIONS = sorted((path, method) for path, item in _PATHS.items() for method in item)
+_CONFIG = TrainingConfig(field_size=8, seed=1, threads=1)
+_UNLIMITED = Allowance(1e9, 1e9)
 _MODES = schemathesis.GenerationMode
+
+
+@contextmanager
+def opened_application(path: Path) -> Iterator[Flask]:
+    """The application with a run of five iterations that is saved, and without limits for requests."""
+    folder = StateFolder(path)
+    worker = Worker(folder, _CONFIG, Settings(pace=None), lambda: TrainingState(folder, _CONFIG))
+    app, _, _ = create_app(worker, b"secret", http_limits=HttpLimits(_UNLIMITED, _UNLIMITED, _UNLIMITED))
+    worker.start()
+    worker.initialize().result(60)
+    worker.start_training(5).result(60)
+    while worker.view().status.state.value == "training":
+        worker.set_pace(None).result(60)
+    try:
+        yield app
+    finally:
+        worker.close().result(60)
 
 
 def call_and_check(app: Flask, path: str, method: str, examples: int, seed: int | None = None) -> None:

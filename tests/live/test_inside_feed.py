@@ -6,7 +6,6 @@ import base64
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,6 @@ from quadra.training.lifecycle import SystemState
 from quadra.training.state import TrainingState
 from quadra.training.view import Settings
 from quadra.training.worker import Worker
-from quadra.web.picture_sender import FIRST_NUMBER, PictureSender
 from tests.helpers.server import Client, Server, warm_server
 from tests.helpers.state_helpers import small_config
 
@@ -159,17 +157,3 @@ def test_over_the_socket_only_those_who_watch_are_sent_pictures(server: Server) 
         assert watcher.ask("watch_inside", {"open": False}) == {"ok": True, "open": False}
         assert other.payloads("inside_update") == []
         assert other.ask("watch_inside", {"open": "yes"})["error"]["code"] == "invalid_value"
-
-
-def test_an_acknowledgement_of_nothing_that_was_sent_is_taken_quietly() -> None:
-    told: list[str] = []
-    sender: Any = SimpleNamespace(send_update=lambda *_: None)
-    pictures = PictureSender(sender)
-    pictures.acknowledge("stranger", 0)
-    pictures.send("inside_update", {}, "watcher", lambda: told.append("taken"))
-    for number in (0, FIRST_NUMBER + 1):
-        pictures.acknowledge("watcher", number)
-    assert told == []
-    for _ in range(2):
-        pictures.acknowledge("watcher", FIRST_NUMBER)
-    assert told == ["taken"]

@@ -18,7 +18,7 @@ from quadra.training.events import Event, MeasuredSave, StateSaved
 from quadra.training.state import TrainingState
 from quadra.training.view import BackupHealth, SaveTrouble, Settings, View
 from quadra.training.worker import Worker
-from tests.web.test_app import CONFIG, Site, train_on_a_full_disk
+from tests.helpers.site import CONFIG, Site, train_on_a_full_disk
 
 PREFIX = "quadramatrix_"
 BACKUP = BackupHealth("s3://bucket", 100, at="2026-01-01T00:00:00.000Z")

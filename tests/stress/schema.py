@@ -6,15 +6,14 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.helpers.schema_tests import OPERATIONS, call_and_check
-from tests.web.test_pages_openapi import opened
+from tests.helpers.schema_tests import OPERATIONS, call_and_check, opened_application
 
 
 def main() -> int:
     """Returns the exit code: 1 where an answer was another one than is described."""
     examples, seed = (int(text) for text in (sys.argv[1:] + ["200", "0"][len(sys.argv) - 1 :]))
     failed = 0
-    with tempfile.TemporaryDirectory() as folder, opened(Path(folder) / "state") as app:
+    with tempfile.TemporaryDirectory() as folder, opened_application(Path(folder) / "state") as app:
         for path, method in OPERATIONS:
             try:
                 call_and_check(app, path, method, examples, seed)

@@ -3,68 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
-from flask_socketio import SocketIOTestClient
 from werkzeug.test import TestResponse
 
-from quadra.storage.folder import StateFolder
 from quadra.training.lifecycle import SystemState
-from quadra.training.state import TrainingState
-from quadra.training.view import Settings
-from quadra.training.worker import Worker
 from quadra.web import access_gate
-from quadra.web.access_rules import COOKIE_AGE, MOST_ATTEMPTS, ON_THIS_MACHINE, AccessRules, Role
-from quadra.web.app import create_app
+from quadra.web.access_rules import COOKIE_AGE, MOST_ATTEMPTS, ON_THIS_MACHINE, Role
 from quadra.web.events import FOR_WATCHERS
-from tests.helpers.state_helpers import small_config
+from tests.helpers.site import LAB, TOKEN, WATCH, Lab
 
-TOKEN, WATCH = "operators-token", "watchers-token"
-LAB = AccessRules(is_loopback=False, token=TOKEN, watch_token=WATCH, names=frozenset({"lab.example"}))
 NAVIGATION = {"Accept": "text/html,*/*"}
 POLLING = "/socket.io/?EIO=4&transport=polling"
-
-
-class Lab:
-    """One worker behind as many doors as a test wants."""
-
-    def __init__(self, path: Path) -> None:
-        folder, self.config = StateFolder(path), small_config()
-        self.worker = Worker(folder, self.config, Settings(), lambda: TrainingState(folder, self.config))
-        self.worker.start()
-        self.site(LAB)
-
-    def site(self, rules: AccessRules) -> FlaskClient:
-        self.app, self.socketio, _ = create_app(self.worker, b"key", access_rules=rules)
-        return self.app.test_client()
-
-    def socket(self, token: str | None = None, **headers: str) -> SocketIOTestClient:
-        auth = None if token is None else {"token": token}
-        return self.socketio.test_client(self.app, auth=auth, headers=headers or None)
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    lab = Lab(tmp_path_factory.mktemp("lab") / "state")
-    yield lab
-    lab.worker.close().result(30)
-
-
-@pytest.fixture
-def lab(shared: Lab) -> FlaskClient:
-    """A browser or program, not yet let in, of a server that asks for a token; its attempts are its own."""
-    return shared.site(LAB)
-
-
-@pytest.fixture
-def here(shared: Lab) -> FlaskClient:
-    """One of a server that only this machine reaches."""
-    return shared.site(ON_THIS_MACHINE)
 
 
 def bearer(token: str) -> dict[str, str]:
@@ -160,27 +113,6 @@ def test_without_a_token_nothing_but_health_the_login_and_its_files_is_there(sha
         assert b"iteration_count" not in lab.get(path).data, path
 
 
-def test_a_browser_without_a_token_is_led_to_the_login_and_back(lab: FlaskClient) -> None:
-    answer = lab.get("/compare?ids=a,b", headers=NAVIGATION)
-    assert (answer.status_code, answer.headers["Location"]) == (303, "./login?next=compare%3Fids%3Da%252Cb")
-    deep = lab.get("/api/states/x/report", headers=NAVIGATION)
-    assert deep.headers["Location"] == "../../../login?next=api%2Fstates%2Fx%2Freport"
-    page = lab.get(answer.headers["Location"].removeprefix("."))
-    assert 'value="compare?ids=a%2Cb"' in page.text
-    entered = lab.post("/login", data={"token": f" {TOKEN} ", "next": "compare?ids=a%2Cb"})
-    assert (entered.status_code, entered.headers["Location"]) == (303, "./compare?ids=a%2Cb")
-    assert lab.get("/").status_code == 200
-
-
-@pytest.mark.parametrize(
-    "place", ["//evil.example", "http://evil.example", "\\\\evil.example", "/\\evil", "javascript:x"]
-)
-def test_a_login_leads_to_no_other_site(lab: FlaskClient, place: str) -> None:
-    location = lab.post("/login", data={"token": TOKEN, "next": place}).headers["Location"]
-    assert location.startswith("./")
-    assert lab.post("/login", data={"token": TOKEN, "next": "x\r\nSet-Cookie: a=b"}).headers["Location"] == "./"
-
-
 def test_the_link_of_the_terminal_becomes_a_cookie_and_a_clean_address(lab: FlaskClient) -> None:
     answer = lab.get(f"/compare?ids=a,b&token={TOKEN}", headers=NAVIGATION)
     assert (answer.status_code, answer.headers["Location"]) == (303, "./compare?ids=a%2Cb")
@@ -200,14 +132,6 @@ def test_over_tls_the_cookie_is_secure_and_each_port_has_its_own(lab: FlaskClien
     secure = lab.get(f"/?token={TOKEN}", base_url="https://lab.example:8443").headers["Set-Cookie"]
     assert "Secure" in secure.split("; ")
     assert secure.startswith("quadra-8443=")
-
-
-def test_a_wrong_token_in_a_link_says_so_on_the_login_page(lab: FlaskClient) -> None:
-    answer = lab.get("/?token=not-this-one", headers=NAVIGATION)
-    assert answer.headers["Location"] == "./login?trouble=wrong_token"
-    assert "another token than this server" in lab.get("/login?trouble=wrong_token").text
-    assert "call 555" not in lab.get("/login?trouble=call+555").text
-    assert code(lab.get("/api/status?token=not-this-one")) == (401, "token_required")
 
 
 def test_a_wrong_token_is_refused_everywhere(shared: Lab, lab: FlaskClient) -> None:

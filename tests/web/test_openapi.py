@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -14,15 +12,9 @@ import pytest
 from flask import Flask
 from msgspec import Struct
 
-from quadra.config import LARGEST_FIELD, SMALLEST_FIELD, TrainingConfig
-from quadra.storage.folder import StateFolder
-from quadra.training.state import TrainingState
-from quadra.training.view import Settings
-from quadra.training.worker import Worker
-from quadra.web.app import create_app
+from quadra.config import LARGEST_FIELD, SMALLEST_FIELD
 from quadra.web.events import EVENTS
 from quadra.web.openapi import PATHS
-from quadra.web.rate_limits import Allowance, HttpLimits
 from quadra.web.response_types import (
     Alerts,
     Comparison,
@@ -35,33 +27,14 @@ from quadra.web.response_types import (
     Status,
     Timeline,
 )
-from tests.helpers.schema_tests import OPERATIONS, call_and_check
+from tests.helpers.schema_tests import OPERATIONS, call_and_check, opened_application
 
-CONFIG = TrainingConfig(field_size=8, seed=1, threads=1)
-UNLIMITED = Allowance(1e9, 1e9)
 EXAMPLES = 3  # of each operation, of what fits its description and of what does not
-
-
-@contextmanager
-def opened(path: Path) -> Iterator[Flask]:
-    """The application with a run of five iterations that is saved, and without limits for requests."""
-    folder = StateFolder(path)
-    worker = Worker(folder, CONFIG, Settings(pace=None), lambda: TrainingState(folder, CONFIG))
-    app, _, _ = create_app(worker, b"secret", http_limits=HttpLimits(UNLIMITED, UNLIMITED, UNLIMITED))
-    worker.start()
-    worker.initialize().result(60)
-    worker.start_training(5).result(60)
-    while worker.view().status.state.value == "training":
-        worker.set_pace(None).result(60)
-    try:
-        yield app
-    finally:
-        worker.close().result(60)
 
 
 @pytest.fixture(scope="module")
 def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flask]:
-    with opened(tmp_path_factory.mktemp("openapi") / "state") as app:
+    with opened_application(tmp_path_factory.mktemp("openapi") / "state") as app:
         yield app
 
 

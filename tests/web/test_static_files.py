@@ -14,7 +14,7 @@ from quadra.web.pages import DASHBOARD_SHEET, JOINED, STATIC
 from quadra.web.rate_limits import Allowance, HttpLimits, count_request
 from quadra.web.security_headers import POLICY
 from quadra.web.static_files import FilesFirst, StaticFiles
-from tests.web.test_app import Site
+from tests.helpers.site import Site
 
 MAIN = "/assets/x/js/main.js"
 PLENTY = Allowance(1.0, 1000.0)

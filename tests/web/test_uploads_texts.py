@@ -1,26 +1,18 @@
-"""Own texts over HTTP, and the interval of saves: what is taken, what is refused, and that nothing of it stays lying about."""
+"""Own texts over HTTP: what is taken, what is refused, and that nothing of it stays lying about."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from quadra.web import uploads
-from tests.web.test_app import Site
+from tests.helpers.site import Site
 
 TEXT = "One line.\nAnother, größer.\n".encode()
 ID = hashlib.sha256(TEXT).hexdigest()
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    site = Site(tmp_path / "state")
-    yield site
-    site.close()
 
 
 def send(site: Site, text: bytes, query: str = "?name=mine.txt", **options: Any) -> Any:
@@ -96,16 +88,3 @@ def test_reset_takes_own_texts_off_the_list(site: Site, tmp_path: Path) -> None:
     assert site.ask("reset_system")["ok"]
     assert site.http.get("/api/status").get_json()["texts"] == []
     assert not (tmp_path / "state" / "corpora").exists()
-
-
-@pytest.mark.parametrize("iterations", [None, -1, 1.5, "5", True, 10**10])
-def test_an_interval_that_is_not_possible_is_refused_by_its_field(site: Site, iterations: object) -> None:
-    error = site.ask("set_save_every", {"iterations": iterations})["error"]
-    assert error["code"] == "invalid_value"
-    assert error["message"].startswith("iterations ")
-    assert site.http.get("/api/status").get_json()["save_every"] == 10
-
-
-def test_the_interval_of_saves_is_changed_and_shown(site: Site) -> None:
-    assert site.ask("set_save_every", {"iterations": 25}) == {"ok": True, "iterations": 25}
-    assert site.http.get("/api/status").get_json()["save_every"] == 25

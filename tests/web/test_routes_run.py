@@ -1,4 +1,4 @@
-"""Alerts and the log for browsers and scripts: rules are validated, saved with the run and told to everybody."""
+"""What browsers and scripts are told of the run and the server: status, history, alerts, the log, health."""
 
 from __future__ import annotations
 
@@ -6,34 +6,99 @@ import errno
 import io
 import math
 import os
-import threading
-from collections.abc import Callable, Iterator
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from quadra import __version__
 from quadra.live.console import Console
 from quadra.storage.layout import ALERTS
-from tests.web.test_app import Site
+from tests.helpers.site import METRICS, Site, train_on_a_full_disk, until
 
 HIGH = {"kind": "loss_above", "threshold": -1.0}
 
 
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    site = Site(tmp_path / "state")
-    yield site
-    site.close()
+def test_status_before_and_after_training(site: Site) -> None:
+    status = site.http.get("/api/status").json
+    assert (status["initialized"], status["current_metrics"], status["saved"]) == (False, None, None)
+    site.train(60)
+    status = site.http.get("/api/status").json
+    assert status["iteration_count"] == 60
+    assert set(status["current_metrics"]) >= METRICS
+    assert {len(series) for series in status["history"].values()} == {50}
+    assert status["history"]["loss"][-1] == status["current_metrics"]["loss"]
+    assert status["saved"]["iteration_count"] == 60
+    assert [state["ended"] for state in status["saved_states"]] == ["stopped"]
+    assert (status["field_size"], status["seed"], status["pace"]) == (8, 1, None)
 
 
-def until(condition: Callable[[], bool]) -> None:
-    for _ in range(3000):
-        if condition():
-            return
-        threading.Event().wait(0.01)
-    pytest.fail("it never came")
+def test_history_gives_the_range_that_was_asked_for(site: Site) -> None:
+    site.train(60)
+    whole = site.http.get("/api/history").json
+    assert whole["iteration"] == list(range(1, 61))
+    part = site.http.get("/api/history?start=11&end=20").json
+    assert part["iteration"] == list(range(11, 21))
+    assert part["loss"] == whole["loss"][10:20]
+    few = site.http.get("/api/history?points=20").json
+    assert len(few["iteration"]) <= 20
+    assert few["thinned"] is True
+    assert max(few["loss"]) == max(whole["loss"])
+    assert site.http.get("/api/history?start=100&end=200").json["iteration"] == []
+
+
+@pytest.mark.parametrize(
+    "query", ["start=x", "end=-1", "points=0", "points=20001", "start=1e3", "points=9" * 9, "start=٣"]
+)
+def test_a_bad_range_is_an_error_that_names_the_field(site: Site, query: str) -> None:
+    answer = site.http.get(f"/api/history?{query}")
+    assert answer.status_code == 400
+    assert answer.json["error"]["code"] == "invalid_value"
+    assert query.split("=")[0] in answer.json["error"]["message"]
+
+
+def test_the_whole_history_is_a_file_of_csv_or_json(site: Site) -> None:
+    assert site.http.get("/api/history.csv").text.splitlines() == ["iteration,loss,reward,variance,mean"]
+    site.train(30)
+    csv, found = site.http.get("/api/history.csv"), site.http.get("/api/history.json")
+    run = site.worker.view().status.run or ""
+    assert csv.headers["Content-Disposition"] == f'attachment; filename="quadramatrix-{run[:8]}-30.csv"'
+    assert csv.mimetype == "text/csv"
+    assert len(csv.text.splitlines()) == 31
+    assert found.json == {"run": run, "seed": 1, "iterations": 30, "program": __version__} | {
+        name: pytest.approx(site.http.get("/api/history").json[name]) for name in ("loss", "reward", "variance", "mean")
+    }
+
+
+def test_a_range_of_the_history_is_a_file_too(site: Site) -> None:
+    site.train(30)
+    lines = site.http.get("/api/history.csv").text.splitlines()
+    part = site.http.get("/api/history.csv?start=11&end=20")
+    assert part.text.splitlines() == [lines[0], *lines[11:21]]
+    assert part.headers["Content-Disposition"].endswith('-11-20.csv"')
+    assert site.http.get("/api/history.csv?start=29&end=99").text.splitlines() == [lines[0], *lines[29:]]
+    assert site.http.get("/api/history.csv?start=31").text.splitlines() == lines[:1]
+    assert site.http.get("/api/history.csv?start=20&end=10").text.splitlines() == lines[:1]
+    refused = site.http.get("/api/history.csv?start=0")
+    assert (refused.status_code, refused.json["error"]["code"]) == (400, "invalid_value")
+
+
+def test_health_says_healthy_and_the_version(site: Site) -> None:
+    assert site.http.get("/health").json == {
+        "status": "healthy", "problems": [], "initialized": False, "running": False, "version": __version__,
+    }  # fmt: skip
+
+
+def test_health_says_degraded_while_saves_fail(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.train(5)
+    with monkeypatch.context() as patch:
+        train_on_a_full_disk(site, 7, patch)
+        answer = site.http.get("/health")
+        assert (answer.status_code, answer.json["status"], answer.json["problems"]) == (200, "degraded", ["saves"])
+        status = site.http.get("/api/status").json
+        assert status["save_error"]["since"] == 5
+        assert "No space left" in status["save_error"]["message"]
 
 
 def rules(site: Site) -> Any:
