@@ -15,7 +15,8 @@ from tests.helpers.faults import Disk
 _SAVES_A_COPY = 45  # what a second has at full speed on a fast machine
 
 
-@pytest.mark.parametrize("block", range(4))
+@pytest.mark.rotates(1)
+@pytest.mark.parametrize("block", range(8))
 def test_a_copy_with_saves_between_its_files_loads_to_a_recent_state(tmp_path: Path, block: int) -> None:
     chance = Random(block)
     with decoding_remembered(), Disk(tmp_path), opened(tmp_path / "state", FIRST) as state:

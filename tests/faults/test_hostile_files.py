@@ -35,6 +35,7 @@ from quadra.storage.save_record import SaveRecord, peek, seal, verify
 from quadra.storage.weights_file import decode
 from tests.helpers.fault_loops import FIRST, SECOND, assert_true_to_its_run, opened
 from tests.helpers.faults import image_of
+from tests.helpers.rotation import Draw
 from tests.helpers.scenarios import two_runs
 from tests.helpers.state_helpers import run_python, train
 
@@ -99,7 +100,7 @@ def test_no_code_in_a_file_is_run(folder: Path, tmp_path: Path, name: str) -> No
 
 
 def _bomb(path: Path) -> None:
-    """A member that would unpack to 300 MB."""
+    """A member that would unpack to 200 MB."""
     honest, buffer = path.read_bytes(), io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(honest)) as source, zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as target:
         for member in source.infolist():
@@ -107,7 +108,7 @@ def _bomb(path: Path) -> None:
             with target.open(member.filename, "w", force_zip64=True) as stream:
                 stream.write(content)
                 if member.filename.endswith("data/0"):
-                    for _ in range(300):
+                    for _ in range(200):
                         stream.write(bytes(1 << 20))
     path.write_bytes(sealed(buffer.getvalue(), record_of(path)))
 
@@ -187,13 +188,13 @@ _JUNK: tuple[Any, ...] = (
 )  # fmt: skip
 
 
-def test_a_true_seal_around_junk_raises_nothing_but_our_own_errors(folder: Path) -> None:
-    chance, honest = Random(8), (folder / WEIGHTS).read_bytes()
+def test_a_true_seal_around_junk_raises_nothing_but_our_own_errors(folder: Path, draw: Draw) -> None:
+    honest = (folder / WEIGHTS).read_bytes()
     record = verify(honest, WEIGHTS)
     assert record is not None
-    for number in range(60):
+    for number in draw(range(200), 10):
         values = decode(honest)
-        _put_junk(values, chance)
+        _put_junk(values, Random(number))
         (folder / WEIGHTS).write_bytes(sealed(archive_of(values), record))
         with opened(folder) as state:
             try:
@@ -225,6 +226,7 @@ _PLACES = [
 ]  # fmt: skip
 
 
+@pytest.mark.rotates(8)
 @pytest.mark.parametrize("name", _PLACES)
 @pytest.mark.parametrize("dangling", [False, True], ids=["to something", "to nothing"])
 def test_a_link_in_any_place_leads_nowhere(folder: Path, tmp_path: Path, name: str, dangling: bool) -> None:

@@ -1,8 +1,12 @@
-"""Whatever is done to the files of a folder, Load gives a state that was saved, says what is damaged, and keeps it."""
+"""Whatever is done to the files of a folder, Load gives a state that was saved, says what is damaged, and keeps it.
+
+Each run draws some mutations of each kind; --all tries all of them.
+"""
 
 from __future__ import annotations
 
 import shutil
+from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -22,10 +26,11 @@ from tests.helpers.fault_loops import (
     opened,
 )
 from tests.helpers.faults import Disk, image_of, write_image
-from tests.helpers.mutations import Files, Mutation, files_in
+from tests.helpers.mutations import KINDS, Files, Mutation, files_in
+from tests.helpers.rotation import Draw
 from tests.helpers.state_helpers import train
 
-_SEEDS_A_TEST = 300
+_MUTATIONS = 2100
 _NEWEST = 17
 
 
@@ -53,6 +58,9 @@ class Base:
             self.saves = _iterations_of_saves(folder)
         self.image = image_of(folder)
         self.files: Files = files_in(self.image)
+        self.seeds: defaultdict[str, list[int]] = defaultdict(list)  # of mutations that begin with one of this kind
+        for seed in range(_MUTATIONS):
+            self.seeds[Mutation(self.files, seed).kinds[0]].append(seed)
         self.rows = state.history.rows().copy()
 
 
@@ -70,16 +78,18 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Base:
     return made
 
 
-@pytest.mark.parametrize("block", range(7))
-def test_load_gives_what_was_saved_whatever_was_done_to_files(base: Base, block: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_load_gives_what_was_saved_whatever_was_done_to_files(
+    base: Base, kind: str, tmp_path: Path, draw: Draw
+) -> None:
     with decoding_remembered(), Disk(tmp_path):
-        for seed in range(block * _SEEDS_A_TEST, (block + 1) * _SEEDS_A_TEST):
+        for seed in draw(base.seeds[kind], 5):
             mutation = Mutation(base.files, seed)
             folder = write_image(mutation.apply(base.image), tmp_path / "mutated")
             try:
                 _assert_load_is_right(base, mutation, folder)
             except Exception as error:
-                raise AssertionError(f"seed {seed}: {mutation.kind}") from error
+                raise AssertionError(f"seed {seed}: {mutation.text}") from error
             shutil.rmtree(folder)
 
 
@@ -134,7 +144,9 @@ def _assert_told(mutation: Mutation, told: str) -> None:
     if len(mutation.files) != 1:
         return
     ((path, content),) = mutation.files.items()
-    harmless = "lengthened" in mutation.kind and path.endswith((METRICS, METRICS_COPY))  # as an append that was cut off
+    harmless = "lengthened" in mutation.kinds and path.endswith(
+        (METRICS, METRICS_COPY)
+    )  # as an append that was cut off
     gone_slot = content is None and path.startswith(SAVES) and not path.endswith(METRICS_COPY)  # nobody counted on it
     if not harmless and not gone_slot:
         assert Path(path).name in told, f"{path} is not named: {told!r}"
@@ -142,9 +154,7 @@ def _assert_told(mutation: Mutation, told: str) -> None:
 
 def _assert_nothing_is_deleted(mutation: Mutation, folder: Path) -> None:
     kept = {path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    exchanged = (
-        "exchanged" in mutation.kind
-    )  # whole files in a wrong place may be overwritten where that place is theirs
+    exchanged = "exchanged" in mutation.kinds  # whole files in a wrong place may be overwritten where it is theirs
     for path, content in mutation.files.items():
-        if content is not None and not exchanged and not ("lengthened" in mutation.kind and path.endswith(".pkl")):
+        if content is not None and not exchanged and not ("lengthened" in mutation.kinds and path.endswith(".pkl")):
             assert content in kept, f"what stood in {path} is gone"

@@ -10,9 +10,10 @@ import hashlib
 import pickle
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -31,12 +32,14 @@ from quadra.storage.catalog import Catalog, SavedSummary, read_catalog
 from quadra.storage.layout import METRICS, SAVES, SYSTEM, WEIGHTS, StateLayout
 from quadra.storage.restore_points import BUDGET, Retention
 from quadra.storage.saved_state import read_save
-from tests.helpers.faults import FAULTS, Death, Disk, Image, PowerCuts, image_of, write_image
+from tests.helpers.faults import FAULTS, SHORT_WRITE, Death, Disk, Image, Operation, PowerCuts, image_of, write_image
+from tests.helpers.rotation import EVERYTHING, Draw
 from tests.helpers.state_helpers import small_config, train
 
 POWER_CUT = "power cut"
 ALL_FAULTS = (*FAULTS, POWER_CUT)
 FIRST, SECOND, THIRD = 1, 2, 3  # seeds of the runs
+_POINTS_OF_A_RECOVERY = 2  # at which the power goes again, where not everything is tried
 _PARTS = (
     "field_update", "syntropy", "feedback", "optimizer", "field", "syntropy_fields", "centroids", "wins", "q_table",
     "generators", "neuroplasticity", "corpus", "newest", "iteration_count",
@@ -207,6 +210,33 @@ class Stages:
         shutil.copytree(self._built, root)
         return Stage(self.scenario, root)
 
+    @cached_property
+    def undisturbed(self) -> tuple[Image, list[Operation], list[str]]:
+        """What stands on the disk before the scenario, what it does to it, and the operations that it asks for."""
+        stage = self.set_up()
+        with Disk(stage.root) as disk:
+            if not self.scenario.opens:
+                stage.open()
+            self.scenario.prepare(stage)
+            before = image_of(stage.root)
+            disk.arm()
+            self.scenario.act(stage)
+            journal, calls = disk.journal, disk.calls
+            disk.disarm()
+            stage.end()
+        shutil.rmtree(stage.root)
+        return before, journal, calls
+
+    def operations(self, fault: str) -> range:
+        """The numbers of the operations that can have a fault; of short writes only writes are counted."""
+        _, _, calls = self.undisturbed
+        return range(1, (calls.count("write") if fault == SHORT_WRITE else len(calls)) + 1)
+
+    def power_cuts(self) -> range:
+        """The points at which the power can go: 0 is before the scenario."""
+        _, journal, _ = self.undisturbed
+        return range(len(journal) + 1)
+
 
 @dataclass
 class Tally:
@@ -223,14 +253,19 @@ class Tally:
         return sum(count for (_, kind), count in self.points.items() if kind == fault)
 
 
-def fail_everywhere(
-    stages: Stages, fault: str, lasting: bool, tally: Tally, start: int = 1, stride: int = 1
-) -> None:  # fmt: skip
+def fail_everywhere(stages: Stages, fault: str, lasting: bool, tally: Tally) -> None:
     """Let each operation fail in turn, until the scenario gets through without meeting the fault."""
-    number = start
+    number = 1
     with decoding_remembered():
         while _fail_at(stages, number, fault, lasting, tally):
-            number += stride
+            number += 1
+
+
+def fail_at(stages: Stages, numbers: Sequence[int], fault: str, lasting: bool, tally: Tally) -> None:
+    """Let the operations with these numbers, counted from 1, fail in turn."""
+    with decoding_remembered():
+        for number in numbers:
+            _fail_at(stages, number, fault, lasting, tally)
 
 
 def _fail_at(stages: Stages, number: int, fault: str, lasting: bool, tally: Tally) -> bool:
@@ -294,47 +329,34 @@ def _go_on_after_error(stage: Stage, confirmed: Saved) -> Saved:
     return {**confirmed, state.config.seed or 0: state.iteration_count}
 
 
-def cut_power_everywhere(stages: Stages, tally: Tally, subsets: int, nested: int = 0, stride: int = 1) -> None:
-    """Play once, then look at what the disk may hold after a power cut at every point, or every so many-th and the last.
+def cut_power_at(
+    stages: Stages, numbers: Collection[int], tally: Tally, subsets: int, nested: int = 0, recovery: Draw = EVERYTHING
+) -> None:
+    """Look at what the disk may hold after a power cut at these points.
 
-    `nested`: at every so many-th image, the recovery from it is cut as well, at each of its own points.
+    `nested`: at every so many-th image, the recovery from it is cut as well, at those of its points that `recovery` draws.
     """
+    scenario, seen = stages.scenario, set[tuple[bool, int]]()
+    before, journal, _ = stages.undisturbed
     with decoding_remembered():
-        _cut_power_everywhere(stages, tally, subsets, nested, stride)
-
-
-def _cut_power_everywhere(stages: Stages, tally: Tally, subsets: int, nested: int, stride: int) -> None:
-    scenario, stage = stages.scenario, stages.set_up()
-    with Disk(stage.root) as disk:
-        if not scenario.opens:
-            stage.open()
-        scenario.prepare(stage)
-        before = image_of(stage.root)
-        disk.arm()
-        scenario.act(stage)
-        journal = disk.journal
-        disk.disarm()
-        stage.end()
-    shutil.rmtree(stage.root)
-    seen: set[tuple[bool, int]] = set()
-    for number, (name, images) in enumerate(_images(before, journal, subsets)):
-        done = number == len(journal)
-        if number % stride and not done:
-            continue
-        confirmed = scenario.after if done else {} if scenario.clears and number else scenario.before
-        for kind, image in images:
-            tally.add(name, POWER_CUT)
-            key = (done, _key_of(image))
-            if key in seen:
+        for number, (name, images) in enumerate(_images(before, journal, subsets)):
+            if number not in numbers:
                 continue
-            seen.add(key)
-            where = f"{scenario.name}: power cut after operation {number} ({name}), {kind}"
-            recut = bool(nested) and len(seen) % nested == 0
-            _look_at(stages, image, confirmed, where, done, recut, thorough=done or len(seen) % 5 == 1)
+            done = number == len(journal)
+            confirmed = scenario.after if done else {} if scenario.clears and number else scenario.before
+            for kind, image in images:
+                tally.add(name, POWER_CUT)
+                key = (done, _key_of(image))
+                if key in seen:
+                    continue
+                seen.add(key)
+                where = f"{scenario.name}: power cut after operation {number} ({name}), {kind}"
+                recut = recovery if nested and len(seen) % nested == 0 else None
+                _look_at(stages, image, confirmed, where, done, recut, thorough=done or len(seen) % 5 == 1)
 
 
 def _images(
-    before: Image, journal: Sequence[Any], subsets: int
+    before: Image, journal: Sequence[Operation], subsets: int
 ) -> Iterator[tuple[str, list[tuple[str, Image]]]]:  # fmt: skip
     cuts, chance = PowerCuts(before), Random(4)
     for operation in (None, *journal):
@@ -350,7 +372,7 @@ def _key_of(image: Image) -> int:
 
 
 def _look_at(
-    stages: Stages, image: Image, confirmed: Saved, where: str, done: bool = False, recut: bool = False,
+    stages: Stages, image: Image, confirmed: Saved, where: str, done: bool = False, recut: Draw | None = None,
     thorough: bool = False,
 ) -> None:  # fmt: skip
     stage = Stage(stages.scenario, write_image(image, stages.new_root()))
@@ -359,18 +381,21 @@ def _look_at(
             disk.arm()
             verify(stage, confirmed, thorough, cleared=done and stages.scenario.clears)
             journal = disk.journal
-        if recut:
-            _recut(stages, image, journal, confirmed)
+        if recut is not None:
+            _recut(stages, image, journal, confirmed, recut)
     except Exception as error:
         raise AssertionError(where) from error
     finally:
         shutil.rmtree(stage.root)
 
 
-def _recut(stages: Stages, image: Image, journal: Sequence[Any], confirmed: Saved) -> None:
+def _recut(stages: Stages, image: Image, journal: Sequence[Operation], confirmed: Saved, draw: Draw) -> None:
     """The power goes again while the folder is opened and loaded after a power cut."""
     seen: set[int] = set()
+    numbers = draw(range(len(journal) + 1), _POINTS_OF_A_RECOVERY)
     for number, (_, images) in enumerate(_images(image, journal, subsets=1)):
+        if number not in numbers:
+            continue
         for kind, again in images:
             if _key_of(again) not in seen:
                 seen.add(_key_of(again))

@@ -78,13 +78,17 @@ DAMAGES: tuple[Callable[[bytes, Random], bytes], ...] = (
 )  # fmt: skip
 
 
+KINDS = (*dict.fromkeys(damage.__name__ for damage in DAMAGES), "gone", "exchanged")
+
+
 class Mutation:
     """Some files of a folder damaged, lost or exchanged; a function of its seed."""
 
     def __init__(self, files: Files, seed: int) -> None:
         chance = Random(seed)
         self.files: dict[str, bytes | None] = {}  # what is different now; None: the file is gone
-        self.kind = ""
+        self.kinds: list[str] = []
+        self.text = ""
         for _ in range(chance.choices((1, 2, 3), (7, 2, 1))[0]):
             self._mutate(files, chance)
         self.files = {path: content for path, content in self.files.items() if content != files[path]}
@@ -92,18 +96,22 @@ class Mutation:
     def _mutate(self, files: Files, chance: Random) -> None:
         weighted = [path for path in files for _ in range(1 if path.startswith((f"{SAVES}/", RUNS)) else 4)]
         path = chance.choice(weighted)
-        kind = chance.randrange(len(DAMAGES) + 2)
-        if kind < len(DAMAGES):
-            self.files[path] = DAMAGES[kind](files[path], chance)
-            self.kind += f"{path} {DAMAGES[kind].__name__}; "
-        elif kind == len(DAMAGES):
+        number = chance.randrange(len(DAMAGES) + 2)
+        if number < len(DAMAGES):
+            self.files[path] = DAMAGES[number](files[path], chance)
+            self._note(path, DAMAGES[number].__name__)
+        elif number == len(DAMAGES):
             self.files[path] = None
-            self.kind += f"{path} gone; "
+            self._note(path, "gone")
         else:
             alike = [other for other in files if PurePosixPath(other).suffix == PurePosixPath(path).suffix]
             other = chance.choice(alike)
             self.files[path], self.files[other] = files[other], files[path]
-            self.kind += f"{path} exchanged for {other}; "
+            self._note(path, "exchanged", f" for {other}")
+
+    def _note(self, path: str, kind: str, more: str = "") -> None:
+        self.kinds.append(kind)
+        self.text += f"{path} {kind}{more}; "
 
     def apply(self, image: Image) -> dict[str, bytes | None]:
         """The image with these differences."""

@@ -14,6 +14,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -44,18 +45,20 @@ class WarmProcess:
         self._status = os.fdopen(status, encoding="ascii")
         self.pid = int(self._status.readline())
         self.returncode: int | None = None
+        self._lock = threading.Lock()
 
-    def wait(self, timeout: float) -> int:
-        """The exit code, negative for a signal; raises TimeoutError."""
-        if self.returncode is None:
-            if not _is_readable(self._status, timeout):
-                raise TimeoutError(f"process {self.pid} has not ended")
-            self.returncode = int(self._status.readline())
+    def wait(self, timeout: float | None = None) -> int:
+        """The exit code, negative for a signal; raises TimeoutExpired. Several threads may wait."""
+        if self.returncode is None and not _is_readable(self._status, timeout):
+            raise subprocess.TimeoutExpired("app.py", timeout or 0.0)
+        with self._lock:
+            if self.returncode is None:
+                self.returncode = int(self._status.readline())
         return self.returncode
 
     def poll(self) -> int | None:
         """The exit code; None while it runs."""
-        with contextlib.suppress(TimeoutError):
+        with contextlib.suppress(subprocess.TimeoutExpired):
             return self.wait(0.0)
         return None
 
@@ -69,7 +72,7 @@ class WarmProcess:
         self.send_signal(signal.SIGKILL)
 
 
-def _is_readable(stream: TextIO, timeout: float) -> bool:
+def _is_readable(stream: TextIO, timeout: float | None) -> bool:
     return bool(select.select([stream], [], [], timeout)[0])
 
 

@@ -78,6 +78,7 @@ def plain_action(action: str, f: Tensor, rate: Tensor) -> Tensor:
     return f - rate * (f - f.mean())
 
 
+@pytest.mark.oracle
 @pytest.mark.parametrize("size", [2, 3, 100])
 def test_the_loss_gradient_is_that_of_autograd(size: int) -> None:
     generator = torch.Generator().manual_seed(size)
@@ -91,6 +92,7 @@ def test_the_loss_gradient_of_a_mean_at_one_half_is_that_of_the_variance_alone()
     assert loss_gradient(rows_of([[0.25, 0.75]]), 0.5).flatten().tolist() == pytest.approx([-0.5, 0.5])
 
 
+@pytest.mark.oracle
 @pytest.mark.parametrize("action", ACTIONS)
 @pytest.mark.parametrize("size", [2, 3, 100])
 def test_the_gradient_of_the_rates_is_that_of_autograd(action: str, size: int) -> None:

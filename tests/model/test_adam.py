@@ -15,6 +15,7 @@ def test_the_first_step_moves_by_the_learning_rate_against_the_gradient() -> Non
     assert -rule.step_size * m / (v**0.5 * rule.correction + rule.epsilon) == pytest.approx(1.0)
 
 
+@pytest.mark.oracle
 def test_steps_are_those_of_torch() -> None:
     value = torch.tensor([1.0], dtype=torch.float64, requires_grad=True)
     adam = torch.optim.Adam([value], lr=1e-3)

@@ -200,12 +200,16 @@ ON_100 = Bounds(Nearness(1e-6), Nearness(1e-4, 0.95, 1e-3), margin=2e-6)
 ON_10_000 = Bounds(Nearness(1e-4), Nearness(5e-4, 0.95), margin=2e-5)
 
 
+@pytest.mark.oracle
+@pytest.mark.rotates(2, per="backend")
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("seed", SEEDS_100)
 def test_an_adam_step_is_that_of_snntorch_in_double_precision(backend: BackendClass, seed: int) -> None:
     check_against_double_precision(backend, 100, seed, ON_100)
 
 
+@pytest.mark.oracle
+@pytest.mark.rotates(1, per="backend")
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("seed", SEEDS_10_000)
 def test_so_it_is_on_a_field_of_ten_thousand_cells(backend: BackendClass, seed: int) -> None:
@@ -213,6 +217,7 @@ def test_so_it_is_on_a_field_of_ten_thousand_cells(backend: BackendClass, seed: 
 
 
 @cuda
+@pytest.mark.oracle
 def test_an_adam_step_on_a_gpu_is_that_of_snntorch_in_double_precision() -> None:
     check_against_double_precision(TorchBackend, 100, SEEDS_100[0], ON_100, device="cuda")
 

@@ -449,6 +449,8 @@ Every word lights a cell."""
 
 # A membrane at the threshold, or a mean such as 0.145 that is rounded to a state, may fall either way with the order of
 # a sum. Such means do come up, since words and rates are counts; these seeds keep away from them.
+@pytest.mark.oracle
+@pytest.mark.rotates(1, per="backend")
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize(("seed", "field_size"), [(2, 100), (11, 100), (12, 33), (12, 3), (15, 2)])
 def test_an_iteration_is_that_of_the_description(

@@ -59,6 +59,7 @@ def snntorch_rates(parameters: FlatTensors, network: str, shown: Array) -> tuple
     return {name: torch.stack(found).mean(0) for name, found in spikes.items()}, oracle.margin
 
 
+@pytest.mark.oracle
 @settings(max_examples=25, deadline=None, database=None)
 @given(
     field_size=st.sampled_from([2, 3, 17, 100]),

@@ -62,6 +62,7 @@ def assert_near(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
         )
 
 
+@pytest.mark.oracle
 @pytest.mark.parametrize("name", NETWORKS)
 @settings(max_examples=40, deadline=None, database=None)
 @given(

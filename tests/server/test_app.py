@@ -20,7 +20,9 @@ import torch
 
 from quadra import TrainingConfig, TrainingState
 from quadra.cli.serve_options import parse
-from tests.helpers.server import PATIENCE, ROOT, Client, Server, refused_start
+from tests.helpers.server import PATIENCE, ROOT, Client, Server, refused_start, warm_server
+
+pytestmark = pytest.mark.process
 
 
 @pytest.mark.parametrize(
@@ -68,7 +70,7 @@ def test_who_may_come_in_is_named_by_options_or_the_environment() -> None:
 
 
 def test_a_server_that_others_can_reach_asks_for_the_token_that_its_terminal_shows(tmp_path: Path) -> None:
-    with Server(tmp_path / "state", "--host", "0.0.0.0", is_warm=True) as server:
+    with warm_server(tmp_path / "state", "--host", "0.0.0.0") as server:
         link = server.wait_for("127.0.0.1").split()[-1]
         assert link.startswith(server.url.replace("0.0.0.0", "127.0.0.1") + "/?token=")
         assert server.get("/api/status")["error"]["code"] == "token_required"
@@ -92,7 +94,7 @@ def test_a_port_in_use_is_refused(tmp_path: Path) -> None:
 
 def test_a_folder_that_another_server_holds_is_refused_with_its_process_number(tmp_path: Path) -> None:
     folder = tmp_path / "state"
-    with Server(folder) as server:
+    with warm_server(folder) as server:
         second = subprocess.run(
             [sys.executable, str(ROOT / "app.py"), "--port", "0", "--state-dir", str(folder)],
             capture_output=True,
@@ -121,7 +123,7 @@ def test_a_state_directory_that_is_a_file_is_refused(tmp_path: Path) -> None:
 
 def test_the_command_line_wins_over_the_environment(tmp_path: Path) -> None:
     environment = {"QUADRA_FIELD_SIZE": "12", "QUADRA_SEED": "5"}
-    with Server(tmp_path / "state", "--seed", "6", environment=environment) as server:
+    with warm_server(tmp_path / "state", "--seed", "6", environment=environment) as server:
         status = server.get("/api/status")
     assert (status["field_size"], status["seed"]) == (12, 6)
 
@@ -129,7 +131,7 @@ def test_the_command_line_wins_over_the_environment(tmp_path: Path) -> None:
 @contextmanager
 def training_unsaved(folder: Path) -> Iterator[Server]:
     """A server that trains at full speed and has saved nothing yet."""
-    with Server(folder, "--pace", "max", "--save-every", "0", "--field-size", "8") as server:
+    with warm_server(folder, "--pace", "max", "--save-every", "0", "--field-size", "8") as server:
         with Client(server.url) as client:
             client.ask("initialize_system")
             client.ask("start_training")
@@ -139,7 +141,7 @@ def training_unsaved(folder: Path) -> Iterator[Server]:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_finishes_saves_and_exits_zero(tmp_path: Path, number: int) -> None:
-    with Server(tmp_path / "state", "--pace", "max", "--save-every", "0", "--field-size", "8") as server:
+    with warm_server(tmp_path / "state", "--pace", "max", "--save-every", "0", "--field-size", "8") as server:
         with Client(server.url) as client:
             client.ask("initialize_system")
             client.ask("start_training")
@@ -168,7 +170,7 @@ def scribe_of(server: Server) -> int:
 def test_a_signal_to_the_process_that_writes_saves_ends_the_server_saved_and_the_folder_free(
     tmp_path: Path, number: int, code: int
 ) -> None:
-    with Server(tmp_path / "state", "--pace", "max", "--field-size", "8") as server:
+    with warm_server(tmp_path / "state", "--pace", "max", "--field-size", "8") as server:
         with Client(server.url) as client:
             client.ask("initialize_system")
             client.ask("start_training")
@@ -201,7 +203,10 @@ def test_a_second_ctrl_c_ends_at_once_even_while_the_disk_hangs(tmp_path: Path) 
 
 def test_every_saved_line_is_true_at_that_instant(tmp_path: Path) -> None:
     folder = tmp_path / "state"
-    with Server(folder, "--pace", "40", "--field-size", "8", "--seed", "3") as server, Client(server.url) as client:
+    with (
+        warm_server(folder, "--pace", "40", "--field-size", "8", "--seed", "3") as server,
+        Client(server.url) as client,
+    ):
         client.ask("initialize_system")
         client.ask("start_training", {"until": 60})
         for _ in range(3):
@@ -212,14 +217,14 @@ def test_every_saved_line_is_true_at_that_instant(tmp_path: Path) -> None:
 
 def test_a_killed_server_loses_at_most_ten_iterations_and_goes_on_to_the_same_bits(tmp_path: Path) -> None:
     options = ("--pace", "max", "--field-size", "8", "--seed", "3")
-    with Server(tmp_path / "killed", *options) as server, Client(server.url) as client:
+    with warm_server(tmp_path / "killed", *options) as server, Client(server.url) as client:
         client.ask("initialize_system")
         client.ask("start_training")
         client.wait_for("metrics_update", lambda payload: payload["iteration"] > 30)
         server.process.kill()
         server.process.wait(PATIENCE)
         shown = max(payload["iteration"] for payload in client.payloads("metrics_update"))
-    with Server(tmp_path / "killed", *options) as server, Client(server.url) as client:
+    with warm_server(tmp_path / "killed", *options) as server, Client(server.url) as client:
         restored = client.ask("load_state")["iteration_count"]
         assert restored >= shown - 10
         goal = restored + 50
@@ -244,20 +249,20 @@ def test_exact_resume_through_the_command_line(tmp_path: Path) -> None:
 
 def test_resume_goes_on_by_itself_after_a_kill(tmp_path: Path) -> None:
     options = ("--pace", "max", "--field-size", "8", "--resume")
-    with Server(tmp_path / "state", *options) as server:
+    with warm_server(tmp_path / "state", *options) as server:
         server.wait_for("State saved: ")
         server.wait_for("State saved: ")
         server.process.kill()
         server.process.wait(PATIENCE)
     last = max(int(line.split()[3]) for line in server.lines if "State saved" in line)
-    with Server(tmp_path / "state", *options) as server:
+    with warm_server(tmp_path / "state", *options) as server:
         assert int(server.wait_for("State loaded").split()[3]) >= last
         server.wait_for("Training started")
         assert server.end() == 0
 
 
 def test_a_number_of_hundreds_of_digits_is_refused_by_its_name(tmp_path: Path) -> None:
-    with Server(tmp_path / "state") as server, Client(server.url) as client:
+    with warm_server(tmp_path / "state") as server, Client(server.url) as client:
         for event, field in (("set_pace", "iterations_per_second"), ("initialize_system", "seed")):
             answer = client.ask(event, {field: 10**400})
             assert answer["error"]["code"] == "invalid_value"
@@ -267,7 +272,7 @@ def test_a_number_of_hundreds_of_digits_is_refused_by_its_name(tmp_path: Path) -
 
 
 def test_training_goes_on_when_the_browser_is_closed(tmp_path: Path) -> None:
-    with Server(tmp_path / "state", "--pace", "max", "--field-size", "8") as server:
+    with warm_server(tmp_path / "state", "--pace", "max", "--field-size", "8") as server:
         with Client(server.url) as client:
             client.ask("initialize_system")
             client.ask("start_training")
@@ -284,7 +289,7 @@ def test_a_foreign_text_is_learned(tmp_path: Path) -> None:
     texts = [path for path in found if path.is_file() and path.stat().st_size > 5000]
     if not texts:
         pytest.skip("no licence text of a useful size is installed on this machine")
-    with Server(tmp_path / "state", "--corpus", str(texts[0]), "--pace", "max", "--seed", "1") as server:
+    with warm_server(tmp_path / "state", "--corpus", str(texts[0]), "--pace", "max", "--seed", "1") as server:
         with Client(server.url) as client:
             client.ask("initialize_system")
             client.ask("start_training", {"until": 300})

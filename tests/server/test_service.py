@@ -22,7 +22,7 @@ from playwright.sync_api import Page
 
 from tests.browser.test_three_days import charts, opened, wait_for_iteration
 from tests.helpers.browser import executable, running_browser
-from tests.helpers.server import PATIENCE, ROOT, Server
+from tests.helpers.server import PATIENCE, ROOT, Server, warm_server
 
 UNIT = ROOT / "deploy" / "quadramatrix.service"
 DOCKERFILE = ROOT / "Dockerfile"
@@ -44,7 +44,7 @@ class Supervisor:
     def _run(self) -> None:
         while not self._is_over:
             try:
-                server = Server(self._folder, *self._options)
+                server = warm_server(self._folder, *self._options)
             except AssertionError:  # it ended at once: the process that writes saves held the folder to its last write
                 time.sleep(PAUSE)
                 continue
@@ -127,6 +127,7 @@ def iteration_on(page: Page) -> int:
     return int(charts(page)["iteration"][-1])
 
 
+@pytest.mark.process
 @pytest.mark.skipif(executable() is None and not os.environ.get("CI"), reason="no Chromium is installed")
 def test_killed_under_a_supervisor_it_comes_back_trains_on_and_browsers_with_it(tmp_path: Path) -> None:
     with supervised(tmp_path / "state") as supervisor, running_browser() as browser:
@@ -170,6 +171,7 @@ def settings() -> dict[str, list[str]]:
     return found
 
 
+@pytest.mark.process
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
 def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path: Path) -> None:
     unit = tmp_path / UNIT.name
@@ -229,6 +231,7 @@ def test_all_that_the_container_copies_is_there_and_let_through() -> None:
     assert all((ROOT / path).exists() for path in copied)
 
 
+@pytest.mark.process
 def test_the_program_finds_all_it_needs_among_what_is_copied(tmp_path: Path) -> None:
     copied = [path for name, words in instructions() if name == "COPY" for path in words.split()[:-1]]
     for path in copied:

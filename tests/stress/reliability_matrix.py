@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.helpers.fault_loops import ALL_FAULTS, Scenario, Stages, Tally, cut_power_everywhere, fail_everywhere
+from tests.helpers.fault_loops import ALL_FAULTS, Scenario, Stages, Tally, cut_power_at, fail_everywhere
 from tests.helpers.faults import FAULTS, KILLED
 from tests.helpers.scenarios import SCENARIOS
 
@@ -27,7 +27,8 @@ def run(scenario: Scenario, tally: Tally) -> None:
             fail_everywhere(Stages(scenario, Path(place, fault)), fault, lasting=False, tally=tally)
             if fault != KILLED:
                 fail_everywhere(Stages(scenario, Path(place, f"{fault} lasting")), fault, lasting=True, tally=tally)
-        cut_power_everywhere(Stages(scenario, Path(place, "power")), tally, _SUBSETS, _RECOVERIES)
+        stages = Stages(scenario, Path(place, "power"))
+        cut_power_at(stages, stages.power_cuts(), tally, _SUBSETS, _RECOVERIES)
 
 
 def table(rows: dict[str, dict[str, int]], title: str) -> list[str]:
