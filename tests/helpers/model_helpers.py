@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import snntorch
 import torch
+from numpy.typing import NDArray
 from snntorch import surrogate
 from torch import Tensor
 
+import quadra.model.engine
 from quadra.config import TrainingConfig
 from quadra.model.compiled_backend import CompiledBackend
-from quadra.model.corpus import Corpus
+from quadra.model.corpus import Corpus, features
 from quadra.model.engine import Engine
 from quadra.model.spiking import LAYERS
 from quadra.model.torch_backend import TorchBackend
@@ -40,6 +44,19 @@ def small_engine(seed: int = 1, corpus: Path | None = None, **settings: Any) -> 
 def steps(engine: Engine, count: int) -> list[dict[str, Any]]:
     """The results of so many iterations."""
     return [engine.step().as_dict() for _ in range(count)]
+
+
+def poison_features(monkeypatch: pytest.MonkeyPatch, *void: bool) -> None:
+    """Lines whose features are not finite, as told in turn; all later ones like the last."""
+    turns = list(void)
+
+    def poisoned(line: str, size: int) -> NDArray[np.float32]:
+        found = features(line, size)
+        if turns.pop(0) if len(turns) > 1 else turns[0]:
+            found[0] = math.nan
+        return found
+
+    monkeypatch.setattr(quadra.model.engine, "features", poisoned)
 
 
 def differences(left: object, right: object, place: str = "") -> list[str]:

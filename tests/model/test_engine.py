@@ -23,7 +23,15 @@ from quadra.model.actions import NETWORK_OF
 from quadra.model.corpus import Corpus, features
 from quadra.model.engine import BackendClass, Engine
 from quadra.model.spiking import LAYERS
-from tests.helpers.model_helpers import BACKENDS, OracleNetwork, differences, small_engine, steps, text_file
+from tests.helpers.model_helpers import (
+    BACKENDS,
+    OracleNetwork,
+    differences,
+    poison_features,
+    small_engine,
+    steps,
+    text_file,
+)
 
 # Determinism
 
@@ -509,19 +517,6 @@ def poison_centroid(engine: Engine) -> None:
     state = engine.state_dict()
     state["centroids"][0, 0] = math.nan
     engine.load_state_dict(state)
-
-
-def poison_features(monkeypatch: pytest.MonkeyPatch, *void: bool) -> None:
-    """Lines whose features are not finite, as told in turn; all later ones like the last."""
-    turns = list(void)
-
-    def poisoned(line: str, size: int) -> NDArray[np.float32]:
-        found = features(line, size)
-        if turns.pop(0) if len(turns) > 1 else turns[0]:
-            found[0] = math.nan
-        return found
-
-    monkeypatch.setattr(quadra.model.engine, "features", poisoned)
 
 
 def assert_stops_as_it_was(engine: Engine) -> None:

@@ -13,9 +13,9 @@ from quadra.states.timeline import timeline_of
 from quadra.storage.labels import Label, write_labels
 from quadra.storage.layout import LABELS, LABELS_COPY, StateLayout
 from quadra.storage.save_record import MOST_EVENTS, RunEvents, dump, parse
+from tests.helpers.model_helpers import poison_features
 from tests.helpers.site import Site
 from tests.helpers.state_helpers import new_run, opened, record, train
-from tests.model.test_engine import poison_features
 
 
 @pytest.fixture
