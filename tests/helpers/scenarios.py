@@ -210,7 +210,7 @@ def overwrite_name(stage: Stage) -> None:
 
 def go_back(stage: Stage) -> None:
     """To an earlier save, as a run of its own."""
-    stage.run.load(f"{stage.run.run}@{_BEFORE}")
+    stage.run.load(f"{stage.run.run.id}@{_BEFORE}")
 
 
 def train_to_the_point(stage: Stage) -> None:
