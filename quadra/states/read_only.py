@@ -16,7 +16,8 @@ from quadra.states.restore import read_any_format
 from quadra.storage.files.durable import Piece, read_file
 from quadra.storage.layout import FILES, WEIGHTS, StateLayout
 from quadra.storage.save_record import verify
-from quadra.storage.saved_state import SavedState, files_of, read_save
+from quadra.storage.saved_state import SavedState, read_save
+from quadra.storage.system_file import complete_files
 
 ATTEMPTS = 5  # at reading a state that a live server may be replacing, before it counts as bad
 
@@ -72,7 +73,7 @@ def _files(
         copy = Path(temporary) / WEIGHTS
         copy.write_bytes(weights)
         saved = read_save(copy, entry.folder)
-        return entry, files_of(saved, weights), saved.engine["corpus"]["path"]
+        return entry, complete_files(saved, weights), saved.engine["corpus"]["path"]
 
 
 def _read_state(layout: StateLayout, state: str, defaults: TrainingConfig) -> tuple[ListedState, SavedState]:

@@ -17,7 +17,8 @@ from quadra.storage.files.durable import is_plain_file, read_file, remove
 from quadra.storage.folder import StateFolder
 from quadra.storage.layout import FILES, METRICS_COPY, SAVES, WEIGHTS
 from quadra.storage.save_record import verify
-from quadra.storage.saved_state import NotSealedError, files_of, read_save
+from quadra.storage.saved_state import NotSealedError, read_save
+from quadra.storage.system_file import complete_files
 
 log = logging.getLogger("quadra")
 
@@ -81,7 +82,7 @@ class OtherRuns:
             self._folder.add_run(save.id, {name: [read_file(self._files[name])] for name in names})
             return []
         if not of_this_run:  # else what is in memory follows it
-            self._folder.add_run(save.id, files_of(state, read_file(save.file)))
+            self._folder.add_run(save.id, complete_files(state, read_file(save.file)))
         return [error.path for error in state.damaged]
 
     def _drop(self, file: Path, run: str) -> None:

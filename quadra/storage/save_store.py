@@ -43,7 +43,8 @@ from quadra.storage.pending_save import Outcome, PendingSave, Receipt
 from quadra.storage.reset import call_off
 from quadra.storage.restore_points import Plan, RestorePoints, Retention
 from quadra.storage.save_record import SaveRecord, peek, verify
-from quadra.storage.saved_state import SavedState, are_whole, system_file
+from quadra.storage.saved_state import SavedState, are_whole
+from quadra.storage.system_file import encode_system
 from quadra.storage.weights_file import WeightsEncoder, bytes_of
 from quadra.storage.writer_process import WriterProcess
 from quadra.storage.writer_thread import WriterThread
@@ -72,7 +73,7 @@ class SaveStore:
     def __init__(
         self, folder: StateFolder, process: WriterProcess | None = None, retention: Retention | None = None
     ) -> None:
-        self.points = RestorePoints(folder.layout, retention or Retention())
+        self.restore_points = RestorePoints(folder.layout, retention or Retention())
         self._folder = folder
         self._others = OtherRuns(folder)
         self._process, self._thread = process, WriterThread()
@@ -88,7 +89,7 @@ class SaveStore:
         self._identities: dict[Path, Identity | None] = {}  # of the files that this object knows
         self._encoder: WeightsEncoder | None = None
         self._has_points: set[str] = set()  # runs whose folder of restore points is there
-        self.points.forget()
+        self.restore_points.forget()
         # Rows that the metrics files held before they were last extended. The weights file carries all later ones, so
         # that it is completed by a metrics file of that time too, as a `cp -r` beside training may have caught it.
         self.counted_on = 0
@@ -194,9 +195,9 @@ class SaveStore:
         """A weights file has become durable."""
         self._identities[self._files[WEIGHTS]] = committed.identity
         if committed.remark:
-            self.points.forget()
+            self.restore_points.forget()
         else:
-            self.points.done(run, plan, committed.size)
+            self.restore_points.apply(run, plan, committed.size)
 
     def _verify(self, run: str) -> None:
         """Read the weights file back. Raises a BadFileError where it is not what was written."""
@@ -230,7 +231,7 @@ class SaveStore:
 
     def _write_system(self, save: Save) -> int:
         """Replace the system state, after the commit: where it stands, there was a weights file. Returns the bytes."""
-        system, content = self._files[SYSTEM], system_file(save.record, save.config, save.snapshot.rest)
+        system, content = self._files[SYSTEM], encode_system(save.record, save.config, save.snapshot.rest)
         self._keep_foreign(system)
         replace_file(system, content)
         self._identities[system] = identity_of(system)
@@ -272,7 +273,7 @@ class SaveStore:
             self._encoder = WeightsEncoder(save.config, save.snapshot)
         record, tensors = self._with_metrics_rows(save.record), bytes_of(save.snapshot.flat)
         contents = self._encoder.contents(save.snapshot, save.rows[self.counted_on :])
-        plan = self.points.plan(save.record, save.rows, len(tensors) + sum(map(len, contents)))
+        plan = self.restore_points.plan(save.record, save.rows, len(tensors) + sum(map(len, contents)))
         request = CommitRequest(
             folder=str(self._folder.path),
             lock=self._folder.lock,
@@ -281,7 +282,7 @@ class SaveStore:
             record=record,
             tensors=tensors,
             contents=contents,
-            points=tuple(map(str, plan.points)),
+            points=tuple(map(str, plan.names)),
             expired=tuple(map(str, plan.expired)),
         )
         return request, plan
@@ -301,7 +302,7 @@ class SaveStore:
     def _drop_surplus(self, run: str) -> None:
         """Remove restore points that are over the budget though no save has added one; what cannot go now stays."""
         try:
-            for point in self.points.surplus(run):
+            for point in self.restore_points.surplus(run):
                 remove(point)
         except OSError as error:
             log.info("A restore point stays: %s", error)

@@ -31,13 +31,12 @@ from quadra.model.history import SERIES, checksum_of, rows_of
 from quadra.model.spiking import parameter_shapes
 from quadra.storage import metrics_file
 from quadra.storage.files import safe_pickle
-from quadra.storage.files.durable import Piece, read_file
+from quadra.storage.files.durable import read_file
 from quadra.storage.layout import METRICS, SYSTEM, WEIGHTS, metrics_files
 from quadra.storage.metrics_file import HISTORY_KEYS, MetricsLog
 from quadra.storage.save_record import FORMAT_VERSION, SaveRecord, newer_format, verify
 from quadra.storage.weights_file import TAIL, decode
 
-_LONGEST_PATH = 1000  # characters of a corpus path in the system state
 _ENGINE_KEYS = (*NETWORKS, "optimizer", "field", "syntropy_fields", "centroids", "wins", "q_table", "generators")
 _MOST_MISSING = 1 << 24  # rows that are marked as lost, 270 MB: a few forged bytes shall not claim all memory
 _EMPTY = np.empty((0, len(SERIES)), np.float32)
@@ -151,46 +150,6 @@ def as_series(values: object, file: str | Path) -> NDArray[np.float32]:
         with np.errstate(over="ignore"):  # too large for single precision: refused later, as not finite
             return np.asarray(values, np.float32)
     raise DamagedFileError(file, "a history in it is not a list of numbers")
-
-
-def system_file(record: SaveRecord, config: TrainingConfig, engine: Mapping[str, Any]) -> list[Piece]:
-    """The system state; `engine`: its `neuroplasticity` and `corpus` are used."""
-    manager = dict(engine["neuroplasticity"])
-    return [
-        safe_pickle.dumps(
-            {
-                "format_version": FORMAT_VERSION,
-                "run": record.run,
-                "sequence": record.sequence,
-                "field_size": config.field_size,
-                "is_initialized": True,
-                "integrity_strikes": manager["integrity_strikes"],
-                "neuroplasticity": manager,
-                "iteration_count": record.iteration_count,
-                "configuration": _brief_configuration(config),
-                "seed": record.seed,
-                "corpus_fingerprint": engine["corpus"]["fingerprint"],
-                "saved_at": record.saved_at,
-                "ended": record.ended,
-                "chosen": record.load_rank,
-                "history_sha256": record.history_sha256,
-                "program": record.program,
-            }
-        )
-    ]
-
-
-def files_of(state: SavedState, weights: bytes) -> dict[str, list[Piece]]:
-    """The three complete files of a state, by name; `weights`: its sealed weights file, which stays as it is."""
-    pieces, _ = metrics_file.encode(state.record.run, state.rows)
-    system = system_file(state.record, state.config, state.engine)
-    return {METRICS: [*pieces], SYSTEM: system, WEIGHTS: [weights]}
-
-
-def _brief_configuration(config: TrainingConfig) -> dict[str, Any]:
-    """The configuration; a very long path is left to the weights file, so that this file stays small."""
-    values = config.as_dict()
-    return {**values, "corpus": None} if len(config.corpus or "") > _LONGEST_PATH else values
 
 
 def _config(values: Mapping[str, Any], file: Path) -> TrainingConfig:

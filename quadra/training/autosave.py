@@ -90,7 +90,7 @@ class AutoSave:
         self._show_run_events(saving)
         has_ended = (
             not saving.is_under_way
-        )  # looked at once: one that ends from here on has its outcome taken next time
+        )  # asked once: the receipt of one that ends from here on is collected next time
         if has_ended:
             self.collect(saving)
         if self._unshown is not None and time.perf_counter() >= self._shown_at + SHOWN_EVERY:

@@ -28,7 +28,7 @@ class Saving:
     def __init__(self, folder: StateFolder, writer: WriterProcess | None, retention: Retention | None) -> None:
         self.folder = folder
         self._store = SaveStore(folder, writer, retention)
-        self.points = self._store.points  # restore points of all runs
+        self.restore_points = self._store.restore_points  # restore points of all runs
         self._pending: PendingSave | None = None  # the save that is under way, until its receipt is collected
         self.hold(None)
 
@@ -75,7 +75,7 @@ class Saving:
     @property
     def best(self) -> Best | None:
         """The saved state of this run with the best smoothed reward."""
-        return None if self.run is None else self.points.best_of(self.run.id, self.run.history.rows())
+        return None if self.run is None else self.restore_points.best_of(self.run.id, self.run.history.rows())
 
     def save(self, ended: Ended | None = None) -> Receipt:
         """Save all three files at this iteration, durably. Raises SaveError; the previous saved state is then intact.

@@ -29,7 +29,8 @@ from quadra.storage.layout import WEIGHTS
 from quadra.storage.pending_save import Receipt
 from quadra.storage.restore_points import Retention
 from quadra.storage.save_record import Ended, SaveRecord
-from quadra.storage.saved_state import files_of, read
+from quadra.storage.saved_state import read
+from quadra.storage.system_file import complete_files
 from quadra.storage.writer_process import WriterProcess
 from quadra.training.loading import Loader
 from quadra.training.run import Run, require_run
@@ -55,7 +56,7 @@ class TrainingState:
         self._defaults = config or TrainingConfig()  # of new runs
         self._no_history = History()
         self.saving = Saving(self.folder, writer, retention)
-        self.saved_states = StateManager(self.folder, self.saving.points)
+        self.saved_states = StateManager(self.folder, self.saving.restore_points)
         self._loader = Loader(self.saving, self.saved_states, self._defaults)
 
     @property
@@ -234,7 +235,7 @@ class TrainingState:
     def keep_as_slot(self, name: str, overwrite: bool = False) -> str:
         """Keep what has just been saved in full under a name; returns its id. Raises what `save_slot` raises, and OSError."""
         place = self.folder.path
-        return self.saved_states.add_slot(name, files_of(read(place), read_file(place / WEIGHTS)), overwrite)
+        return self.saved_states.add_slot(name, complete_files(read(place), read_file(place / WEIGHTS)), overwrite)
 
     def go_on_as_new_run(self) -> Receipt:
         """Where the folder was exchanged: hold what now stands at its path, and save the run in memory there as a new one,

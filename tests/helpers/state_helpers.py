@@ -33,7 +33,8 @@ from quadra.storage.layout import FILES, METRICS, SYSTEM, WEIGHTS
 from quadra.storage.pending_save import Receipt
 from quadra.storage.save_record import Ended, SaveRecord, seal
 from quadra.storage.save_store import Save, SaveStore
-from quadra.storage.saved_state import SavedState, read, system_file
+from quadra.storage.saved_state import SavedState, read
+from quadra.storage.system_file import encode_system
 from quadra.storage.weights_file import WeightsEncoder
 from tests.helpers.model_helpers import differences
 
@@ -135,7 +136,7 @@ def write_state(folder: Path, state: SavedState) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     known, _ = metrics.encode(state.record.run, state.rows[: state.record.metrics_rows])
     (folder / METRICS).write_bytes(b"".join(known))
-    (folder / SYSTEM).write_bytes(b"".join(map(bytes, system_file(state.record, state.config, state.engine))))
+    (folder / SYSTEM).write_bytes(b"".join(map(bytes, encode_system(state.record, state.config, state.engine))))
     (folder / WEIGHTS).write_bytes(sealed_weights(state))
     return folder
 
@@ -173,7 +174,7 @@ def write_as_elsewhere(folder: Path, state: SavedState, rest: Mapping[str, Any],
         patch.setattr(weights_entries, "unpacked", lambda plain: {**unpacked(plain), **entries})
         pieces = WeightsEncoder(config, snapshot).encode(snapshot, state.rows[state.record.metrics_rows :])
     (folder / WEIGHTS).write_bytes(b"".join(seal(pieces, state.record)))
-    system = system_file(state.record, config, {**state.engine, **rest})
+    system = encode_system(state.record, config, {**state.engine, **rest})
     (folder / SYSTEM).write_bytes(b"".join(map(bytes, system)))
     return folder
 

@@ -36,8 +36,8 @@ from quadra.states.transfer import (
 )
 from quadra.storage.layout import FILES, METRICS, RUNS, SAVES, SYSTEM, WEIGHTS
 from quadra.storage.save_record import peek, seal
-from quadra.storage.saved_state import files_of as complete_files
 from quadra.storage.saved_state import read, read_plain
+from quadra.storage.system_file import complete_files
 from tests.helpers.archives import zipped
 from tests.helpers.state_helpers import (
     RUN_A,

@@ -1,24 +1,35 @@
-"""Restore points come with the saves, thin out by age, and the best state is kept beside them."""
+"""Restore points come with the saves and thin out by age; a budget holds, and the best state is kept beside them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from quadra import TrainingState
 from quadra.states.listing import BEST_STATE, POINT, SAVE, StateListing
 from quadra.storage.layout import BEST_FILE, LABELS, LABELS_COPY, RESTORE_POINTS, WEIGHTS, StateLayout
-from quadra.storage.restore_points import NOTHING, Plan, RestorePoints, Retention, smoothed_reward
+from quadra.storage.restore_points import (
+    NO_CHANGE,
+    Plan,
+    RestorePoint,
+    RestorePoints,
+    Retention,
+    expired,
+    smoothed_reward,
+)
 from quadra.storage.save_record import SaveRecord, peek
 from quadra.storage.saved_state import read_save
 from tests.helpers.state_helpers import new_run, small_config, train
 
-RUN = "a" * 16
+RUN, OTHER = "a" * 16, "b" * 16
 
 
 def record(iteration: int, run: str = RUN) -> SaveRecord:
@@ -153,16 +164,16 @@ def plan(tmp_path: Path) -> Callable[[list[float]], Plan]:
 
     def planned(rewards: list[float]) -> Plan:
         found = points.plan(record(len(rewards)), rows(rewards), 10)
-        points.done(RUN, found, 10)
+        points.apply(RUN, found, 10)
         return found
 
     return planned
 
 
 def test_a_save_is_the_best_where_its_smoothed_reward_is_above_all_before(plan: Callable[[list[float]], Plan]) -> None:
-    assert plan([5]) == NOTHING
+    assert plan([5]) == NO_CHANGE
     assert plan([5, 6]).best == (2, 5.5)
-    assert plan([5, 6, 5]) == NOTHING  # as good is not better
+    assert plan([5, 6, 5]) == NO_CHANGE  # as good is not better
     assert plan([5, 6, 5, 7]).best == (4, 6)
 
 
@@ -190,7 +201,7 @@ def test_the_best_is_known_again_after_a_load(tmp_path: Path) -> None:
         before = (tmp_path / RESTORE_POINTS / run / BEST_FILE).stat()
     with opened(tmp_path, best_window=10) as state:
         state.load()
-        low = replace(state.saving.points.plan(record(100, run), state.history.rows(), 1), added=None)
+        low = replace(state.saving.restore_points.plan(record(100, run), state.history.rows(), 1), added=None)
         assert low.best is None
     assert (tmp_path / RESTORE_POINTS / run / BEST_FILE).stat().st_ino == before.st_ino
 
@@ -232,7 +243,7 @@ def test_where_nobody_can_say_what_is_pinned_nothing_is_thinned(tmp_path: Path) 
         train_and_save(state, 100)
         for name in (LABELS, LABELS_COPY):
             (tmp_path / name).write_text("?")
-        state.saving.points.forget()
+        state.saving.restore_points.forget()
         train_and_save(state, 300)
         assert names(tmp_path, run) == ["100.pth", "200.pth", "300.pth"]
 
@@ -276,3 +287,64 @@ def test_whatever_is_done_nothing_that_is_kept_goes_and_the_budget_holds(tmp_pat
             assert sum(sizes) <= budget + max(sizes, default=0)
         for entry in listed.values():
             read_save(entry.file, entry.folder)
+
+
+def points_at(iterations: list[int], run: str = RUN, size: int = 10) -> list[RestorePoint]:
+    return [RestorePoint(run, iteration, size) for iteration in iterations]
+
+
+def after(count: int, budget: int, every: int = 100) -> list[int]:
+    """The iterations left when one point after the other has come."""
+    kept: list[RestorePoint] = []
+    for number in range(1, count + 1):
+        kept.append(RestorePoint(RUN, number * every, 1))
+        gone = expired({RUN: kept}, budget, (), RUN)
+        kept = [point for point in kept if point not in gone]
+    return [point.iteration for point in kept]
+
+
+def test_nothing_goes_within_the_budget() -> None:
+    assert expired({RUN: points_at([100, 200, 300])}, 30, (), RUN) == []
+
+
+def test_the_least_worth_goes_first() -> None:
+    assert expired({RUN: points_at([100, 200, 210, 1000])}, 39, (), RUN) == points_at([200])
+
+
+def test_the_newest_stay_dense_and_the_oldest_stays() -> None:
+    kept = after(5000, 100)
+    assert len(kept) == 100
+    assert kept[-10:] == [500_000 - 100 * back for back in range(9, -1, -1)]
+    assert kept[0] <= kept[-1] / 10
+    gaps = [later - earlier for earlier, later in pairwise(kept)]
+    ages = [kept[-1] - iteration + 100 for iteration in kept[:-1]]
+    assert max(gap / age for gap, age in zip(gaps, ages, strict=True)) < 1
+
+
+def test_the_present_run_keeps_its_newest_whatever_the_budget() -> None:
+    points = {RUN: points_at([100, 200]), OTHER: points_at([300, 400], OTHER)}
+    gone = expired(points, 0, (), OTHER)
+    assert {(point.run, point.iteration) for point in gone} == {(RUN, 100), (RUN, 200), (OTHER, 300)}
+
+
+STATES = st.lists(st.integers(1, 10_000), unique=True, max_size=30).map(sorted)
+
+
+@given(STATES, STATES, st.lists(st.integers(1, 50), min_size=60, max_size=60), st.integers(0, 800), st.data())
+def test_what_is_protected_never_goes_and_the_budget_holds_but_for_that(
+    first: list[int], second: list[int], sizes: list[int], budget: int, data: st.DataObject
+) -> None:
+    points = {
+        run: [RestorePoint(run, iteration, size) for iteration, size in zip(iterations, given_sizes, strict=False)]
+        for run, iterations, given_sizes in ((RUN, first, sizes[:30]), (OTHER, second, sizes[30:]))
+    }
+    everything = [point for of_run in points.values() for point in of_run]
+    protected = set(data.draw(st.lists(st.sampled_from(everything)))) if everything else set()
+    gone = expired(points, budget, protected, RUN)
+    newest = set(points[RUN][-1:])
+    assert len(set(gone)) == len(gone)
+    assert not set(gone) & (protected | newest)
+    left = set(everything) - set(gone)
+    assert sum(point.size for point in left) <= budget or left <= protected | newest
+    if gone:  # no more than needed
+        assert sum(point.size for point in left) + gone[-1].size > budget
