@@ -1,4 +1,4 @@
-"""The command line: `python -m quadra ...`, `quadramatrix ...`, `python app.py`, and what the terminal is told.
+"""The command line: `python -m quadra ...`, `quadramatrix ...`, `python app.py`, and their terminal output.
 
 Each command is a thin layer over `states`, `reports` and `web`.
 """

@@ -112,7 +112,7 @@ def _nearest(entries: Sequence[ListedState], run: str, iteration: int) -> Listed
 
 def _load(options: argparse.Namespace, folder: StateFolder, entry: ListedState) -> int:
     """Loads a state and prints the outcome. Raises SaveError where Load would still take another one by default."""
-    from quadra.training.state import TrainingState  # here, since it takes torch along
+    from quadra.training.state import TrainingState  # here, since it brings torch along
 
     with TrainingState(folder, _config_of(options, folder.layout, entry), retention=ALL) as state:
         state.saved_states.repair_labels()

@@ -16,7 +16,7 @@ _DIFFERENT_SHAPE = "other shape"
 
 def compare_states(options: argparse.Namespace) -> int:
     """Prints states side by side. Returns the exit code. Raises a QuadraError."""
-    from quadra.reports.compare import compare  # these take torch along
+    from quadra.reports.compare import compare  # these bring torch along
     from quadra.states.read_only import read_state
 
     found = [look_up(options, text) for text in options.states]

@@ -40,11 +40,11 @@ def main(arguments: list[str] | None = None, program: str = "python -m quadra.pr
     return int(bool(certificate.different))
 
 
-def _prove(folder: Path, state: str | None, iterations: int) -> Certificate:
-    if state is None:
+def _prove(folder: Path, text: str | None, iterations: int) -> Certificate:
+    if text is None:
         return prove(folder, iterations)
     layout = StateLayout(folder)
-    return prove_state(layout, find_state(StateListing(layout).entries(), state).id, TrainingConfig(), iterations)
+    return prove_state(layout, find_state(StateListing(layout).entries(), text).id, TrainingConfig(), iterations)
 
 
 def _positive(text: str) -> int:

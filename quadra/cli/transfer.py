@@ -26,7 +26,7 @@ _PIECE = 1 << 18  # bytes
 
 def export_state(options: argparse.Namespace) -> int:
     """Writes the three complete files of a state as one archive. Returns the exit code. Raises a QuadraError or OSError."""
-    from quadra.states.read_only import read_portable_files  # these take torch along
+    from quadra.states.read_only import read_portable_files  # these bring torch along
     from quadra.states.transfer import archive_name, write_archive
 
     layout, entry = look_up(options, options.state)

@@ -95,7 +95,7 @@ def window_of(count: int) -> int:
 def smoothed(values: NDArray[np.float32]) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
     """Returns evenly spread indices and the mean of the window around each, cut at both ends; NaN where the index itself is.
 
-    Empty for a series that is too short. Each mean is taken by itself, so that a huge value spoils those alone that have
+    Empty for a series that is too short. Each mean is computed by itself, so that a huge value spoils those alone that have
     it in their window.
     """
     if len(values) < SMOOTH_FROM:

@@ -92,10 +92,12 @@ def prove(folder: Path, iterations: int = ITERATIONS) -> Certificate:
         )
 
 
-def prove_state(layout: StateLayout, state: str, defaults: TrainingConfig, iterations: int = ITERATIONS) -> Certificate:
+def prove_state(
+    layout: StateLayout, state_id: str, defaults: TrainingConfig, iterations: int = ITERATIONS
+) -> Certificate:
     """Trains from any saved state of a directory, by its id. Raises LoadError."""
     with tempfile.TemporaryDirectory() as temporary:  # a copy: restore points may be thinned meanwhile
-        _, files = read_portable_files(layout, state, defaults)
+        _, files = read_portable_files(layout, state_id, defaults)
         _write(Path(temporary), files)
         return prove(Path(temporary), iterations)
 

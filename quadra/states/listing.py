@@ -110,17 +110,17 @@ class StateListing:
         named = [_labelled(entry, labels) for entry in found.values()]
         return sorted(named, key=lambda entry: (entry.saved_at, entry.iteration_count), reverse=True)
 
-    def find(self, state: str) -> ListedState:
+    def find(self, state_id: str) -> ListedState:
         """Returns a state by its id. Raises UnknownSourceError."""
         for entry in self._states():
-            if entry.id == state:
+            if entry.id == state_id:
                 return entry
-        raise UnknownSourceError(f"There is no saved state {state!r} in the state directory.")
+        raise UnknownSourceError(f"There is no saved state {state_id!r} in the state directory.")
 
-    def label(self, state: str) -> Label:
+    def label(self, state_id: str) -> Label:
         """Returns the label of a state; an empty one where the labels cannot be read: `entries` raises then."""
         try:
-            return read_labels(self._layout.path).get(state, NO_LABEL)
+            return read_labels(self._layout.path).get(state_id, NO_LABEL)
         except BadFileError:
             return NO_LABEL
 

@@ -60,8 +60,8 @@ def _fitting(entries: Sequence[ListedState], text: str) -> list[ListedState]:
     return [entry for entry in entries if (name and entry.label.name == name) or _begins(entry.id, text)]
 
 
-def _begins(state: str, text: str) -> bool:
-    run, at, iteration = state.partition("@")
+def _begins(state_id: str, text: str) -> bool:
+    run, at, iteration = state_id.partition("@")
     beginning, asked_at, asked_iteration = text.partition("@")
     return beginning != "" and run.startswith(beginning) and (at, iteration) == (asked_at, asked_iteration)
 

@@ -151,17 +151,17 @@ class StateManager:
 
     @_with_our_error
     def label(
-        self, state: str, name: str | None = None, note: str | None = None, pinned: bool | None = None
+        self, state_id: str, name: str | None = None, note: str | None = None, pinned: bool | None = None
     ) -> ListedState:
         """Changes the label of a state; None leaves a part as it is. Returns the state with its new label.
 
         Raises UnknownSourceError, ConfigurationError or NameTakenError.
         """
-        entry, labels = self.listing.find(state), self._labels()
-        label = labels.get(state, NO_LABEL)
+        entry, labels = self.listing.find(state_id), self._labels()
+        label = labels.get(state_id, NO_LABEL)
         if name is not None:
             name = checked_name(name) if name.strip() or SLOT in entry.kinds else ""
-            if SLOT in entry.kinds and set(self._slots_named(name, labels)) - {state}:
+            if SLOT in entry.kinds and set(self._slots_named(name, labels)) - {state_id}:
                 raise NameTakenError(f"There is a saved state named {name!r} already. Choose another name.")
             label = replace(label, name=name)
         if note is not None:
@@ -170,7 +170,7 @@ class StateManager:
             label = replace(label, pinned=pinned)
         if label != NO_LABEL:
             self._copy_to_restore_point(entry)
-        self._write({**labels, state: label})
+        self._write({**labels, state_id: label})
         return replace(entry, label=label)
 
     def _copy_to_restore_point(self, entry: ListedState) -> None:
@@ -184,29 +184,29 @@ class StateManager:
             raise UnknownSourceError(f"The saved state {entry.id!r} has just been superseded by a newer one.")
 
     @_with_our_error
-    def delete(self, state: str) -> None:
+    def delete(self, state_id: str) -> None:
         """Marks a state to be removed in an hour. Raises UnknownSourceError, or RefusedError for what cannot be deleted."""
-        entry = self.listing.find(state)
+        entry = self.listing.find(state_id)
         if CURRENT in entry.kinds:
             raise RefusedError("This is the run on the page. Initialize another one, or reset, to be rid of it.")
         if SAVE in entry.kinds:
             raise RefusedError("This is one of the last ten saves, which later ones replace by themselves.")
         labels = self._labels()
-        self._write({**labels, state: self._deleted(labels.get(state, NO_LABEL))})
+        self._write({**labels, state_id: self._deleted(labels.get(state_id, NO_LABEL))})
 
     @_with_our_error
-    def undelete(self, state: str) -> None:
+    def undelete(self, state_id: str) -> None:
         """Undoes a deletion. Raises UnknownSourceError where it is too late, NameTakenError."""
-        self.listing.find(state)
+        self.listing.find(state_id)
         labels = self._labels()
-        label = replace(labels.get(state, NO_LABEL), deleted_at=None)
-        if state.startswith(SLOT_PREFIX) and self._slots_named(label.name, labels):
+        label = replace(labels.get(state_id, NO_LABEL), deleted_at=None)
+        if state_id.startswith(SLOT_PREFIX) and self._slots_named(label.name, labels):
             raise NameTakenError(f"There is a saved state named {label.name!r} now. Rename that one first.")
-        self._write({**labels, state: label})
+        self._write({**labels, state_id: label})
 
-    def take_back(self, state: str) -> None:
+    def take_back(self, state_id: str) -> None:
         """The former name of `undelete`, for scripts."""
-        self.undelete(state)
+        self.undelete(state_id)
 
     @_with_our_error
     def purge(self, now: datetime) -> None:

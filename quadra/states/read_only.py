@@ -35,36 +35,38 @@ def retrying(read: Callable[[], Result], attempts: int = ATTEMPTS) -> Result:
     return read()
 
 
-def read_state(layout: StateLayout, state: str, defaults: TrainingConfig) -> tuple[ListedState, SavedState]:
+def read_state(layout: StateLayout, state_id: str, defaults: TrainingConfig) -> tuple[ListedState, SavedState]:
     """Returns a state by its id. Raises UnknownSourceError or a BadFileError."""
-    return retrying(lambda: _read_state(layout, state, defaults))
+    return retrying(lambda: _read_state(layout, state_id, defaults))
 
 
-def read_files(layout: StateLayout, state: str, defaults: TrainingConfig) -> tuple[ListedState, dict[str, list[Piece]]]:
+def read_files(
+    layout: StateLayout, state_id: str, defaults: TrainingConfig
+) -> tuple[ListedState, dict[str, list[Piece]]]:
     """Returns the three complete files of a state; those in the legacy format as they are. Raises what `read_state` raises."""
-    return retrying(lambda: _files(layout, state, defaults))[:2]
+    return retrying(lambda: _files(layout, state_id, defaults))[:2]
 
 
 def read_portable_files(
-    layout: StateLayout, state: str, defaults: TrainingConfig
+    layout: StateLayout, state_id: str, defaults: TrainingConfig
 ) -> tuple[ListedState, dict[str, list[Piece]]]:
     """Returns what a state needs to continue elsewhere, by the paths in a state directory: its three files, and its own text
     where it has one. Raises what `read_state` raises."""
-    return retrying(lambda: _portable_files(layout, state, defaults))
+    return retrying(lambda: _portable_files(layout, state_id, defaults))
 
 
 def _portable_files(
-    layout: StateLayout, state: str, defaults: TrainingConfig
+    layout: StateLayout, state_id: str, defaults: TrainingConfig
 ) -> tuple[ListedState, dict[str, list[Piece]]]:
-    entry, files, corpus = _files(layout, state, defaults)
+    entry, files, corpus = _files(layout, state_id, defaults)
     return entry, {**files, **stored_files(layout.path, corpus)}
 
 
 def _files(
-    layout: StateLayout, state: str, defaults: TrainingConfig
+    layout: StateLayout, state_id: str, defaults: TrainingConfig
 ) -> tuple[ListedState, dict[str, list[Piece]], str | None]:
     """Returns the listed state, the three files, and the path of the corpus."""
-    entry = StateListing(layout).find(state)
+    entry = StateListing(layout).find(state_id)
     weights = read_file(entry.file)
     if verify(weights, entry.file) is None:
         read_any_format(entry.file, entry.folder, defaults)
@@ -76,6 +78,6 @@ def _files(
         return entry, complete_files(saved, weights), saved.engine["corpus"]["path"]
 
 
-def _read_state(layout: StateLayout, state: str, defaults: TrainingConfig) -> tuple[ListedState, SavedState]:
-    entry = StateListing(layout).find(state)
+def _read_state(layout: StateLayout, state_id: str, defaults: TrainingConfig) -> tuple[ListedState, SavedState]:
+    entry = StateListing(layout).find(state_id)
     return entry, read_any_format(entry.file, entry.folder, defaults)

@@ -83,8 +83,8 @@ def find_corpus(
     """Returns the text of a saved run (its `path` and `fingerprint`), else the text at its path, else the default one, and
     warnings for people.
 
-    `imported`: the path is somebody else's word, and what stands there is shown to whoever looks at the page: it is taken
-    where it is the run's own text, and otherwise only where new runs get theirs from it too.
+    `imported`: the path comes from another machine, and the text at it is shown on the page: it is used where it is the run's
+    own text, and otherwise only where new runs get theirs from it too.
     """
     found: list[Corpus] = []
     for path in dict.fromkeys((saved["path"], default, None)):

@@ -100,10 +100,10 @@ def _slots(layout: StateLayout) -> Iterator[tuple[str, SavedSummary]]:
             yield SLOT_PREFIX + folder.name, summarize(folder / WEIGHTS, folder)
 
 
-def _mark(state: str, iteration: int, labels: Mapping[str, Label]) -> Iterator[dict[str, Any]]:
-    label = labels.get(state)
+def _mark(state_id: str, iteration: int, labels: Mapping[str, Label]) -> Iterator[dict[str, Any]]:
+    label = labels.get(state_id)
     if label is not None and label.name:
-        yield {"iteration": iteration, "name": label.name, "id": state}
+        yield {"iteration": iteration, "name": label.name, "id": state_id}
 
 
 def _branches(catalog: Catalog, segments: list[Segment]) -> Iterator[dict[str, Any]]:
@@ -122,5 +122,5 @@ def _is_on(segments: list[Segment], run: str, iteration: int) -> bool:
     return any(segment.holds(run, iteration) for segment in segments)
 
 
-def _is_deleted(labels: Mapping[str, Label], state: str) -> bool:
-    return state in labels and labels[state].deleted_at is not None
+def _is_deleted(labels: Mapping[str, Label], state_id: str) -> bool:
+    return state_id in labels and labels[state_id].deleted_at is not None
