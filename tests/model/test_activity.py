@@ -1,4 +1,4 @@
-"""The record of a run covers all the time since it began, never takes more room, and merging changes nothing it says."""
+"""The recording covers all the time since it began, in a bounded number of columns, and merging changes no value in them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,9 @@ def assert_tells(columns: Columns, ends: list[int]) -> None:
 
 @settings(deadline=None, max_examples=30)
 @given(st.integers(0, 5000), st.integers(0, 5 * MOST_COLUMNS))
-def test_all_the_time_since_it_began_is_covered_at_one_stride_and_within_its_room(beginning: int, count: int) -> None:
+def test_all_the_time_since_it_began_is_covered_at_one_stride_and_by_a_bounded_number_of_columns(
+    beginning: int, count: int
+) -> None:
     recorder = recorded(beginning, count)
     columns = recorder.columns(sample(beginning + count))
     whole, rest = divmod(count, recorder.stride)

@@ -165,15 +165,15 @@ def test_the_order_of_a_folder_is_that_of_its_names_and_the_same_on_every_system
 
 
 @pytest.mark.parametrize(
-    "place", [{"file": 2}, {"file": -1}, {"offset": -1}, {"offset": 9}, {"offset": 2**70}], ids=str
+    "position", [{"file": 2}, {"file": -1}, {"offset": -1}, {"offset": 9}, {"offset": 2**70}], ids=str
 )
-def test_a_place_that_is_not_in_the_text_is_an_error(tmp_path: Path, place: dict[str, int]) -> None:
+def test_a_position_outside_the_text_is_an_error(tmp_path: Path, position: dict[str, int]) -> None:
     for name in ("a", "b"):
         text_file(tmp_path, "one\ntwo\n", name)
     corpus = Corpus(tmp_path)
     corpus.load_state_dict({**corpus.state_dict(), "file": 1, "offset": 8})
     with pytest.raises(ValueError, match="no place"):
-        corpus.load_state_dict({**corpus.state_dict(), **place})
+        corpus.load_state_dict({**corpus.state_dict(), **position})
     assert corpus.next_line() == "one"
 
 

@@ -1,4 +1,4 @@
-"""History: rows go in at the end, come out in ranges, and a chart's thinned set keeps every extreme."""
+"""History: rows are appended, read in ranges, and a chart's thinned slice has every extreme."""
 
 from __future__ import annotations
 
