@@ -104,7 +104,7 @@ class StateManager:
         for file in (folder / text for text in text_names(folder) if text.endswith(".txt")):
             self.add_text(file, describe(file))
         state = self.add_slot(name, {file: [read_file(folder / file)] for file in FILES})
-        with contextlib.suppress(BadFileError):  # it has none, or `transfer.verified` has warned
+        with contextlib.suppress(BadFileError):  # it has none, or `transfer.verify_import` has warned
             book = read_rules(folder)
             for warning in self.alert_rules.try_write(state, book.get(summarize(folder / WEIGHTS, folder).id, ())):
                 log.warning(warning)
