@@ -19,7 +19,7 @@ from quadra.model.history import History
 from quadra.storage.folder import StateFolder
 from quadra.storage.layout import METRICS
 from quadra.storage.writer_process import WriterProcess
-from quadra.training.view import Settings
+from quadra.training.view import WorkerSettings
 from quadra.training.worker import Worker
 
 CONFIG = TrainingConfig(seed=1, threads=1)
@@ -66,7 +66,7 @@ def _training(save_every: int) -> Iterator[Worker]:
     with tempfile.TemporaryDirectory() as place:
         folder = StateFolder(Path(place) / "state")
         scribe = WriterProcess(folder.lock_descriptor)
-        worker = Worker(folder, CONFIG, Settings(save_every, None), lambda: TrainingState(folder, CONFIG, scribe))
+        worker = Worker(folder, CONFIG, WorkerSettings(save_every, None), lambda: TrainingState(folder, CONFIG, scribe))
         worker.start()
         worker.initialize().result(_PATIENCE)
         yield worker

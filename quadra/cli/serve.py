@@ -83,7 +83,7 @@ def run(
     worker = _worker(options, config, folder, writer)
     worker.listen(console.on_event)
     backup = service_for(worker, options.backup_url, options.backup_every) if options.backup_url else None
-    app, _, feed = create_app(worker, secret_key(), backup, console.journal, rules)
+    app, _, feed = create_app(worker, secret_key(), backup, console.lines, rules)
     ending = _Ending(worker, feed, console, backup)
     worker.listen(ending.with_training)
     _handle_signals(ending.now)
@@ -109,11 +109,11 @@ def _worker(
     options: argparse.Namespace, config: TrainingConfig, folder: StateFolder, writer: WriterProcess | None
 ) -> Worker:
     from quadra.storage.restore_points import Retention
-    from quadra.training.view import Settings
+    from quadra.training.view import WorkerSettings
     from quadra.training.worker import Worker
 
     retention = Retention(options.points_budget * 1_000_000, options.best_window)
-    settings = Settings(options.save_every, options.pace, retention, options.rescue)
+    settings = WorkerSettings(options.save_every, options.pace, retention, options.rescue)
     return Worker(folder, config, settings, lambda: _open_state(folder, config, writer, retention))
 
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple, TextIO
 
-from quadra.live.log_lines import TerminalLines
+from quadra.live.terminal_lines import TerminalLines
 from quadra.training.events import (
     Event,
     LoadFailed,
@@ -40,7 +40,7 @@ class Console:
 
     def __init__(self, stream: TextIO, shape: Shape = lambda text, *_: text) -> None:
         self._stream, self._shape = stream, shape
-        self.journal = TerminalLines()  # of what was printed
+        self.lines = TerminalLines()  # of what was printed
         self._good, self._bad = ("✓", "✗") if _can_print(stream, "✓✗") else ("[ok]", "[failed]")
         self._events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         self._waiting: _Line | None = None  # of the newest save that was held back
@@ -113,7 +113,7 @@ class Console:
     def _print(self, line: _Line) -> None:
         event, kind = line.event, level(line.event)
         if not isinstance(event, Secret):
-            self.journal.add(line.text, kind, event.name if isinstance(event, _REPEATING) else None)
+            self.lines.add(line.text, kind, event.name if isinstance(event, _REPEATING) else None)
         encoding = self._stream.encoding or "utf-8"
         shaped = self._shape(line.text, event.name, _LEVELS.get(kind, logging.INFO))
         printable = shaped.encode(encoding, "replace").decode(encoding)

@@ -1,12 +1,12 @@
-"""Feed: step results and events -> what each browser is sent. It drops nothing and floods nobody.
+"""Feed: what each browser is sent, from step results and events. It drops nothing and floods nobody.
 
-Every browser has a place in the history. At most twenty times a second it is sent all iterations since that place (a
-thinned set where they are many), unless it has not taken its last message yet: then its next one carries more. `pacing`
-has the rules. Browsers at the same place get the same message, which is encoded once.
+Every browser has a position in the history. At most twenty times a second it is sent all iterations since that position (a
+thinned set where they are many), unless it has not acknowledged its last message yet: then its next one carries more.
+`viewers` has the rules. Browsers at the same position get the same message, which is encoded once.
 
-Other events are of two kinds. Of those that say how things stand (status, saves, the list of states) the newest says all:
-a browser whose queue is not empty gets that one when it is. The rest goes into its queue; one that lets more than
-LONGEST_QUEUE messages pile up there is disconnected, and refreshes itself when it comes back.
+Other events are of two kinds. Of those whose newest says all (status, saves, the list of states) a browser whose queue is not
+empty gets the newest when it is. The rest goes into its queue; one that lets more than LONGEST_QUEUE messages pile up there is
+disconnected, and refreshes itself when it comes back.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from itertools import count
 from pathlib import PurePath
 from typing import Any, Protocol
 
-from quadra.live.log_lines import TerminalLine
-from quadra.live.viewers import SHORTEST_INTERVAL, Viewers, split, standing_interval
+from quadra.live.terminal_lines import TerminalLine
+from quadra.live.viewers import SHORTEST_INTERVAL, Viewers, newest_interval, split_by_queue
 from quadra.model.corpus import BUILT_IN_NAME
 from quadra.states.alert_rules import as_list
 from quadra.states.own_texts import LARGEST_TEXT
@@ -46,7 +46,7 @@ from quadra.training.events import (
     level,
     sentence,
 )
-from quadra.training.lifecycle import SystemState, refusals
+from quadra.training.lifecycle import Phase, refusals
 from quadra.training.view import Status, View
 from quadra.version import __version__
 
@@ -63,7 +63,7 @@ _LONGEST_TEXT = 300  # characters of a line that are shown
 
 
 class Sender(Protocol):
-    """How the feed reaches browsers."""
+    """Sends messages to browsers."""
 
     def send(self, event: str, payload: Mapping[str, Any], to: str | Sequence[str] | None = None) -> None:
         """Send to one client, to some, or to all."""
@@ -72,7 +72,7 @@ class Sender(Protocol):
         """Send a `metrics_update` and ask for an acknowledgement, which names its number."""
 
     def waiting(self, client: str) -> int:
-        """How many messages a client has not taken from its queue yet."""
+        """Returns how many messages a client has not taken from its queue yet."""
 
     def drop(self, client: str) -> None:
         """Cut a client's connection."""
@@ -85,20 +85,20 @@ class Feed:
         self,
         view: Callable[[], View],
         sender: Sender,
-        watch: Callable[[], None] = lambda: None,
+        check_alerts: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`watch` is called at every round, on the thread of the feed, before anything is sent."""
+        """`check_alerts` is called at every round, on the thread of the feed, before anything is sent."""
         self._view = view
         self._sender = sender
-        self._watch = watch
+        self._check_alerts = check_alerts
         self._clock = clock
         self._events: deque[Event] = deque()
         self._viewers = Viewers()
         self._numbers = count(1)  # of updates
-        self._standing: dict[str, Mapping[str, Any]] = {}  # event -> the newest, not told yet
-        self._stood_at = float("-inf")  # when that was told last
-        self._told_waiting = False
+        self._newest: dict[str, Mapping[str, Any]] = {}  # event -> its newest payload, which says all, not sent yet
+        self._newest_sent_at = float("-inf")
+        self._sent_waiting = False  # whether browsers were told last that training waits for the disk
         self._wake = threading.Event()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="feed", daemon=True)
@@ -122,7 +122,7 @@ class Feed:
         """A browser has connected: from here on it is sent every iteration."""
         view = self._view()
         self._viewers.join(client, view.history, view.iteration_count)
-        self._sender.send("training_status", describe(view), client)
+        self._sender.send("training_status", status_payload(view), client)
 
     def leave(self, client: str) -> None:
         """A browser has gone."""
@@ -143,68 +143,70 @@ class Feed:
     def _is_at_rest(self) -> bool:
         view = self._view()
         behind = self._viewers.behind(view.history, view.iteration_count)
-        return view.status.state is not SystemState.TRAINING and not (behind or self._standing or self._viewers.owing)
+        return view.status.phase is not Phase.TRAINING and not (behind or self._newest or self._viewers.has_deferred)
 
     def round(self, is_last: bool = False) -> None:
         """Send what is due now; the thread does so again and again."""
         try:
-            self._watch()
+            self._check_alerts()
             # Before the events go out: what they put in a queue must not count as slowness.
-            idle, busy, lost = split(self._viewers.names(), self._sender.waiting, LONGEST_QUEUE)
+            idle, busy, lost = split_by_queue(self._viewers.names(), self._sender.waiting, LONGEST_QUEUE)
             for client in lost:
                 log.warning("A browser does not take its messages; its connection is cut, so that it begins afresh")
                 self._viewers.leave(client)
                 self._sender.drop(client)
-            self._pay(idle)
+            self._send_deferred(idle)
             self._send_events(busy, is_last)
             self._send_points(self._view(), idle)
         except Exception:
             log.exception("An update could not be sent; the next one carries what it held")
 
-    def _pay(self, idle: list[str]) -> None:
-        """Browsers that have emptied their queues are told how things have come to stand."""
-        for client, events in self._viewers.pay(idle).items():
+    def _send_deferred(self, idle: list[str]) -> None:
+        """Send browsers that have emptied their queues what was deferred."""
+        for client, events in self._viewers.take_deferred(idle).items():
             for event, payload in events.items():
-                self._sender.send(event, describe(self._view()) if event == "training_status" else payload, client)
+                self._sender.send(
+                    event, status_payload(self._view()) if event == "training_status" else payload, client
+                )
 
     def _send_events(self, busy: list[str], is_last: bool) -> None:
-        """Everything that happened since the last round, in order; of what says how things stand the newest is enough."""
+        """Send everything that happened since the last round, in order; of some events the newest is enough."""
         events = [self._events.popleft() for _ in range(len(self._events))]
         urgent = is_last
         for event in events:
             if isinstance(event, StateSaved | SaveFailed | StatesChanged):  # of which the newest says all
-                self._stand(event)
+                self._note_newest(event)
             else:
                 urgent = True
-                self._tell_standing(busy)
+                self._send_newest(busy)
                 self._send_event(event)
         view = self._view()
         waiting = view.status.saves.waiting
         changed = any(not isinstance(event, _REMARKS) for event in events)
-        if changed or waiting is not self._told_waiting:  # that training waits for the disk is a state, no event
-            self._told_waiting = waiting
-            self._standing["training_status"] = {}
-        due = self._clock() - self._stood_at >= standing_interval(len(self._viewers))
+        if changed or waiting is not self._sent_waiting:  # that training waits for the disk is no event
+            self._sent_waiting = waiting
+            self._newest["training_status"] = {}
+        due = self._clock() - self._newest_sent_at >= newest_interval(len(self._viewers))
         if urgent or due:
-            self._tell_standing(busy)
+            self._send_newest(busy)
 
-    def _stand(self, event: StateSaved | SaveFailed | StatesChanged) -> None:
-        self._standing["state_saved" if isinstance(event, StateSaved) else event.name] = dict(vars(event))
+    def _note_newest(self, event: StateSaved | SaveFailed | StatesChanged) -> None:
+        self._newest["state_saved" if isinstance(event, StateSaved) else event.name] = dict(vars(event))
         if isinstance(event, SaveFailed):
-            self._standing["status_message"] = _message(event)
+            self._newest["status_message"] = _message(event)
 
-    def _tell_standing(self, busy: list[str]) -> None:
-        """Tell all how things stand: browsers that are busy will be told."""
-        if not self._standing:
+    def _send_newest(self, busy: list[str]) -> None:
+        """Send all browsers what says all; those that are busy are sent it later."""
+        if not self._newest:
             return
-        standing, self._standing = self._standing, {}
-        self._stood_at = self._clock()
-        if "training_status" in standing:
-            standing["training_status"] = describe(self._view())
-        self._viewers.owe(busy, standing)
+        newest, self._newest = self._newest, {}
+        self._newest_sent_at = self._clock()
+        if "training_status" in newest:
+            newest["training_status"] = status_payload(self._view())
+        self._viewers.defer(busy, newest)
         to = [name for name in self._viewers.names() if name not in busy] if busy else None
         if to != []:
-            for event, payload in standing.items():
+            for event, payload in newest.items():
                 self._sender.send(event, payload, to)
 
     def _send_event(self, event: Event) -> None:
@@ -229,7 +231,7 @@ class Feed:
             self._sender.send("status_message", _message(event))
 
     def _move_all(self, iteration_count: int) -> None:
-        """Another run is in memory: every browser has been told of its first iterations."""
+        """Another run is in memory: every browser has been told of its first iterations in another message."""
         self._viewers.move_all(self._view().history, iteration_count)
 
     def _send_points(self, view: View, idle: list[str]) -> None:
@@ -241,9 +243,9 @@ class Feed:
             # First: the acknowledgement may be here before `send_update` returns.
             self._viewers.mark_sent(clients, view.history, view.iteration_count, number, now)
             try:
-                self._sender.send_update(update(view, sent), clients, number)
+                self._sender.send_update(metrics_payload(view, sent), clients, number)
             except Exception:
-                self._viewers.take_back(clients, view.history, sent, number)
+                self._viewers.mark_unsent(clients, view.history, sent, number)
                 raise
 
 
@@ -253,10 +255,10 @@ def _message(event: Event) -> dict[str, Any]:
     return {"message": text if kind == "error" or isinstance(event, Message) else f"{text}.", "type": kind}
 
 
-def update(view: View, sent: int) -> dict[str, Any]:
-    """A `metrics_update` for a browser that was sent the first `sent` iterations."""
+def metrics_payload(view: View, sent: int) -> dict[str, Any]:
+    """Returns a `metrics_update` for a browser that was sent the first `sent` iterations."""
     points = view.history.slice(sent + 1, view.iteration_count, MOST_POINTS)
-    told: dict[str, Any] = {
+    payload: dict[str, Any] = {
         **(current_metrics(view) or {}),
         "run": view.status.run,
         "iterations_per_second": round(view.iterations_per_second, 2),
@@ -264,12 +266,12 @@ def update(view: View, sent: int) -> dict[str, Any]:
         "points": points.as_lists(),
     }
     if points.thinned:
-        told["thinned"] = True
-    return told
+        payload["thinned"] = True
+    return payload
 
 
 def current_metrics(view: View) -> dict[str, Any] | None:
-    """The newest iteration's metrics as they are shown; None before the first."""
+    """Returns the newest iteration's metrics as they are shown; None before the first."""
     if view.result is None:
         return None
     metrics = {
@@ -279,14 +281,14 @@ def current_metrics(view: View) -> dict[str, Any] | None:
     return {**metrics, "text": view.result.text[:_LONGEST_TEXT]}
 
 
-def describe(view: View) -> dict[str, Any]:
-    """The status object: what a browser draws its buttons, cards and notices from."""
+def status_payload(view: View) -> dict[str, Any]:
+    """Returns what a browser draws its buttons, cards and notices from."""
     status = view.status
     return {
-        "state": status.state.value,
-        "initialized": status.state is not SystemState.UNINITIALIZED,
-        "running": status.state is SystemState.TRAINING,
-        "refusals": refusals(status.state),
+        "state": status.phase.value,
+        "initialized": status.phase is not Phase.UNINITIALIZED,
+        "running": status.phase is Phase.TRAINING,
+        "refusals": refusals(status.phase),
         "iteration_count": view.iteration_count,
         "current_metrics": current_metrics(view),
         "run": status.run,
@@ -301,7 +303,7 @@ def describe(view: View) -> dict[str, Any]:
         "until": status.until,
         "parent": status.parent,
         "best": _best(status),
-        "rescue": _plain(status.rescue),
+        "rescue": _dict_or_none(status.rescue),
         "alerts": as_list(status.alerts),
         **status.run_events._asdict(),
         "iterations_per_second": round(view.iterations_per_second, 2),
@@ -321,16 +323,16 @@ def _saves(view: View) -> dict[str, Any]:
         "saved": default.brief() if default else None,
         "newer": newer.brief() if newer else None,
         "saved_states": [{**state.as_dict(), "current": state.id == status.run} for state in status.catalog.states],
-        "last_save": _plain(status.last_save),
-        "save_error": _plain(status.trouble),
-        "save_health": {**status.saves.as_dict(), "bytes_per_second": _wear(view)},
+        "last_save": _dict_or_none(status.last_save),
+        "save_error": _dict_or_none(status.trouble),
+        "save_health": {**status.saves.as_dict(), "bytes_per_second": _bytes_per_second(view)},
         "unsaved_iterations": view.unsaved_iterations,
-        "backup": _plain(status.backup),
+        "backup": _dict_or_none(status.backup),
     }
 
 
 def _new_run(status: Status) -> dict[str, Any]:
-    """What a new run gets where nothing else is asked for."""
+    """Returns what a new run gets where nothing else is asked for."""
     config = status.new_run
     name = BUILT_IN_NAME if config.corpus is None else PurePath(config.corpus).name
     return {
@@ -346,13 +348,13 @@ def _best(status: Status) -> dict[str, Any] | None:
     return {"id": f"{status.run}@{iteration}", "iteration_count": iteration, "reward": reward}
 
 
-def _wear(view: View) -> int:
-    """Bytes that saves write a second, at the present rate."""
+def _bytes_per_second(view: View) -> int:
+    """Returns the bytes that saves write a second, at the present rate."""
     status = view.status
-    if status.last_save is None or not status.save_every or status.state is not SystemState.TRAINING:
+    if status.last_save is None or not status.save_every or status.phase is not Phase.TRAINING:
         return 0
     return round(status.last_save.size * view.iterations_per_second / status.save_every)
 
 
-def _plain(value: Any) -> dict[str, Any] | None:
+def _dict_or_none(value: Any) -> dict[str, Any] | None:
     return None if value is None else dict(vars(value))

@@ -1,4 +1,4 @@
-"""Monitoring: the system as Prometheus' metrics, read from the worker's view when somebody asks.
+"""PrometheusExporter: the system as Prometheus' metrics, read from the worker's view when somebody asks.
 
 Training pays for one observation a save and for nothing else.
 """
@@ -18,7 +18,7 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
 from quadra.training.events import Event, MeasuredSave, SaveFailed
-from quadra.training.lifecycle import SystemState
+from quadra.training.lifecycle import Phase
 from quadra.training.view import BackupHealth, Status, View
 from quadra.version import __version__
 
@@ -29,13 +29,13 @@ _RESULTS = {  # of the newest iteration, by their names in a step's result
     "reward": ("reward", "Reward of the newest iteration."),
     "variance": ("field_variance", "Variance of the field after the newest iteration."),
     "mean": ("field_mean", "Mean of the field after the newest iteration."),
-    "integrity_strikes": ("integrity_strikes", "Void iterations in a row; three end training."),
+    "integrity_strikes": ("integrity_strikes", "Void iterations of the run so far; three in a row end training."),
     "qtable_size": ("qtable_states", "States in the Q-table."),
     "plasticity": ("plasticity", "Plasticity after the newest iteration."),
 }
 
 
-class Monitoring:
+class PrometheusExporter:
     """`on_event` is a listener of the worker; `exposition` may be called from any thread."""
 
     def __init__(self, view: Callable[[], View], clients: Callable[[], int]) -> None:
@@ -61,18 +61,18 @@ class Monitoring:
             self._failures.inc()
 
     def exposition(self) -> bytes:
-        """Everything, in Prometheus' text format."""
+        """Returns everything, in Prometheus' text format."""
         return generate_latest(self._registry)
 
 
 class _Views(Collector):
-    """What a view shows, as it is at this instant; what is not known yet is left out."""
+    """Collects what a view shows at this instant; what is not known yet is left out."""
 
     def __init__(self, view: Callable[[], View], clients: Callable[[], int]) -> None:
         self._view, self._clients = view, clients
 
     def collect(self) -> Iterator[Metric]:
-        """One family after the other."""
+        """Yields one family after the other."""
         view = self._view()
         build = GaugeMetricFamily("quadramatrix_build_info", "Version of the program.", labels=["version"])
         build.add_metric([__version__], 1.0)
@@ -86,17 +86,17 @@ class _Views(Collector):
 
 
 def problems(status: Status) -> list[str]:
-    """What is not as it should be: `saves`, `backups`, both or nothing."""
+    """Returns what is not as it should be: `saves`, `backups`, both or nothing."""
     fails = {"saves": status.trouble is not None, "backups": bool(status.backup and status.backup.failing_since)}
     return [name for name, is_failing in fails.items() if is_failing]
 
 
 def _of_training(view: View) -> Iterator[Metric]:
-    state = view.status.state
-    yield _gauge("initialized", "Whether a run is in memory.", state is not SystemState.UNINITIALIZED)
-    yield _gauge("training", "Whether training runs.", state is SystemState.TRAINING)
+    state = view.status.phase
+    yield _gauge("initialized", "Whether a run is in memory.", state is not Phase.UNINITIALIZED)
+    yield _gauge("training", "Whether training runs.", state is Phase.TRAINING)
     yield _gauge("iterations", "Iterations of the run in memory; another run has another count.", view.iteration_count)
-    is_training = state is SystemState.TRAINING
+    is_training = state is Phase.TRAINING
     rate = view.iterations_per_second if is_training else 0.0
     yield _gauge("iterations_per_second", "Over the last three seconds of training.", rate)
     results = {} if view.result is None else view.result.as_dict()
@@ -129,5 +129,5 @@ def _gauge(name: str, text: str, value: float) -> Metric:
 
 
 def _seconds(moment: str) -> float:
-    """An ISO 8601 moment in seconds since 1970."""
+    """Returns an ISO 8601 time in seconds since 1970."""
     return datetime.fromisoformat(moment).timestamp()

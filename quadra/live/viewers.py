@@ -1,6 +1,6 @@
-"""Pacing: which viewers may be sent something now, so that a slow or sleeping one costs a bounded amount and misses nothing.
+"""Viewers: which browsers may be sent something now, so that a slow or sleeping one costs a bounded amount and misses nothing.
 
-Every viewer has a place in the history: the iterations that it was sent. Three rules decide when it gets the next ones.
+Every viewer has a position in the history: the iterations that it was sent. Three rules decide when it gets the next ones.
 
 - A `metrics_update` asks for a Socket.IO acknowledgement. A viewer that has ever given one is sent the next update only after
   it has acknowledged the last: at most one is under way to it. (An acknowledgement that has not come after a minute counts as
@@ -31,19 +31,19 @@ LOST_AFTER = 60.0  # seconds after which an acknowledgement counts as lost
 
 @dataclass
 class Viewer:
-    """One that is watching."""
+    """A browser or script that is connected."""
 
     history: History
     sent: int  # iterations of that history that it was sent
     sent_at: float = float("-inf")  # seconds
     awaited: int | None = None  # number of the update that it has not acknowledged yet
     acknowledges: bool = False  # whether it has ever acknowledged one
-    owed: dict[str, Mapping[str, Any]] = field(
+    deferred: dict[str, Mapping[str, Any]] = field(
         default_factory=dict
-    )  # event -> the newest, while its queue is not empty
+    )  # event -> its newest payload, to be sent later
 
     def may_be_sent(self, now: float, interval: float) -> bool:
-        """Whether its next update is due, as far as acknowledgements and time tell."""
+        """Returns whether its next update is due, as far as acknowledgements and time tell."""
         passed = now - self.sent_at
         if self.awaited is None:
             return passed >= interval
@@ -51,7 +51,7 @@ class Viewer:
 
 
 class Viewers:
-    """All that are watching; callable from any thread."""
+    """All that are connected; callable from any thread."""
 
     def __init__(self) -> None:
         self._viewers: dict[str, Viewer] = {}
@@ -61,22 +61,22 @@ class Viewers:
         return len(self._viewers)
 
     def names(self) -> list[str]:
-        """Of all of them."""
+        """Returns the names of all of them."""
         with self._lock:
             return list(self._viewers)
 
     def join(self, name: str, history: History, sent: int) -> None:
-        """One has come, and is sent what follows the first `sent` iterations."""
+        """A viewer has come, and is sent what follows the first `sent` iterations."""
         with self._lock:
             self._viewers[name] = Viewer(history, sent)
 
     def leave(self, name: str) -> None:
-        """One has gone."""
+        """A viewer has gone."""
         with self._lock:
             self._viewers.pop(name, None)
 
     def acknowledge(self, name: str, number: int) -> None:
-        """One has taken an update; any other number than the awaited one says only that it does acknowledge."""
+        """A viewer has applied an update; any other number than the awaited one says only that it does acknowledge."""
         with self._lock:
             viewer = self._viewers.get(name)
             if viewer is not None:
@@ -89,15 +89,15 @@ class Viewers:
         with self._lock:
             for viewer in self._viewers.values():
                 viewer.history, viewer.sent = history, sent
-                viewer.owed.clear()  # which was said of the run before
+                viewer.deferred.clear()  # which was said of the run before
 
     def behind(self, history: History, count: int) -> bool:
-        """Whether any has iterations to come."""
+        """Returns whether any viewer has iterations to come."""
         with self._lock:
             return any(viewer.history is history and viewer.sent < count for viewer in self._viewers.values())
 
     def due(self, names: Iterable[str], history: History, count: int, now: float) -> dict[int, list[str]]:
-        """Those of `names` whose next update is due, by the iterations that they were sent: one message does for each group."""
+        """Returns those of `names` whose next update is due, by the iterations that they were sent: a message for each group."""
         groups: dict[int, list[str]] = {}
         with self._lock:
             interval = interval_for(len(self._viewers))
@@ -110,15 +110,15 @@ class Viewers:
         return groups
 
     def mark_sent(self, names: Iterable[str], history: History, count: int, number: int, now: float) -> None:
-        """These were sent the update with this number, up to the iteration `count`."""
+        """Note that these were sent the update with this number, up to the iteration `count`."""
         with self._lock:
             for name in names:
                 viewer = self._viewers.get(name)
                 if viewer is not None and viewer.history is history:
                     viewer.sent, viewer.awaited, viewer.sent_at = count, number, now
 
-    def take_back(self, names: Iterable[str], history: History, sent: int, number: int) -> None:
-        """The update with this number could not be sent: these are where they were before."""
+    def mark_unsent(self, names: Iterable[str], history: History, sent: int, number: int) -> None:
+        """Note that the update with this number could not be sent: these are where they were before."""
         with self._lock:
             for name in names:
                 viewer = self._viewers.get(name)
@@ -128,42 +128,44 @@ class Viewers:
                         viewer.sent = sent
 
     @property
-    def owing(self) -> bool:
-        """Whether any is owed something."""
+    def has_deferred(self) -> bool:
+        """Whether something is to be sent to any viewer later."""
         with self._lock:
-            return any(viewer.owed for viewer in self._viewers.values())
+            return any(viewer.deferred for viewer in self._viewers.values())
 
-    def owe(self, names: Iterable[str], events: Mapping[str, Mapping[str, Any]]) -> None:
-        """These are told later; of each event the newest, which says all."""
+    def defer(self, names: Iterable[str], events: Mapping[str, Mapping[str, Any]]) -> None:
+        """Have payloads sent to these viewers later; of each event the newest, which says all."""
         with self._lock:
             for name in names:
                 if name in self._viewers:
-                    self._viewers[name].owed.update(events)
+                    self._viewers[name].deferred.update(events)
 
-    def pay(self, names: Iterable[str]) -> dict[str, dict[str, Mapping[str, Any]]]:
-        """What those of `names` are owed that are owed something; they are told it now."""
-        paid = {}
+    def take_deferred(self, names: Iterable[str]) -> dict[str, dict[str, Mapping[str, Any]]]:
+        """Returns what was deferred for these viewers, by event, and forgets it: it is sent now."""
+        deferred = {}
         with self._lock:
             for name in names:
                 viewer = self._viewers.get(name)
-                if viewer is not None and viewer.owed:
-                    paid[name] = viewer.owed
-                    viewer.owed = {}
-        return paid
+                if viewer is not None and viewer.deferred:
+                    deferred[name] = viewer.deferred
+                    viewer.deferred = {}
+        return deferred
 
 
 def interval_for(viewers: int) -> float:
-    """Seconds between two updates of each."""
+    """Returns the seconds between two updates of each viewer."""
     return min(max(SHORTEST_INTERVAL, viewers / UPDATES_A_SECOND), LONGEST_INTERVAL)
 
 
-def standing_interval(viewers: int) -> float:
-    """Seconds between two messages that say how things stand: with many viewers, less often than the metrics."""
+def newest_interval(viewers: int) -> float:
+    """Returns the seconds between two messages of which the newest says all: with many viewers, less often than metrics."""
     return 4.0 * (interval_for(viewers) - SHORTEST_INTERVAL)
 
 
-def split(names: Iterable[str], waiting: Callable[[str], int], most: int) -> tuple[list[str], list[str], list[str]]:
-    """Names whose queue is empty, those whose queue is not, and those whose queue is longer than `most` messages."""
+def split_by_queue(
+    names: Iterable[str], waiting: Callable[[str], int], most: int
+) -> tuple[list[str], list[str], list[str]]:
+    """Returns the names whose queue is empty, those whose queue is not, and those whose queue is longer than `most` messages."""
     idle: list[str] = []
     busy: list[str] = []
     lost: list[str] = []

@@ -1,4 +1,4 @@
-"""The life cycle: (state, command) -> what may happen. Pure: a table and nothing else.
+"""The life cycle: (phase, command) -> what may happen. Pure: a table and nothing else.
 
 A pair that is not allowed maps to the reason, which the browser shows on the disabled button.
 """
@@ -10,7 +10,7 @@ from enum import StrEnum
 from quadra.errors import RefusedError
 
 
-class SystemState(StrEnum):
+class Phase(StrEnum):
     """What the system is doing."""
 
     UNINITIALIZED = "uninitialized"
@@ -31,36 +31,34 @@ class Command(StrEnum):
 _STOP_FIRST = "Training is running: stop it first."
 _NOT_TRAINING = "Not training."
 
-_TABLE: dict[tuple[SystemState, Command], SystemState | str] = {
-    (SystemState.UNINITIALIZED, Command.INITIALIZE): SystemState.READY,
-    (SystemState.UNINITIALIZED, Command.START): "Initialize a new run or load a saved state first.",
-    (SystemState.UNINITIALIZED, Command.STOP): _NOT_TRAINING,
-    (SystemState.UNINITIALIZED, Command.LOAD): SystemState.READY,
-    (SystemState.UNINITIALIZED, Command.RESET): SystemState.UNINITIALIZED,
-    (SystemState.READY, Command.INITIALIZE): SystemState.READY,
-    (SystemState.READY, Command.START): SystemState.TRAINING,
-    (SystemState.READY, Command.STOP): _NOT_TRAINING,
-    (SystemState.READY, Command.LOAD): SystemState.READY,
-    (SystemState.READY, Command.RESET): SystemState.UNINITIALIZED,
-    (SystemState.TRAINING, Command.INITIALIZE): _STOP_FIRST,
-    (SystemState.TRAINING, Command.START): "Already training.",
-    (SystemState.TRAINING, Command.STOP): SystemState.READY,
-    (SystemState.TRAINING, Command.LOAD): _STOP_FIRST,
-    (SystemState.TRAINING, Command.RESET): SystemState.UNINITIALIZED,
+_TABLE: dict[tuple[Phase, Command], Phase | str] = {
+    (Phase.UNINITIALIZED, Command.INITIALIZE): Phase.READY,
+    (Phase.UNINITIALIZED, Command.START): "Initialize a new run or load a saved state first.",
+    (Phase.UNINITIALIZED, Command.STOP): _NOT_TRAINING,
+    (Phase.UNINITIALIZED, Command.LOAD): Phase.READY,
+    (Phase.UNINITIALIZED, Command.RESET): Phase.UNINITIALIZED,
+    (Phase.READY, Command.INITIALIZE): Phase.READY,
+    (Phase.READY, Command.START): Phase.TRAINING,
+    (Phase.READY, Command.STOP): _NOT_TRAINING,
+    (Phase.READY, Command.LOAD): Phase.READY,
+    (Phase.READY, Command.RESET): Phase.UNINITIALIZED,
+    (Phase.TRAINING, Command.INITIALIZE): _STOP_FIRST,
+    (Phase.TRAINING, Command.START): "Already training.",
+    (Phase.TRAINING, Command.STOP): Phase.READY,
+    (Phase.TRAINING, Command.LOAD): _STOP_FIRST,
+    (Phase.TRAINING, Command.RESET): Phase.UNINITIALIZED,
 }
 
 
-def next_state(state: SystemState, command: Command) -> SystemState:
+def next_phase(phase: Phase, command: Command) -> Phase:
     """Where a command leads; raises RefusedError, with the reason, where it is not allowed."""
-    outcome = _TABLE[state, command]
-    if isinstance(outcome, SystemState):
+    outcome = _TABLE[phase, command]
+    if isinstance(outcome, Phase):
         return outcome
     raise RefusedError(outcome)
 
 
-def refusals(state: SystemState) -> dict[str, str | None]:
-    """For every command: None where it is allowed in this state, else the reason."""
-    outcomes = {command: _TABLE[state, command] for command in Command}
-    return {
-        command.value: None if isinstance(outcome, SystemState) else outcome for command, outcome in outcomes.items()
-    }
+def refusals(phase: Phase) -> dict[str, str | None]:
+    """For every command: None where it is allowed in this phase, else the reason."""
+    outcomes = {command: _TABLE[phase, command] for command in Command}
+    return {command.value: None if isinstance(outcome, Phase) else outcome for command, outcome in outcomes.items()}

@@ -17,7 +17,7 @@ from quadra.storage.folder import StateFolder
 from quadra.storage.reset import describe_deletable
 from quadra.storage.restore_points import Best, Retention
 from quadra.storage.save_record import RunEvents
-from quadra.training.lifecycle import SystemState
+from quadra.training.lifecycle import Phase
 
 if TYPE_CHECKING:
     from quadra.model.engine import StepResult
@@ -88,7 +88,7 @@ class BackupHealth:
 
 
 @dataclass(frozen=True)
-class Settings:
+class WorkerSettings:
     """How the worker runs what it is given."""
 
     save_every: int = 10  # iterations between two saves; 0: only Stop saves
@@ -110,7 +110,7 @@ class Rescue:
 class Status:
     """What changes by commands and saves, not by steps."""
 
-    state: SystemState
+    phase: Phase
     run: str | None
     field_size: int
     seed: int | None
@@ -137,10 +137,10 @@ class Status:
     rescue: Rescue | None = None  # what is offered since training has ended by integrity strikes
 
     @classmethod
-    def first(cls, config: TrainingConfig, settings: Settings, folder: StateFolder) -> Status:
+    def first(cls, config: TrainingConfig, settings: WorkerSettings, folder: StateFolder) -> Status:
         """Before anything is in memory."""
         return cls(
-            state=SystemState.UNINITIALIZED, run=None, field_size=config.field_size, seed=config.seed,
+            phase=Phase.UNINITIALIZED, run=None, field_size=config.field_size, seed=config.seed,
             corpus=config.corpus or BUILT_IN_NAME, device=config.device, pace=settings.pace, until=None,
             save_every=settings.save_every, catalog=read_catalog(folder.layout), state_dir=str(folder.path),
             deletes=describe_deletable(folder.layout), retention=settings.retention,

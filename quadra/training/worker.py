@@ -43,7 +43,7 @@ from quadra.training.events import (
     TrainingStopped,
     WorkerDied,
 )
-from quadra.training.lifecycle import Command, SystemState, next_state
+from quadra.training.lifecycle import Command, Phase, next_phase
 from quadra.training.progress_events import progress
 from quadra.training.publisher import Publisher
 from quadra.training.view import (
@@ -52,9 +52,9 @@ from quadra.training.view import (
     Rescue,
     SaveHealth,
     SaveOutcome,
-    Settings,
     Status,
     View,
+    WorkerSettings,
 )
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Worker:
         self,
         folder: StateFolder,
         config: TrainingConfig,
-        settings: Settings,
+        settings: WorkerSettings,
         open_state: Callable[[], TrainingState],
     ) -> None:
         self.defaults = config  # of new runs
@@ -84,7 +84,7 @@ class Worker:
         self._folder = folder
         self._open_state = open_state
         self._settings = settings
-        self._inbox = CommandQueue()
+        self._queue = CommandQueue()
         self._thread = threading.Thread(target=self._run, name="training", daemon=True)
         self._training: TrainingState | None = None
         self.publisher = Publisher(Status.first(config, settings, folder))
@@ -111,23 +111,23 @@ class Worker:
 
     def initialize(self, field_size: int | None = None, seed: int | None = None, corpus: str | None = None) -> Reply:
         """Begin a new run; `corpus`: as `quadra.corpora.chosen_path` takes it."""
-        return self._inbox.submit(lambda: self._do_initialize(field_size, seed, corpus))
+        return self._queue.submit(lambda: self._do_initialize(field_size, seed, corpus))
 
     def start_training(self, until: int | None = None) -> Reply:
         """Train until stopped, or until that iteration."""
-        return self._inbox.submit(lambda: self._do_start(until))
+        return self._queue.submit(lambda: self._do_start(until))
 
     def stop_training(self) -> Reply:
         """Stop; done when the state is saved."""
-        return self._inbox.submit(self._do_stop)
+        return self._queue.submit(self._do_stop)
 
     def load(self, source: str | None = None, discard_unsaved: bool = False) -> Reply:
         """Load a saved state."""
-        return self._inbox.submit(lambda: self._do_load(source, discard_unsaved=discard_unsaved))
+        return self._queue.submit(lambda: self._do_load(source, discard_unsaved=discard_unsaved))
 
     def do(self, action: Callable[[TrainingState], dict[str, Any]]) -> Reply:
         """Have something done with the state between two steps, on the worker thread."""
-        return self._inbox.submit(lambda: action(self._state))
+        return self._queue.submit(lambda: action(self._state))
 
     def save_now(self) -> SaveOutcome:
         """For what `do` does: save all three files. Raises SaveError."""
@@ -144,33 +144,33 @@ class Worker:
 
     def save_as_new_run(self) -> Reply:
         """Where the state directory was exchanged: save the run in memory there as a new one."""
-        return self._inbox.submit(self._do_save_as_new_run)
+        return self._queue.submit(self._do_save_as_new_run)
 
     def reset(self) -> Reply:
         """Clear memory and disk."""
-        return self._inbox.submit(self._do_reset)
+        return self._queue.submit(self._do_reset)
 
     def set_pace(self, pace: float | None) -> Reply:
         """Hold training to so many iterations a second; None: no limit."""
-        return self._inbox.submit(lambda: self._do_set_pace(pace))
+        return self._queue.submit(lambda: self._do_set_pace(pace))
 
     def resume(self) -> Reply:
         """Load the newest intact save of all and train; with no save, start a new run."""
-        return self._inbox.submit(self._do_resume)
+        return self._queue.submit(self._do_resume)
 
     def close(self) -> Reply:
         """Finish the iteration, save, release the folder and end the thread."""
-        return self._inbox.submit(self._do_close)
+        return self._queue.submit(self._do_close)
 
     def _run(self) -> None:
         try:
             self._training = self._open_state()
             self.publisher.follow(self._training)
-            while not self._inbox.is_closed:
+            while not self._queue.is_closed:
                 request = self._next_request()
                 if request is not None:
                     request.answer()
-                elif self._view.status.state is not SystemState.TRAINING:
+                elif self._view.status.phase is not Phase.TRAINING:
                     self.saves.try_again(self._state.saving)
                 elif self._is_step_due:
                     self._advance()
@@ -178,12 +178,12 @@ class Worker:
             log.exception("The training thread ended unexpectedly")
             self.publisher.publish(WorkerDied(f"{type(error).__name__}: {error}"))
         finally:
-            self._inbox.refuse_the_rest()
+            self._queue.refuse_the_rest()
 
     def _next_request(self) -> Request | None:
         """The next request; None when a step, or a look at the disk, is due before one comes."""
         wait: float | None
-        if self._view.status.state is SystemState.TRAINING:
+        if self._view.status.phase is Phase.TRAINING:
             held_up = self.saves.before_step(self._state.saving)
             due_in = self._next_step_at - time.monotonic()
             look_in = LOOK if due_in > LOOK and self._state.saving.is_under_way else due_in
@@ -191,7 +191,7 @@ class Worker:
             wait = min(due_in, look_in) if held_up is None else held_up
         else:
             wait = self.saves.patience(self._state.saving)
-        return self._inbox.next(wait)
+        return self._queue.next(wait)
 
     @property
     def _state(self) -> TrainingState:
@@ -253,14 +253,14 @@ class Worker:
         """From training to ready, saved; `ended` is "stopped" where a person or `until` asked for it."""
         outcome = self.saves.save(self._state.saving, ended)
         self.publisher.restart_rate()
-        self.publisher.show(state=SystemState.READY, until=None)
+        self.publisher.show(phase=Phase.READY, until=None)
         self.publisher.publish(TrainingStopped(by_itself, self._state.run.strikes))
         return outcome
 
     def _do_initialize(
         self, field_size: int | None = None, seed: int | None = None, corpus: str | None = None
     ) -> dict[str, Any]:
-        target = next_state(self._view.status.state, Command.INITIALIZE)
+        target = next_phase(self._view.status.phase, Command.INITIALIZE)
         self.saves.publish_saved_first(self._state.initialize(field_size, seed, corpus))
         self._adopted(target)
         config = self._state.config
@@ -268,18 +268,18 @@ class Worker:
         return {"initialized": True, "field_size": config.field_size, "seed": config.seed}
 
     def _do_start(self, until: int | None) -> dict[str, Any]:
-        target = next_state(self._view.status.state, Command.START)
+        target = next_phase(self._view.status.phase, Command.START)
         count = self._state.iteration_count
         if until is not None and until <= count:
             raise ConfigurationError("until", f"must be above the present iteration, {count}, not {until}")
         self._next_step_at = time.monotonic()
         self.publisher.restart_rate()
-        self.publisher.show(state=target, until=until)
+        self.publisher.show(phase=target, until=until)
         self.publisher.publish(TrainingStarted())
         return {"running": True, "iteration_count": count, "until": until}
 
     def _do_stop(self) -> dict[str, Any]:
-        next_state(self._view.status.state, Command.STOP)
+        next_phase(self._view.status.phase, Command.STOP)
         outcome = self._end_training("stopped", by_itself=False)
         count = self._state.iteration_count
         if outcome is None:
@@ -289,7 +289,7 @@ class Worker:
         return {"iteration_count": count, "saved_at": outcome.saved_at}
 
     def _do_load(self, source: str | None, newest: bool = False, discard_unsaved: bool = False) -> dict[str, Any]:
-        target = next_state(self._view.status.state, Command.LOAD)
+        target = next_phase(self._view.status.phase, Command.LOAD)
         try:
             with progress("load", self.publisher.publish):
                 report = self._state.load(source, newest, discard_unsaved)
@@ -303,7 +303,7 @@ class Worker:
         if not self.saves.is_folder_changed:
             raise RefusedError("The state directory is still this server's own; there is nothing to resolve.")
         record = self._state.go_on_as_new_run().record
-        self._adopted(self._view.status.state)
+        self._adopted(self._view.status.phase)
         self.saves.publish_saved_first(record)
         self.publisher.publish(Message("The run in memory goes on as a new saved run.", "success"))
         return {"run": record.run, "iteration_count": record.iteration_count}
@@ -322,13 +322,13 @@ class Worker:
     def _after_failed_load(self, error: LoadError, as_it_was: bool) -> LoadError:
         """A system that holds a run keeps it; an uninitialized one is freshly initialized, unless it shall stay as it was."""
         self.publisher.publish(LoadFailed(str(error), nothing_there=isinstance(error, NoSavedStateError)))
-        if self._view.status.state is not SystemState.UNINITIALIZED or as_it_was or error.code == "unknown_source":
+        if self._view.status.phase is not Phase.UNINITIALIZED or as_it_was or error.code == "unknown_source":
             return error
         self._do_initialize()
         return type(error)(f"{str(error).removesuffix('.')}. A fresh run was initialized instead.")
 
     def _do_reset(self) -> dict[str, Any]:
-        target = next_state(self._view.status.state, Command.RESET)
+        target = next_phase(self._view.status.phase, Command.RESET)
         self.publisher.restart_rate()
         try:
             self._state.reset()
@@ -362,17 +362,17 @@ class Worker:
             failed = state.saving.is_unsaved and self.saves.save(state.saving, None) is None
         finally:
             state.release()
-            self._inbox.close()
+            self._queue.close()
         if failed:
             raise SaveError(self.saves.trouble)
         return {}
 
-    def _adopted(self, target: SystemState) -> None:
+    def _adopted(self, target: Phase) -> None:
         """Another run (or none) is in memory."""
         state = self._state
         self.saves.forget()
         self.publisher.show(
-            state=target,
+            phase=target,
             **state.identity(),
             texts=own_texts(self._folder.path),
             best=state.saving.best,
@@ -388,10 +388,10 @@ class Worker:
 
     def _wake(self) -> None:
         """Have the worker look at the disk; callable from any thread."""
-        self._inbox.put(self._look_at_save)
+        self._queue.put(self._look_at_save)
 
     def _look_at_save(self) -> dict[str, Any]:
         self.saves.collect(self._state.saving)
-        if self._view.status.state is not SystemState.TRAINING:
+        if self._view.status.phase is not Phase.TRAINING:
             self.saves.try_again(self._state.saving)
         return {}

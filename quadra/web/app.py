@@ -13,11 +13,11 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from quadra.backup.remote import Remote
 from quadra.backup.remote_commands import RemoteCommands
 from quadra.backup.service import BackupService
-from quadra.live.alert_watch import AlertMonitor
+from quadra.live.activity_feed import ActivityFeed
+from quadra.live.alert_monitor import AlertMonitor
 from quadra.live.feed import Feed
-from quadra.live.inside_feed import InsideFeed
-from quadra.live.log_lines import TerminalLines
-from quadra.live.prometheus import Monitoring
+from quadra.live.prometheus import PrometheusExporter
+from quadra.live.terminal_lines import TerminalLines
 from quadra.paths import ROOT, STATIC, TEMPLATES
 from quadra.reports.proof_queue import ProofQueue
 from quadra.training.commands import Commands
@@ -26,11 +26,11 @@ from quadra.web.access_gate import AccessGate, GuardedSocketIO
 from quadra.web.access_rules import ON_THIS_MACHINE, Access, AccessRules
 from quadra.web.error_answers import client, error_handlers, refuse_event
 from quadra.web.events import FOR_WATCHERS, add_events
+from quadra.web.frame_sender import FrameSender
 from quadra.web.login import login_routes
 from quadra.web.message_gate import MessageGate
 from quadra.web.pages import JOINED, page_routes
 from quadra.web.payloads import integer_of_json
-from quadra.web.picture_sender import PictureSender
 from quadra.web.rate_limits import CommandLimits, HttpLimits, count_request
 from quadra.web.routes_run import run_routes
 from quadra.web.routes_states import state_routes
@@ -70,20 +70,20 @@ def create_app(
     )
     socketio = _socketio(app, access)
     sender = SocketSender(socketio)
-    pictures, alerts = PictureSender(sender), AlertMonitor(worker.view, worker.publisher.publish)
-    feed, inside = Feed(worker.view, sender, alerts.round), InsideFeed(worker, pictures.send)
+    frames, alerts = FrameSender(sender), AlertMonitor(worker.view, worker.publisher.publish)
+    feed, activity = Feed(worker.view, sender, alerts.check), ActivityFeed(worker, frames.send)
     for listener in (
         alerts.on_event,
         feed.on_event,
-        inside.on_event,
+        activity.on_event,
     ):  # in this order: the feed has the alerts looked at
         worker.listen(listener)
     terminal.listen(feed.on_event)
-    app.extensions[NAME] = parts = _services(worker, socketio, backup, inside, alerts, terminal, access)
+    app.extensions[NAME] = parts = _services(worker, socketio, backup, activity, alerts, terminal, access)
     app.before_request(partial(count_request, limits))
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)
-    _add_events(socketio, parts, feed, pictures)
+    _add_events(socketio, parts, feed, frames)
     _wrap(app, parts, limits)
     return app, socketio, feed
 
@@ -92,7 +92,7 @@ def _services(
     worker: Worker,
     socketio: SocketIO,
     backup: BackupService | None,
-    inside: InsideFeed,
+    activity: ActivityFeed,
     alerts: AlertMonitor,
     terminal: TerminalLines,
     access: Access,
@@ -102,18 +102,18 @@ def _services(
     if backup is not None:
         remote = RemoteCommands(Remote(backup.remote.url), commands, worker.layout, worker.publisher.publish)
         backups = Backups(backup, remote)
-    monitoring = Monitoring(worker.view, lambda: sum(1 for _ in manager.get_participants("/", None)))
-    worker.listen(monitoring.on_event)
+    prometheus = PrometheusExporter(worker.view, lambda: sum(1 for _ in manager.get_participants("/", None)))
+    worker.listen(prometheus.on_event)
     return Services(
         worker=worker,
         commands=commands,
         states=StateReader(worker.layout, worker.defaults),
         proofs=ProofQueue(worker.layout, worker.defaults),
         backups_or_none=backups,
-        inside=inside,
+        activity=activity,
         alerts=alerts,
         terminal=terminal,
-        monitoring=monitoring,
+        prometheus=prometheus,
         access=access,
         files=StaticFiles(STATIC, JOINED),
     )
@@ -146,15 +146,15 @@ class _Json:
         return json.loads(text, **{**options, "parse_int": integer_of_json})
 
 
-def _add_events(socketio: SocketIO, services: Services, feed: Feed, pictures: PictureSender) -> None:
+def _add_events(socketio: SocketIO, services: Services, feed: Feed, frames: FrameSender) -> None:
     limits = CommandLimits()
 
     def leave(*_: Any) -> None:
-        for part in (feed, services.inside, pictures, limits):
+        for part in (feed, services.activity, frames, limits):
             part.leave(client())
 
     def acknowledge(client: str, number: int) -> None:
-        for part in (feed, pictures):
+        for part in (feed, frames):
             part.acknowledge(client, number)
 
     socketio.on_event("connect", lambda *_: feed.join(client()))

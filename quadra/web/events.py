@@ -125,7 +125,7 @@ def handler(
 
 
 def _watch_inside(services: Services, given: WatchInside) -> Reply:
-    (services.inside.watch if given.open else services.inside.leave)(client())
+    (services.activity.join if given.open else services.activity.leave)(client())
     reply: Reply = Future()
     reply.set_result({"open": given.open})
     return reply

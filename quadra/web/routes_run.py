@@ -8,13 +8,13 @@ import numpy as np
 from flask import Blueprint, Response, request
 from numpy.typing import NDArray
 
-from quadra.live.feed import describe
+from quadra.live.feed import status_payload
 from quadra.live.prometheus import CONTENT_TYPE, problems
 from quadra.model.history import SERIES
 from quadra.reports.history_export import csv_pieces, file_name, json_pieces
 from quadra.states.alert_rules import as_list
 from quadra.states.timeline import timeline_of
-from quadra.training.lifecycle import SystemState
+from quadra.training.lifecycle import Phase
 from quadra.training.view import View
 from quadra.version import __version__
 from quadra.web.access_gate import role
@@ -34,7 +34,7 @@ def status() -> tuple[dict[str, Any], dict[str, str]]:
     view = services().worker.view()
     count = view.iteration_count
     newest = view.history.slice(count - NEWEST_POINTS + 1, count, NEWEST_POINTS).as_lists()
-    return {**describe(view), "role": role(), "history": {name: newest[name] for name in SERIES}}, _NEVER_KEPT
+    return {**status_payload(view), "role": role(), "history": {name: newest[name] for name in SERIES}}, _NEVER_KEPT
 
 
 @run_routes.get("/api/history")
@@ -100,8 +100,8 @@ def health() -> dict[str, Any]:
     return {
         "status": health,
         "problems": found,
-        "initialized": status.state is not SystemState.UNINITIALIZED,
-        "running": status.state is SystemState.TRAINING,
+        "initialized": status.phase is not Phase.UNINITIALIZED,
+        "running": status.phase is Phase.TRAINING,
         "version": __version__,
     }
 
@@ -109,7 +109,7 @@ def health() -> dict[str, Any]:
 @run_routes.get("/metrics")
 def metrics() -> Response:
     """Answers figures for Prometheus."""
-    return Response(services().monitoring.exposition(), content_type=CONTENT_TYPE)
+    return Response(services().prometheus.exposition(), content_type=CONTENT_TYPE)
 
 
 def _end(asked: Range, view: View) -> int:

@@ -12,10 +12,10 @@ from quadra.backup.remote_commands import RemoteCommands
 from quadra.backup.service import BackupService
 from quadra.config import TrainingConfig
 from quadra.errors import RefusedError
-from quadra.live.alert_watch import AlertMonitor
-from quadra.live.inside_feed import InsideFeed
-from quadra.live.log_lines import TerminalLines
-from quadra.live.prometheus import Monitoring
+from quadra.live.activity_feed import ActivityFeed
+from quadra.live.alert_monitor import AlertMonitor
+from quadra.live.prometheus import PrometheusExporter
+from quadra.live.terminal_lines import TerminalLines
 from quadra.reports.proof_queue import ProofQueue
 from quadra.states.alert_rules import exported_rules
 from quadra.states.listing import StateListing
@@ -79,10 +79,10 @@ class Services:
     states: StateReader
     proofs: ProofQueue
     backups_or_none: Backups | None  # None: the server has no place for backups
-    inside: InsideFeed
+    activity: ActivityFeed
     alerts: AlertMonitor
     terminal: TerminalLines
-    monitoring: Monitoring
+    prometheus: PrometheusExporter
     access: Access
     files: StaticFiles
 

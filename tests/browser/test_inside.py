@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Page, expect
 from tests.browser.test_three_days import opened, wait_for_end, wait_until_ready
 from tests.helpers.browser import executable
 from tests.helpers.server import Client, Server, warm_server
-from tests.live.test_inside_picture import FULL, decoded
+from tests.live.test_activity_frame import FULL, decoded
 
 pytestmark = pytest.mark.skipif(
     executable() is None and not os.environ.get("CI"), reason="no Chromium is installed on this machine"

@@ -11,9 +11,9 @@ from quadra.errors import (
     WorkerClosedError,
 )
 from quadra.storage.folder import StateFolder
-from quadra.training.lifecycle import SystemState
+from quadra.training.lifecycle import Phase
 from quadra.training.state import TrainingState
-from quadra.training.view import Settings
+from quadra.training.view import WorkerSettings
 from quadra.training.worker import Worker
 from quadra.web.app import create_app
 from tests.helpers.state_helpers import (
@@ -29,7 +29,7 @@ class BackupSite:
     def __init__(self, folder: Path, place: Path | None) -> None:
         self.folder, config = folder, small_config()
         held = StateFolder(folder)
-        self.worker = Worker(held, config, Settings(pace=None), lambda: TrainingState(held, config))
+        self.worker = Worker(held, config, WorkerSettings(pace=None), lambda: TrainingState(held, config))
         self.backup = service_for(self.worker, place.as_uri(), 5, Timing(rest=0.0)) if place else None
         app, self._socketio, self._feed = create_app(self.worker, b"secret", self.backup)
         self.http, self._app = app.test_client(), app
@@ -49,7 +49,7 @@ class BackupSite:
 
     def train(self, until: int) -> None:
         self.worker.start_training(until).result(PATIENCE)
-        while self.worker.view().status.state is SystemState.TRAINING:
+        while self.worker.view().status.phase is Phase.TRAINING:
             self.worker.set_pace(None).result(PATIENCE)
 
     def shown(self) -> dict[str, Any] | None:

@@ -9,7 +9,7 @@ from typing import Any
 import websocket
 
 from quadra.errors import RefusedError
-from quadra.training.lifecycle import Command, SystemState, next_state
+from quadra.training.lifecycle import Command, Phase, next_phase
 from tests.helpers.server import PATIENCE, Server
 
 COMMANDS = {
@@ -183,14 +183,14 @@ class Fuzzer:
         after = self._state()
         self.transitions.add((before, event, after))
         try:
-            target = next_state(SystemState(before), COMMANDS[event])
+            target = next_phase(Phase(before), COMMANDS[event])
         except RefusedError:
-            target = SystemState(before)
+            target = Phase(before)
         allowed = {before, target}
-        if SystemState.TRAINING in allowed:  # which may end by itself, at `until`
-            allowed.add(SystemState.READY)
+        if Phase.TRAINING in allowed:  # which may end by itself, at `until`
+            allowed.add(Phase.READY)
         if event == "load_state":  # what fails begins a fresh run where there is none
-            allowed.add(SystemState.READY)
+            allowed.add(Phase.READY)
         assert after in allowed, (before, event, after, answer)
         assert answer["ok"] is True or set(answer["error"]) == {"code", "message"}, answer
         assert answer["ok"] or answer["error"]["code"] != "internal_error", answer

@@ -17,7 +17,7 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 from quadra.config import TrainingConfig
 from quadra.storage.folder import StateFolder
 from quadra.training.state import TrainingState
-from quadra.training.view import Settings
+from quadra.training.view import WorkerSettings
 from quadra.training.worker import Worker
 from quadra.web.app import create_app
 from quadra.web.openapi import document
@@ -35,12 +35,12 @@ _MODES = schemathesis.GenerationMode
 def opened_application(path: Path) -> Iterator[Flask]:
     """The application with a run of five iterations that is saved, and without limits for requests."""
     folder = StateFolder(path)
-    worker = Worker(folder, _CONFIG, Settings(pace=None), lambda: TrainingState(folder, _CONFIG))
+    worker = Worker(folder, _CONFIG, WorkerSettings(pace=None), lambda: TrainingState(folder, _CONFIG))
     app, _, _ = create_app(worker, b"secret", http_limits=HttpLimits(_UNLIMITED, _UNLIMITED, _UNLIMITED))
     worker.start()
     worker.initialize().result(60)
     worker.start_training(5).result(60)
-    while worker.view().status.state.value == "training":
+    while worker.view().status.phase.value == "training":
         worker.set_pace(None).result(60)
     try:
         yield app

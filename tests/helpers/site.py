@@ -13,12 +13,12 @@ from flask.testing import FlaskClient
 from flask_socketio import SocketIO, SocketIOTestClient
 
 from quadra.config import TrainingConfig
-from quadra.live.log_lines import TerminalLines
+from quadra.live.terminal_lines import TerminalLines
 from quadra.storage.folder import StateFolder
 from quadra.storage.save_store import SaveStore
-from quadra.training.lifecycle import SystemState
+from quadra.training.lifecycle import Phase
 from quadra.training.state import TrainingState
-from quadra.training.view import Settings
+from quadra.training.view import WorkerSettings
 from quadra.training.worker import Worker
 from quadra.web.access_rules import AccessRules
 from quadra.web.app import create_app
@@ -36,7 +36,7 @@ class Site:
 
     def __init__(self, path: Path, terminal: TerminalLines | None = None) -> None:
         folder = StateFolder(path)
-        self.worker = Worker(folder, CONFIG, Settings(pace=None), lambda: TrainingState(folder, CONFIG))
+        self.worker = Worker(folder, CONFIG, WorkerSettings(pace=None), lambda: TrainingState(folder, CONFIG))
         self.app: Flask
         self.socketio: SocketIO
         self.app, self.socketio, self.feed = create_app(self.worker, b"secret", terminal=terminal)
@@ -59,7 +59,7 @@ class Site:
     def train(self, until: int) -> None:
         assert self.ask("initialize_system")["ok"]
         self.worker.start_training(until).result(30)
-        while self.worker.view().status.state is SystemState.TRAINING:
+        while self.worker.view().status.phase is Phase.TRAINING:
             self.worker.set_pace(None).result(30)
 
     def close(self) -> None:
@@ -72,7 +72,7 @@ class Lab:
 
     def __init__(self, path: Path) -> None:
         folder, self.config = StateFolder(path), small_config()
-        self.worker = Worker(folder, self.config, Settings(), lambda: TrainingState(folder, self.config))
+        self.worker = Worker(folder, self.config, WorkerSettings(), lambda: TrainingState(folder, self.config))
         self.worker.start()
         self.site(LAB)
 
@@ -91,7 +91,7 @@ def train_on_a_full_disk(site: Site, until: int, patch: pytest.MonkeyPatch) -> N
 
     patch.setattr(SaveStore, "commit", full)
     site.worker.start_training(until).result(30)
-    while site.worker.view().status.state is SystemState.TRAINING:
+    while site.worker.view().status.phase is Phase.TRAINING:
         site.worker.set_pace(None).result(30)
 
 

@@ -9,17 +9,17 @@ from typing import Any
 
 import pytest
 
-from quadra.live.feed import LONGEST_QUEUE, MOST_POINTS, Feed, describe, update
+from quadra.live.feed import LONGEST_QUEUE, MOST_POINTS, Feed, metrics_payload, status_payload
 from quadra.model.engine import StepResult
 from quadra.model.history import History
 from quadra.storage.catalog import Catalog
 from quadra.training.events import Message, RunInitialized, SaveFailed, StateSaved, TrainingStopped
-from quadra.training.lifecycle import SystemState
+from quadra.training.lifecycle import Phase
 from quadra.training.view import Status, View
 
 RUN = "0123456789abcdef"
 STATUS = Status(
-    state=SystemState.TRAINING, run=RUN, field_size=8, seed=1, corpus="built-in corpus", device="cpu", pace=None,
+    phase=Phase.TRAINING, run=RUN, field_size=8, seed=1, corpus="built-in corpus", device="cpu", pace=None,
     until=None, save_every=10, catalog=Catalog((), ()), state_dir="dashboard_state", deletes=(),
 )  # fmt: skip
 
@@ -106,7 +106,7 @@ def test_a_slow_browser_is_sent_nothing_until_it_takes_its_messages_and_then_all
     world.train(30)
     world.wait(lambda: len(world.points("quick")) == 30)
     assert world.points("slow") == []
-    world.status = replace(STATUS, state=SystemState.READY)
+    world.status = replace(STATUS, phase=Phase.READY)
     feed.on_event(TrainingStopped(by_itself=False, integrity_strikes=0))
     world.queues.clear()
     world.wait(lambda: len(world.points("slow")) == 30)
@@ -132,24 +132,24 @@ def test_messages_of_this_very_round_do_not_count_as_slowness(world: World) -> N
 
 def test_many_missed_iterations_come_thinned_and_say_so(world: World) -> None:
     world.train(MOST_POINTS + 1)
-    told = update(world.view(), 0)
+    told = metrics_payload(world.view(), 0)
     assert told["thinned"] is True
     assert len(told["points"]["iteration"]) <= MOST_POINTS
     assert {len(series) for series in told["points"].values()} == {len(told["points"]["iteration"])}
-    assert "thinned" not in update(world.view(), 1)
+    assert "thinned" not in metrics_payload(world.view(), 1)
 
 
 def test_what_is_not_a_number_reaches_no_socket(world: World) -> None:
     world.train(1)
-    told = update(world.view(), 0)
+    told = metrics_payload(world.view(), 0)
     assert told["points"]["mean"] == [None]
     assert told["mean"] is None
-    assert describe(world.view())["current_metrics"]["mean"] is None
+    assert status_payload(world.view())["current_metrics"]["mean"] is None
 
 
 def test_a_long_line_is_shortened_for_the_page(world: World) -> None:
     world.train(1)
-    assert len(update(world.view(), 0)["text"]) <= 300
+    assert len(metrics_payload(world.view(), 0)["text"]) <= 300
 
 
 def test_points_of_another_run_are_never_mixed(world: World) -> None:

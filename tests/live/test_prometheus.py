@@ -12,11 +12,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from quadra import __version__
 from quadra.config import TrainingConfig
-from quadra.live.prometheus import CONTENT_TYPE, Monitoring
+from quadra.live.prometheus import CONTENT_TYPE, PrometheusExporter
 from quadra.storage.folder import StateFolder
 from quadra.training.events import Event, MeasuredSave, StateSaved
 from quadra.training.state import TrainingState
-from quadra.training.view import BackupHealth, SaveTrouble, Settings, View
+from quadra.training.view import BackupHealth, SaveTrouble, View, WorkerSettings
 from quadra.training.worker import Worker
 from tests.helpers.site import CONFIG, Site, train_on_a_full_disk
 
@@ -53,13 +53,13 @@ def site(tmp_path: Path) -> Iterator[Site]:
 def view(tmp_path: Path) -> Iterator[View]:
     """A view of a system without a run."""
     with StateFolder(tmp_path / "state") as folder:
-        yield Worker(folder, TrainingConfig(), Settings(), lambda: TrainingState(folder, CONFIG)).view()
+        yield Worker(folder, TrainingConfig(), WorkerSettings(), lambda: TrainingState(folder, CONFIG)).view()
 
 
 def of(view: View, **changes: Any) -> dict[str, float]:
     """The metrics of a view with another status."""
     changed = view._replace(status=replace(view.status, **changes))
-    return ours(parsed(Monitoring(lambda: changed, lambda: 0).exposition().decode()))
+    return ours(parsed(PrometheusExporter(lambda: changed, lambda: 0).exposition().decode()))
 
 
 def test_before_there_is_a_run_only_what_is_known_is_told(site: Site) -> None:
@@ -102,7 +102,7 @@ def test_every_save_is_counted_with_its_duration(site: Site) -> None:
 
 
 def test_a_save_without_a_duration_of_its_own_does_not_make_saves_look_fast(view: View) -> None:
-    monitoring = Monitoring(lambda: view, lambda: 0)
+    monitoring = PrometheusExporter(lambda: view, lambda: 0)
     monitoring.on_event(StateSaved(7, "", 0.0))
     monitoring.on_event(MeasuredSave(9, "", 20.0, size=3, written=5))
     found = ours(parsed(monitoring.exposition().decode()))

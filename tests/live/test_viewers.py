@@ -12,8 +12,8 @@ from quadra.live.viewers import (
     WITHOUT_ACKNOWLEDGEMENT,
     Viewers,
     interval_for,
-    split,
-    standing_interval,
+    newest_interval,
+    split_by_queue,
 )
 from quadra.model.history import History
 
@@ -80,25 +80,25 @@ def test_one_that_has_everything_or_watches_another_run_is_not_due() -> None:
 def test_an_update_that_could_not_be_sent_is_due_again() -> None:
     viewers = acknowledging()
     viewers.mark_sent(["one"], HISTORY, 20, 2, 1.0)
-    viewers.take_back(["one"], HISTORY, 10, 2)
+    viewers.mark_unsent(["one"], HISTORY, 10, 2)
     assert viewers.due(["one"], HISTORY, 20, 2.0) == {10: ["one"]}
 
 
 def test_of_what_is_owed_the_newest_is_told_once() -> None:
     viewers = viewers_with("one")
-    viewers.owe(["one", "gone"], {"state_saved": {"iteration_count": 10}})
-    viewers.owe(["one"], {"state_saved": {"iteration_count": 20}})
-    assert viewers.owing
-    assert viewers.pay(["one", "gone"]) == {"one": {"state_saved": {"iteration_count": 20}}}
-    assert not viewers.owing
-    assert viewers.pay(["one"]) == {}
+    viewers.defer(["one", "gone"], {"state_saved": {"iteration_count": 10}})
+    viewers.defer(["one"], {"state_saved": {"iteration_count": 20}})
+    assert viewers.has_deferred
+    assert viewers.take_deferred(["one", "gone"]) == {"one": {"state_saved": {"iteration_count": 20}}}
+    assert not viewers.has_deferred
+    assert viewers.take_deferred(["one"]) == {}
 
 
 def test_what_is_owed_of_a_run_that_is_left_is_forgotten() -> None:
     viewers = viewers_with("one")
-    viewers.owe(["one"], {"state_saved": {"iteration_count": 10}})
+    viewers.defer(["one"], {"state_saved": {"iteration_count": 10}})
     viewers.move_all(History(), 0)
-    assert not viewers.owing
+    assert not viewers.has_deferred
 
 
 @pytest.mark.parametrize("viewers", [1, 10, 50, 100, 200, 1000])
@@ -106,9 +106,9 @@ def test_each_gets_at_least_two_updates_a_second_and_all_together_a_bounded_numb
     interval = interval_for(viewers)
     assert SHORTEST_INTERVAL <= interval <= LONGEST_INTERVAL < 0.5
     assert interval == LONGEST_INTERVAL or viewers / interval <= UPDATES_A_SECOND
-    assert standing_interval(viewers) >= 0.0
+    assert newest_interval(viewers) >= 0.0
 
 
 def test_viewers_are_told_apart_by_their_queues() -> None:
     queues = {"idle": 0, "busy": 3, "lost": 11}
-    assert split(queues, queues.__getitem__, 10) == (["idle"], ["busy"], ["lost"])
+    assert split_by_queue(queues, queues.__getitem__, 10) == (["idle"], ["busy"], ["lost"])

@@ -21,9 +21,9 @@ from quadra.storage.save_store import Save, SaveStore
 from quadra.training import autosave
 from quadra.training.autosave import AutoSave
 from quadra.training.events import Message, StateSaved
-from quadra.training.lifecycle import SystemState
+from quadra.training.lifecycle import Phase
 from quadra.training.publisher import Publisher
-from quadra.training.view import Settings, Status
+from quadra.training.view import Status, WorkerSettings
 from tests.helpers.state_helpers import assert_same, content, files_of, new_run, opened, train
 from tests.training.test_worker import CONFIG, PATIENCE, Bench
 
@@ -166,7 +166,7 @@ def test_a_disk_that_hangs_counts_as_failing_and_stop_answers(
     bench.until(lambda: bench.worker.view().iteration_count > 30)  # training goes on under the banner
     with pytest.raises(SaveError, match="has not answered"):
         bench.worker.stop_training().result(PATIENCE)
-    assert bench.worker.view().status.state is SystemState.READY
+    assert bench.worker.view().status.phase is Phase.READY
     assert bench.worker.view().unsaved_iterations == bench.worker.view().iteration_count
     disk.let_go()
     bench.until(lambda: bench.worker.view().unsaved_iterations == 0)  # the late save ends, and what was owed follows
@@ -223,10 +223,10 @@ def test_while_saves_fail_progress_is_shown_under_a_banner_that_goes_by_itself(b
 def test_saving_fails_and_nothing_is_lost_by_going_on(bench: Bench, disk: Disk, tmp_path: Path) -> None:
     disk.error = FULL
     bench.worker.start_training(25).result(PATIENCE)
-    bench.until(lambda: bench.worker.view().status.state is SystemState.READY)
+    bench.until(lambda: bench.worker.view().status.phase is Phase.READY)
     disk.error = None
     bench.worker.start_training(30).result(PATIENCE)
-    bench.until(lambda: bench.worker.view().status.state is SystemState.READY)
+    bench.until(lambda: bench.worker.view().status.phase is Phase.READY)
     bench.worker.close().result(PATIENCE)
     with TrainingState(tmp_path / "state", CONFIG) as state, TrainingState(tmp_path / "plain", CONFIG) as plain:
         assert state.load_state()
@@ -238,7 +238,7 @@ def test_saving_fails_and_nothing_is_lost_by_going_on(bench: Bench, disk: Disk, 
 
 def test_stalls_and_the_verified_state_are_told(bench: Bench) -> None:
     bench.worker.start_training(25).result(PATIENCE)
-    bench.until(lambda: bench.worker.view().status.state is SystemState.READY)
+    bench.until(lambda: bench.worker.view().status.phase is Phase.READY)
     saves = bench.worker.view().status.saves
     assert 0.0 < saves.stall_median_ms <= saves.stall_worst_ms
     assert saves.verified_iteration == 25
@@ -252,7 +252,7 @@ def test_little_room_on_the_disk_is_told_while_there_is_still_some(
 ) -> None:
     monkeypatch.setattr("quadra.storage.folder.StateFolder.free_bytes", lambda _: 50_000_000)
     bench.worker.start_training(12).result(PATIENCE)
-    bench.until(lambda: bench.worker.view().status.state is SystemState.READY)
+    bench.until(lambda: bench.worker.view().status.phase is Phase.READY)
     assert bench.worker.view().status.saves.free_bytes == 50_000_000
     told = [event.text for event in bench.all_of(Message)]
     assert [text for text in told if "50 MB are free" in text] == ["Only 50 MB are free on the disk."]
@@ -265,7 +265,7 @@ def test_little_room_on_the_disk_is_told_while_there_is_still_some(
 def exchanged(bench: Bench, tmp_path: Path) -> dict[str, bytes]:
     """A backup of iteration 15 is put in the place of the folder while training runs; what then stands there."""
     bench.worker.start_training(15).result(PATIENCE)
-    bench.until(lambda: bench.worker.view().status.state is SystemState.READY)
+    bench.until(lambda: bench.worker.view().status.phase is Phase.READY)
     shutil.copytree(bench.folder.path, tmp_path / "backup")
     bench.worker.start_training().result(PATIENCE)
     bench.until(lambda: bench.worker.view().iteration_count > 40)
@@ -300,7 +300,7 @@ def test_what_stands_in_an_exchanged_folder_can_be_loaded(bench: Bench, exchange
     assert answer["iteration_count"] == 15
     assert bench.worker.view().status.trouble is None
     bench.worker.start_training(30).result(PATIENCE)
-    bench.until(lambda: bench.worker.view().status.state is SystemState.READY)
+    bench.until(lambda: bench.worker.view().status.phase is Phase.READY)
     assert saved_iteration(bench.folder.path / WEIGHTS) == 30
 
 
@@ -340,12 +340,12 @@ def test_a_removed_folder_is_not_made_again_by_itself(bench: Bench, tmp_path: Pa
 @pytest.mark.parametrize("name", [WEIGHTS, METRICS])
 def test_a_file_that_was_changed_under_a_live_server_is_never_overwritten_unseen(bench: Bench, name: str) -> None:
     bench.worker.start_training(15).result(PATIENCE)
-    bench.until(lambda: bench.worker.view().status.state is SystemState.READY)
+    bench.until(lambda: bench.worker.view().status.phase is Phase.READY)
     changed = b"something else altogether"
     (bench.folder.path / name).write_bytes(changed)
     os.utime(bench.folder.path / name, (1.0, 1.0))
     bench.worker.start_training(30).result(PATIENCE)
-    bench.until(lambda: bench.worker.view().status.state is SystemState.READY)
+    bench.until(lambda: bench.worker.view().status.phase is Phase.READY)
     kept = [file.read_bytes() for file in bench.folder.path.rglob(name)]
     assert changed in kept
 
@@ -354,22 +354,22 @@ def test_a_backup_put_in_place_of_the_folder_while_training_rests_is_simply_load
     bench: Bench, tmp_path: Path
 ) -> None:
     bench.worker.start_training(15).result(PATIENCE)
-    bench.until(lambda: bench.worker.view().status.state is SystemState.READY)
+    bench.until(lambda: bench.worker.view().status.phase is Phase.READY)
     shutil.copytree(bench.folder.path, tmp_path / "backup")
     bench.worker.start_training(25).result(PATIENCE)
-    bench.until(lambda: bench.worker.view().status.state is SystemState.READY)
+    bench.until(lambda: bench.worker.view().status.phase is Phase.READY)
     bench.folder.path.rename(tmp_path / "gone")
     shutil.copytree(tmp_path / "backup", bench.folder.path)
     answer: dict[str, Any] = bench.worker.load().result(PATIENCE)
     assert answer["iteration_count"] == 15
     assert answer["warnings"] == []
     bench.worker.start_training(20).result(PATIENCE)
-    bench.until(lambda: bench.worker.view().status.state is SystemState.READY)
+    bench.until(lambda: bench.worker.view().status.phase is Phase.READY)
     assert saved_iteration(bench.folder.path / WEIGHTS) == 20
 
 
 def test_with_auto_save_switched_off_everything_is_shown_at_once(tmp_path: Path) -> None:
-    bench = Bench(tmp_path / "state", Settings(save_every=0, pace=None))
+    bench = Bench(tmp_path / "state", WorkerSettings(save_every=0, pace=None))
     bench.worker.initialize().result(PATIENCE)
     bench.worker.start_training().result(PATIENCE)
     bench.until(lambda: bench.worker.view().iteration_count > 50)
@@ -411,7 +411,7 @@ def test_a_save_that_is_shown_late_does_not_hide_that_a_later_one_failed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with opened(tmp_path / "state") as state:
-        publisher = Publisher(Status.first(CONFIG, Settings(), state.folder))
+        publisher = Publisher(Status.first(CONFIG, WorkerSettings(), state.folder))
         saves = AutoSave(state.folder, 10, publisher, lambda: None)
 
         def save_after_ten() -> None:

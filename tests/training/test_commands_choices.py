@@ -14,14 +14,14 @@ from quadra.storage.save_record import peek
 from quadra.storage.save_store import Save, SaveStore
 from quadra.training.commands import Commands
 from quadra.training.events import SaveEveryChanged
-from quadra.training.lifecycle import SystemState
-from quadra.training.view import Settings
+from quadra.training.lifecycle import Phase
+from quadra.training.view import WorkerSettings
 from tests.training.test_worker import PATIENCE, Bench
 
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Iterator[Bench]:
-    bench = Bench(tmp_path / "state", Settings(save_every=0, pace=None))
+    bench = Bench(tmp_path / "state", WorkerSettings(save_every=0, pace=None))
     bench.worker.initialize().result(PATIENCE)
     yield bench
     bench.worker.close().result(PATIENCE)
@@ -85,7 +85,7 @@ def test_what_was_not_safe_is_saved_before_the_answer_also_while_training_rests(
     fails[0] = False
     bench.until(lambda: bench.worker.view().status.trouble is None)
     bench.worker.stop_training().result(PATIENCE)
-    assert bench.worker.view().status.state is SystemState.READY
+    assert bench.worker.view().status.phase is Phase.READY
     assert durable(bench) == bench.worker.view().iteration_count
 
 

@@ -3,9 +3,9 @@
 import pytest
 
 from quadra.errors import RefusedError
-from quadra.training.lifecycle import Command, SystemState, next_state, refusals
+from quadra.training.lifecycle import Command, Phase, next_phase, refusals
 
-U, R, T = SystemState.UNINITIALIZED, SystemState.READY, SystemState.TRAINING
+U, R, T = Phase.UNINITIALIZED, Phase.READY, Phase.TRAINING
 CONTRACT = {
     Command.INITIALIZE: (R, R, None),
     Command.START: (None, T, None),
@@ -16,15 +16,13 @@ CONTRACT = {
 
 
 @pytest.mark.parametrize("command", Command)
-@pytest.mark.parametrize("state", SystemState)
-def test_every_pair_leads_where_the_contract_says_or_is_refused_with_a_reason(
-    state: SystemState, command: Command
-) -> None:
+@pytest.mark.parametrize("state", Phase)
+def test_every_pair_leads_where_the_contract_says_or_is_refused_with_a_reason(state: Phase, command: Command) -> None:
     expected = CONTRACT[command][(U, R, T).index(state)]
     if expected is None:
         with pytest.raises(RefusedError, match=r"\w+"):
-            next_state(state, command)
+            next_phase(state, command)
         assert refusals(state)[command.value]
     else:
-        assert next_state(state, command) is expected
+        assert next_phase(state, command) is expected
         assert refusals(state)[command.value] is None

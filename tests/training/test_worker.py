@@ -28,10 +28,10 @@ from quadra.training.events import (
     TrainingStopped,
     WorkerDied,
 )
-from quadra.training.lifecycle import SystemState
+from quadra.training.lifecycle import Phase
 from quadra.training.saving import Saving
 from quadra.training.state import TrainingState
-from quadra.training.view import Rescue, Settings
+from quadra.training.view import Rescue, WorkerSettings
 from quadra.training.worker import Worker
 
 CONFIG = TrainingConfig(field_size=8, seed=1, threads=1)
@@ -43,7 +43,7 @@ Kind = TypeVar("Kind", bound=Event)
 class Bench:
     """A started worker and what it told."""
 
-    def __init__(self, path: Path, settings: Settings = Settings(pace=None)) -> None:
+    def __init__(self, path: Path, settings: WorkerSettings = WorkerSettings(pace=None)) -> None:
         self.folder = StateFolder(path)
         self.state: TrainingState | None = None
         self.events: list[Event] = []
@@ -78,7 +78,7 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
 
 def trained(bench: Bench, until: int) -> None:
     bench.worker.start_training(until).result(PATIENCE)
-    bench.until(lambda: bench.worker.view().status.state is SystemState.READY)
+    bench.until(lambda: bench.worker.view().status.phase is Phase.READY)
 
 
 def test_training_until_an_iteration_ends_there_saved_and_ready(bench: Bench) -> None:
@@ -98,7 +98,7 @@ def test_auto_save_comes_every_save_every_iterations(bench: Bench) -> None:
 
 
 def test_save_every_zero_saves_on_stop_only(tmp_path: Path) -> None:
-    bench = Bench(tmp_path / "state", Settings(save_every=0, pace=None))
+    bench = Bench(tmp_path / "state", WorkerSettings(save_every=0, pace=None))
     bench.worker.initialize().result(PATIENCE)
     trained(bench, 35)
     assert len(bench.all_of(StateSaved)) == 1
@@ -128,7 +128,7 @@ def test_refused_commands_change_nothing(bench: Bench) -> None:
         with pytest.raises(RefusedError):
             refused().result(PATIENCE)
     assert bench.worker.view().status.run == run
-    assert bench.worker.view().status.state is SystemState.TRAINING
+    assert bench.worker.view().status.phase is Phase.TRAINING
 
 
 def test_an_end_that_is_reached_already_is_refused_by_name(bench: Bench) -> None:
@@ -136,13 +136,13 @@ def test_an_end_that_is_reached_already_is_refused_by_name(bench: Bench) -> None
     trained(bench, 5)
     with pytest.raises(ConfigurationError, match="until"):
         bench.worker.start_training(5).result(PATIENCE)
-    assert bench.worker.view().status.state is SystemState.READY
+    assert bench.worker.view().status.phase is Phase.READY
 
 
 def test_loading_nothing_initializes_a_system_that_holds_no_run(bench: Bench) -> None:
     with pytest.raises(QuadraError, match="No saved state found"):
         bench.worker.load().result(PATIENCE)
-    assert bench.worker.view().status.state is SystemState.READY
+    assert bench.worker.view().status.phase is Phase.READY
     assert bench.kinds()[0] is LoadFailed
 
 
@@ -178,7 +178,7 @@ def test_a_failed_save_is_told_and_stops_nothing(bench: Bench, monkeypatch: pyte
     trouble = bench.worker.view().status.trouble
     assert trouble is not None
     assert (trouble.message, trouble.since) == ("No space left on device", 0)
-    assert bench.worker.view().status.state is SystemState.TRAINING
+    assert bench.worker.view().status.phase is Phase.TRAINING
     full.clear()
     bench.until(lambda: bool(troubles))
     assert troubles[0] is None
@@ -194,7 +194,7 @@ def test_a_save_that_fails_in_an_unforeseen_way_stops_nothing(bench: Bench, monk
         patch.setattr(SaveStore, "commit", explode)
         bench.worker.start_training().result(PATIENCE)
         bench.until(lambda: len(bench.all_of(SaveFailed)) >= 2)
-        assert bench.worker.view().status.state is SystemState.TRAINING
+        assert bench.worker.view().status.phase is Phase.TRAINING
     bench.until(lambda: bool(bench.all_of(StateSaved)))
 
 
@@ -243,7 +243,7 @@ def test_a_stop_that_cannot_save_says_so_and_stops_all_the_same(bench: Bench, mo
         bench.worker.start_training().result(PATIENCE)
         with pytest.raises(SaveError, match="could not be saved: No space left"):
             bench.worker.stop_training().result(PATIENCE)
-    assert bench.worker.view().status.state is SystemState.READY
+    assert bench.worker.view().status.phase is Phase.READY
 
 
 def test_three_strikes_stop_training_and_the_last_good_state_is_on_disk(
@@ -253,7 +253,7 @@ def test_three_strikes_stop_training_and_the_last_good_state_is_on_disk(
     trained(bench, 12)
     monkeypatch.setattr("quadra.model.engine.features", lambda _line, size: torch.full((size,), float("nan")).numpy())
     bench.worker.start_training().result(PATIENCE)
-    bench.until(lambda: bench.worker.view().status.state is SystemState.READY)
+    bench.until(lambda: bench.worker.view().status.phase is Phase.READY)
     assert any("not finite" in event.text for event in bench.all_of(Message))
     view = bench.worker.view()
     assert view.iteration_count == 12
@@ -276,7 +276,7 @@ def test_a_step_that_fails_in_any_way_ends_training_and_the_worker_lives_on(
     with monkeypatch.context() as patch, caplog.at_level(logging.CRITICAL):
         patch.setattr("quadra.model.engine.features", explode)
         bench.worker.start_training().result(PATIENCE)
-        bench.until(lambda: bench.worker.view().status.state is SystemState.READY)
+        bench.until(lambda: bench.worker.view().status.phase is Phase.READY)
     assert any("MemoryError" in event.text for event in bench.all_of(Message))
     trained(bench, 3)
     assert bench.worker.view().iteration_count == 3
@@ -288,13 +288,13 @@ def test_reset_stops_training_and_clears_memory_and_disk(bench: Bench) -> None:
     bench.worker.start_training().result(PATIENCE)
     bench.worker.reset().result(PATIENCE)
     view = bench.worker.view()
-    assert view.status.state is SystemState.UNINITIALIZED
+    assert view.status.phase is Phase.UNINITIALIZED
     assert (view.status.run, view.iteration_count, view.status.catalog.states) == (None, 0, ())
     assert sorted(path.name for path in bench.folder.path.iterdir()) == [".lock"]
 
 
 def test_pace_holds_training_back(tmp_path: Path) -> None:
-    bench = Bench(tmp_path / "state", Settings(pace=20.0))
+    bench = Bench(tmp_path / "state", WorkerSettings(pace=20.0))
     bench.worker.initialize().result(PATIENCE)
     started = time.monotonic()
     trained(bench, 11)
@@ -317,17 +317,17 @@ def test_resume_goes_on_from_the_newest_save_of_all_even_if_it_was_cut_off(tmp_p
         state.initialize(seed=6)
         for _ in range(4):
             state.step()
-    bench = Bench(tmp_path / "state", Settings(pace=1.0))
+    bench = Bench(tmp_path / "state", WorkerSettings(pace=1.0))
     bench.worker.resume().result(PATIENCE)
     assert bench.worker.view().status.seed == 6
     assert bench.worker.view().iteration_count >= 4
-    assert bench.worker.view().status.state is SystemState.TRAINING
+    assert bench.worker.view().status.phase is Phase.TRAINING
     bench.worker.close().result(PATIENCE)
 
 
 def test_resume_without_a_save_starts_a_new_run(bench: Bench) -> None:
     bench.worker.resume().result(PATIENCE)
-    assert bench.worker.view().status.state is SystemState.TRAINING
+    assert bench.worker.view().status.phase is Phase.TRAINING
 
 
 def test_resume_with_nothing_intact_trains_nothing(tmp_path: Path) -> None:
@@ -336,13 +336,13 @@ def test_resume_with_nothing_intact_trains_nothing(tmp_path: Path) -> None:
     bench = Bench(tmp_path / "state")
     with pytest.raises(QuadraError, match=r"oscillator_weights\.pth"):
         bench.worker.resume().result(PATIENCE)
-    assert bench.worker.view().status.state is SystemState.UNINITIALIZED
+    assert bench.worker.view().status.phase is Phase.UNINITIALIZED
     assert (tmp_path / "state" / "oscillator_weights.pth").read_bytes() == b"rubbish"
     bench.worker.close().result(PATIENCE)
 
 
 def test_close_saves_what_is_unsaved_and_frees_the_folder(tmp_path: Path) -> None:
-    bench = Bench(tmp_path / "state", Settings(save_every=0, pace=None))
+    bench = Bench(tmp_path / "state", WorkerSettings(save_every=0, pace=None))
     bench.worker.initialize().result(PATIENCE)
     bench.worker.start_training().result(PATIENCE)
     bench.until(lambda: bench.worker.view().iteration_count > 3)
@@ -361,7 +361,7 @@ def test_a_state_that_cannot_be_opened_is_told_and_every_command_answered(tmp_pa
         raise RuntimeError("no torch here")
 
     with StateFolder(tmp_path / "state") as folder:
-        worker = Worker(folder, CONFIG, Settings(), explode)
+        worker = Worker(folder, CONFIG, WorkerSettings(), explode)
         worker.listen(events.append)
         answer = worker.initialize()
         worker.start()
@@ -403,8 +403,8 @@ def test_twenty_threads_of_random_commands_are_all_answered_and_leave_a_state_of
         assert not thread.is_alive()
     assert surprises == []
     view = bench.worker.view()
-    assert view.status.state in SystemState
-    assert (view.status.run is None) == (view.status.state is SystemState.UNINITIALIZED)
+    assert view.status.phase in Phase
+    assert (view.status.run is None) == (view.status.phase is Phase.UNINITIALIZED)
     bench.worker.close().result(PATIENCE)
     assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == []
 
@@ -456,7 +456,7 @@ def test_strikes_where_the_names_of_states_are_damaged_end_training_and_nothing_
 
 
 def test_with_the_option_training_goes_back_and_on_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    bench = Bench(tmp_path / "state", Settings(pace=None, rescue=True))
+    bench = Bench(tmp_path / "state", WorkerSettings(pace=None, rescue=True))
     strikes, strike = [0], struck_at(35)
     step = TrainingState.step
 
@@ -483,12 +483,12 @@ def test_with_the_option_training_goes_back_and_on_by_itself(tmp_path: Path, mon
 def test_what_strikes_again_at_the_same_iteration_stops_for_good(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bench = Bench(tmp_path / "state", Settings(pace=None, rescue=True))
+    bench = Bench(tmp_path / "state", WorkerSettings(pace=None, rescue=True))
     monkeypatch.setattr(TrainingState, "step", struck_at(35))
     bench.worker.initialize().result(PATIENCE)
     bench.worker.start_training().result(PATIENCE)
     bench.until(lambda: sum("Three void" in event.text for event in bench.all_of(Message)) == 2)
     bench.worker.set_pace(None).result(PATIENCE)
-    assert bench.worker.view().status.state is SystemState.READY
+    assert bench.worker.view().status.phase is Phase.READY
     assert bench.worker.view().status.rescue is not None
     bench.worker.close().result(PATIENCE)

@@ -10,7 +10,7 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from quadra.training.lifecycle import SystemState
+from quadra.training.lifecycle import Phase
 from quadra.web import access_gate
 from quadra.web.access_rules import COOKIE_AGE, MOST_ATTEMPTS, ON_THIS_MACHINE, Role
 from quadra.web.events import FOR_WATCHERS
@@ -232,7 +232,7 @@ def test_a_watcher_can_send_no_event_but_those_named_for_watchers(shared: Lab) -
     told = [packet["args"][0] for packet in watcher.get_received() if packet["name"] == "status_message"]
     assert len(told) == len(events) - len(FOR_WATCHERS)
     assert shared.worker.view().status == before
-    assert shared.worker.view().status.state is SystemState.UNINITIALIZED
+    assert shared.worker.view().status.phase is Phase.UNINITIALIZED
 
 
 @pytest.mark.usefixtures("lab")

@@ -212,7 +212,7 @@ def alike(line: str) -> str:
 def test_the_log_is_the_terminals(tmp_path: Path) -> None:
     raw = io.BytesIO()
     console = Console(io.TextIOWrapper(raw, encoding="utf-8", write_through=True))
-    journal = console.journal
+    journal = console.lines
     site = Site(tmp_path / "state", journal)
     site.worker.listen(console.on_event)
     console.start()

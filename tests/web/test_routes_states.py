@@ -48,7 +48,7 @@ def test_a_slot_is_saved_while_training_and_training_goes_on(site: Site) -> None
     site.ask("initialize_system")
     site.ask("start_training")
     slot = named(site, "in between")
-    assert site.worker.view().status.state.value == "training"
+    assert site.worker.view().status.phase.value == "training"
     site.ask("stop_training")
     assert states(site)[slot]["name"] == "in between"
     assert 0 <= states(site)[slot]["iteration_count"] <= site.worker.view().iteration_count

@@ -1,4 +1,4 @@
-"""Pictures of what is inside a run: they change nothing of it, say what it holds, and are of bounded size."""
+"""Activity frames: they change nothing of it, say what it holds, and are of bounded size."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from quadra import TrainingState
 from quadra.config import ACTIONS, NETWORKS
 from quadra.errors import RefusedError
-from quadra.live.inside_picture import MOST_STATES, describe_picture, take_picture
+from quadra.live.activity_frame import MOST_STATES, capture_frame, frame_payload
 from quadra.model.activity import MOST_COLUMNS
 from quadra.model.probes import spikes_for
 from tests.helpers.state_helpers import assert_same, content, opened, train
@@ -33,20 +33,20 @@ def test_a_run_that_is_watched_is_the_same_to_the_bit_as_one_that_is_not(tmp_pat
         for state in (watched, alone):
             state.initialize()
         for _ in range(40):
-            describe_picture(take_picture(watched), 0)
+            frame_payload(capture_frame(watched), 0)
             train(watched, 1)
             train(alone, 1)
         assert_same(content(watched), content(alone))
 
 
-def test_a_picture_says_what_the_run_holds(tmp_path: Path) -> None:
+def test_a_frame_says_what_the_run_holds(tmp_path: Path) -> None:
     with opened(tmp_path / "state") as state:
         state.initialize()
         fields = []
         for _ in range(20):
             train(state, 1)
             fields.append(state.engine.field.numpy().copy())
-        told = describe_picture(take_picture(state), 0)
+        told = frame_payload(capture_frame(state), 0)
         columns = told["columns"]
         assert (told["run"], told["iteration"], told["beginning"], told["stride"]) == (state.run.id, 20, 0, 1)
         assert decoded(columns["last"], "<u4").tolist() == list(range(1, 21))
@@ -75,8 +75,8 @@ def test_only_the_columns_that_a_page_lacks_are_sent_to_it(tmp_path: Path) -> No
     with opened(tmp_path / "state") as state:
         state.initialize()
         train(state, 30)
-        picture = take_picture(state)
-        whole, rest = describe_picture(picture, 0)["columns"], describe_picture(picture, 25)["columns"]
+        frame = capture_frame(state)
+        whole, rest = frame_payload(frame, 0)["columns"], frame_payload(frame, 25)["columns"]
         assert rest["from"] == 25
         for name, kind, width in (("last", "<u4", 1), ("fields", "<i2", 8), ("chosen", "<u4", 3), ("rates", "<f4", 3)):
             np.testing.assert_array_equal(decoded(rest[name], kind), decoded(whole[name], kind)[25 * width :])
@@ -85,20 +85,20 @@ def test_only_the_columns_that_a_page_lacks_are_sent_to_it(tmp_path: Path) -> No
 def test_the_record_begins_anew_with_another_run_in_memory(tmp_path: Path) -> None:
     with opened(tmp_path / "state") as state:
         with pytest.raises(RefusedError):
-            take_picture(state)
+            capture_frame(state)
         state.initialize()
         train(state, 12)
         state.save()
         state.load()
         train(state, 3)
-        told = describe_picture(take_picture(state), 0)
+        told = frame_payload(capture_frame(state), 0)
         assert told["beginning"] == 12
         assert decoded(told["columns"]["last"], "<u4").tolist() == [13, 14, 15]
         assert decoded(told["columns"]["patterns"], "<u4").reshape(3, 3).sum(1).tolist() == [1, 2, 3]
         assert told["q_table"]["all_visits"] == 3 * 36
         state.reset()
         with pytest.raises(RefusedError):
-            take_picture(state)
+            capture_frame(state)
 
 
 def test_a_message_is_bounded_and_of_a_large_table_the_most_visited_states_are_shown(tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ def test_a_message_is_bounded_and_of_a_large_table_the_most_visited_states_are_s
         train(state, 5)
         fill(state)
         train(state, 1)
-        told = describe_picture(take_picture(state), 0)
+        told = frame_payload(capture_frame(state), 0)
         text = json.dumps(told)
         assert len(decoded(told["columns"]["last"], "<u4")) >= MOST_COLUMNS - 2
         assert 100_000 < len(text) < LARGEST_MESSAGE

@@ -1,7 +1,7 @@
-"""AlertMonitor: follows a run for its alert rules, beside training, whether or not a browser looks.
+"""AlertMonitor: checks the run in memory against its alert rules, beside training, whether or not a browser is there.
 
-Every event comes with the view of its instant, and all rows of the history up to there are looked at before it: what a
-browser is sent may be thinned, what is looked at here never is.
+Every event comes with the view of its instant, and all rows of the history up to there are checked before it: what a browser
+is sent may be thinned, what is checked here never is.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from quadra.training.events import (
     StateSaved,
     TrainingStopped,
 )
-from quadra.training.lifecycle import SystemState
+from quadra.training.lifecycle import Phase
 from quadra.training.view import View
 
 log = logging.getLogger("quadra")
@@ -49,22 +49,22 @@ class Fired:
 
 
 class AlertEvaluator:
-    """The conditions of some rules, as far as they have been followed."""
+    """Evaluates the conditions of some rules, and remembers which of them hold."""
 
     def __init__(self, rules: Iterable[Rule] = ()) -> None:
         self._holds = dict.fromkeys(rules, False)
 
     @property
     def rules(self) -> tuple[Rule, ...]:
-        """The rules that are followed."""
+        """The rules that are evaluated."""
         return tuple(self._holds)
 
     def change(self, rules: Iterable[Rule]) -> None:
-        """Follow these rules from now on; one that was followed before is not begun anew."""
+        """Evaluate these rules from now on; the condition of one that stays does not begin anew."""
         self._holds = {rule: self._holds.get(rule, False) for rule in rules}
 
     def rows(self, first: int, rows: NDArray[np.float32]) -> list[Fired]:
-        """What the next rows of a history set off: shape (iterations, 4), columns of SERIES, from iteration `first` on.
+        """Returns what the next rows of a history set off: shape (iterations, 4), columns of SERIES, from iteration `first` on.
 
         A value that is lost (not a number) neither begins nor ends anything.
         """
@@ -84,25 +84,28 @@ class AlertEvaluator:
         return fired
 
     def strikes(self, iteration: int, count: int) -> list[Fired]:
-        """What the number of void iterations of a run so far sets off."""
+        """Returns what the number of void iterations of a run so far sets off."""
         return [
             fired
             for rule in self.rules
             if rule.kind == STRIKES
-            for fired in self._now(rule, rule.threshold is not None and count >= rule.threshold, iteration, count)
+            for fired in self._begin(rule, rule.threshold is not None and count >= rule.threshold, iteration, count)
         ]
 
     def saves(self, iteration: int, failing: bool) -> list[Fired]:
-        """What the outcome of a save sets off."""
+        """Returns what the outcome of a save sets off."""
         return [
-            fired for rule in self.rules if rule.kind == SAVES_FAILING for fired in self._now(rule, failing, iteration)
+            fired
+            for rule in self.rules
+            if rule.kind == SAVES_FAILING
+            for fired in self._begin(rule, failing, iteration)
         ]
 
     def finished(self, iteration: int) -> list[Fired]:
-        """What it sets off that training has ended by itself."""
+        """Returns what it sets off that training has ended by itself."""
         return [Fired(rule, (iteration,)) for rule in self.rules if rule.kind == RUN_FINISHED]
 
-    def _now(self, rule: Rule, holds: bool, iteration: int, value: float | None = None) -> list[Fired]:
+    def _begin(self, rule: Rule, holds: bool, iteration: int, value: float | None = None) -> list[Fired]:
         begins = holds and not self._holds[rule]
         self._holds[rule] = holds
         return [Fired(rule, (iteration,), value)] if begins else []
@@ -114,7 +117,7 @@ def _holds(rule: Rule, values: NDArray[np.float32]) -> NDArray[np.bool_]:
 
 
 @dataclass
-class _Untold:
+class _Unpublished:
     """What one rule has set off since its last alert."""
 
     run: str | None
@@ -124,18 +127,18 @@ class _Untold:
 
 
 class AlertMonitor:
-    """`on_event` may be called from the worker's thread, `round` from one other, `alerts` from any."""
+    """`on_event` may be called from the worker's thread, `check` from one other, `alerts` from any."""
 
     def __init__(self, view: Callable[[], View], publish: Publish, clock: Callable[[], float] = time.monotonic) -> None:
         self._view, self._publish, self._clock = view, publish, clock
         self._events: deque[tuple[Event, View]] = deque()
-        self._watch = AlertEvaluator()
+        self._evaluator = AlertEvaluator()
         self._history = view().history
-        self._seen = 0  # iterations of that history that were looked at
+        self._checked = 0  # iterations of that history
         self._strikes = 0
         self._run: str | None = None
-        self._untold: dict[Rule, _Untold] = {}
-        self._told_at: dict[Rule, tuple[float, float]] = {}  # when, and the pause after that
+        self._unpublished: dict[Rule, _Unpublished] = {}
+        self._published_at: dict[Rule, tuple[float, float]] = {}  # when, and the pause after that
         self._kept: deque[AlertFired] = deque(maxlen=MOST_KEPT)
         self._start = secrets.token_hex(4)  # tells the alerts of this server's start from those of others
         self._number = 0
@@ -146,114 +149,114 @@ class AlertMonitor:
             self._events.append((event, self._view()))
 
     def alerts(self) -> list[dict[str, Any]]:
-        """The newest alerts, oldest first."""
+        """Returns the newest alerts, oldest first."""
         return [alert.as_dict() for alert in self._kept]
 
-    def round(self) -> None:
-        """Look at all that has happened since the last round, and tell what it set off."""
+    def check(self) -> None:
+        """Check all that has happened since the last call, and publish what it set off."""
         try:
-            self._look_around()
+            self._check()
         except Exception:
             log.exception("The alert rules could not be looked at; the next round goes on")
 
-    def _look_around(self) -> None:
-        now = self._view()  # before the events: one that is told from here on has its own view
+    def _check(self) -> None:
+        now = self._view()  # before the events: one that comes from here on has its own view
         for _ in range(len(self._events)):
             event, view = self._events.popleft()
-            self._follow(view)
-            self._hear(event, view)
+            self._check_until(view)
+            self._check_event(event, view)
         if now.history is self._history:
-            self._look(now)
-        self._tell_due(rests=now.status.state is not SystemState.TRAINING)
+            self._check_iterations(now)
+        self._publish_due(rests=now.status.phase is not Phase.TRAINING)
 
-    def _follow(self, view: View) -> None:
-        """Look at everything up to a view, which may be of another run or have other rules."""
+    def _check_until(self, view: View) -> None:
+        """Check everything up to a view, which may be of another run or have other rules."""
         if view.history is self._history:
-            self._look(view)
+            self._check_iterations(view)
         else:
-            self._rows(self._history, len(self._history))  # what was trained before the other run took its place
-            self._adopt(view)
+            self._check_rows(self._history, len(self._history))  # what was trained before the other run took its place
+            self._change_run(view)
         self._run = view.status.run
-        if view.status.alerts != self._watch.rules:
-            self._change(view)
+        if view.status.alerts != self._evaluator.rules:
+            self._change_rules(view)
 
-    def _look(self, view: View) -> None:
-        self._rows(view.history, view.iteration_count)
+    def _check_iterations(self, view: View) -> None:
+        self._check_rows(view.history, view.iteration_count)
         if view.result is not None:
-            self._count_strikes(view.iteration_count, view.result.integrity_strikes)
+            self._check_strikes(view.iteration_count, view.result.integrity_strikes)
 
-    def _rows(self, history: History, count: int) -> None:
-        if count > self._seen:
-            self._add(self._watch.rows(self._seen + 1, history.rows()[self._seen : count]))
-            self._seen = count
+    def _check_rows(self, history: History, count: int) -> None:
+        if count > self._checked:
+            self._add(self._evaluator.rows(self._checked + 1, history.rows()[self._checked : count]))
+            self._checked = count
 
-    def _count_strikes(self, iteration: int, strikes: int) -> None:
+    def _check_strikes(self, iteration: int, strikes: int) -> None:
         self._strikes = max(self._strikes, strikes)  # those that ended training are in no iteration's result
-        self._add(self._watch.strikes(iteration, self._strikes))
+        self._add(self._evaluator.strikes(iteration, self._strikes))
 
-    def _adopt(self, view: View) -> None:
-        """Another run: what its last iteration had set off already is not told again."""
-        self._watch = AlertEvaluator(view.status.alerts)
-        self._history, self._seen = view.history, view.iteration_count
+    def _change_run(self, view: View) -> None:
+        """Another run is in memory: what its last iteration had set off already is not published again."""
+        self._evaluator = AlertEvaluator(view.status.alerts)
+        self._history, self._checked = view.history, view.iteration_count
         self._strikes = view.result.integrity_strikes if view.result is not None else 0
-        self._newest(view)
+        self._check_newest(view)
 
-    def _change(self, view: View) -> None:
-        """Other rules, which begin with the newest iteration."""
-        self._watch.change(view.status.alerts)
-        self._add(self._newest(view))
+    def _change_rules(self, view: View) -> None:
+        """The run has other rules, which begin with the newest iteration."""
+        self._evaluator.change(view.status.alerts)
+        self._add(self._check_newest(view))
         trouble = view.status.trouble
-        self._add(self._watch.saves(view.iteration_count, trouble is not None))
+        self._add(self._evaluator.saves(view.iteration_count, trouble is not None))
 
-    def _newest(self, view: View) -> list[Fired]:
+    def _check_newest(self, view: View) -> list[Fired]:
         count = view.iteration_count
-        fired = self._watch.rows(count, view.history.rows()[:count][-1:])
-        return [*fired, *self._watch.strikes(count, self._strikes)]
+        fired = self._evaluator.rows(count, view.history.rows()[:count][-1:])
+        return [*fired, *self._evaluator.strikes(count, self._strikes)]
 
-    def _hear(self, event: Event, view: View) -> None:
+    def _check_event(self, event: Event, view: View) -> None:
         count = view.iteration_count
         if isinstance(event, StateSaved | SaveFailed):
-            self._add(self._watch.saves(count, isinstance(event, SaveFailed)))
+            self._add(self._evaluator.saves(count, isinstance(event, SaveFailed)))
         elif isinstance(event, TrainingStopped) and event.by_itself:
-            self._count_strikes(count, event.integrity_strikes)
-            self._add(self._watch.finished(count))
+            self._check_strikes(count, event.integrity_strikes)
+            self._add(self._evaluator.finished(count))
 
     def _add(self, found: list[Fired]) -> None:
         for fired in found:
             times = len(fired.iterations)
-            known = self._untold.get(fired.rule)
+            known = self._unpublished.get(fired.rule)
             if known is not None and known.run == self._run:
                 known.fired, known.times = fired, known.times + times
                 continue
             if known is not None:  # of the run before
-                self._tell_one(known)
-            self._untold[fired.rule] = _Untold(
-                self._run, fired, datetime.now(UTC).isoformat(timespec="milliseconds"), times
-            )
+                self._publish_alert(known)
+            at = datetime.now(UTC).isoformat(timespec="milliseconds")
+            self._unpublished[fired.rule] = _Unpublished(self._run, fired, at, times)
 
-    def _tell_due(self, rests: bool) -> None:
+    def _publish_due(self, rests: bool) -> None:
         now = self._clock()
-        for rule, untold in list(self._untold.items()):
-            at, pause = self._told_at.get(rule, (-LONGEST_PAUSE, 0.0))
+        for rule, unpublished in list(self._unpublished.items()):
+            at, pause = self._published_at.get(rule, (-LONGEST_PAUSE, 0.0))
             if rests or now - at >= pause:
                 flickers = now - at < 2.0 * pause
-                self._told_at[rule] = now, min(2.0 * pause, LONGEST_PAUSE) if flickers else SHORTEST_PAUSE
-                self._tell_one(untold)
-        self._told_at = {rule: told for rule, told in self._told_at.items() if now - told[0] < 2.0 * LONGEST_PAUSE}
+                self._published_at[rule] = now, min(2.0 * pause, LONGEST_PAUSE) if flickers else SHORTEST_PAUSE
+                self._publish_alert(unpublished)
+        recent = {rule: entry for rule, entry in self._published_at.items() if now - entry[0] < 2.0 * LONGEST_PAUSE}
+        self._published_at = recent
 
-    def _tell_one(self, untold: _Untold) -> None:
-        del self._untold[untold.fired.rule]
-        rule, iteration, value = untold.fired.rule, untold.fired.iterations[-1], untold.fired.value
+    def _publish_alert(self, unpublished: _Unpublished) -> None:
+        del self._unpublished[unpublished.fired.rule]
+        rule, iteration, value = unpublished.fired.rule, unpublished.fired.iterations[-1], unpublished.fired.value
         self._number += 1
         alert = AlertFired(
             id=f"{self._start}-{self._number}",
             rule=rule,
-            run=untold.run,
+            run=unpublished.run,
             iteration=iteration,
             value=value,
-            times=untold.times,
-            message=rule.message(iteration, value, untold.times),
-            at=untold.at,
+            times=unpublished.times,
+            message=rule.message(iteration, value, unpublished.times),
+            at=unpublished.at,
         )
         self._kept.append(alert)
         self._publish(alert)

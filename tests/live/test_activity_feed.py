@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 
 from quadra.errors import RefusedError
-from quadra.live import inside_feed
-from quadra.live.inside_feed import InsideFeed
+from quadra.live import activity_feed
+from quadra.live.activity_feed import ActivityFeed
 from quadra.storage.folder import StateFolder
-from quadra.training.lifecycle import SystemState
+from quadra.training.lifecycle import Phase
 from quadra.training.state import TrainingState
-from quadra.training.view import Settings
+from quadra.training.view import WorkerSettings
 from quadra.training.worker import Worker
 from tests.helpers.server import Client, Server, warm_server
 from tests.helpers.state_helpers import small_config
@@ -26,12 +26,12 @@ PATIENCE = 30.0
 
 
 class Stage:
-    """A worker, its pictures, and browsers that acknowledge when a test says so."""
+    """A worker, its frames, and browsers that acknowledge when a test says so."""
 
     def __init__(self, path: Path) -> None:
         folder, config = StateFolder(path), small_config()
-        self.worker = Worker(folder, config, Settings(0, None), lambda: TrainingState(folder, config))
-        self.feed = InsideFeed(self.worker, self._send)
+        self.worker = Worker(folder, config, WorkerSettings(0, None), lambda: TrainingState(folder, config))
+        self.feed = ActivityFeed(self.worker, self._send)
         self.worker.listen(self.feed.on_event)
         self.sent: list[tuple[str, dict[str, Any]]] = []
         self._acknowledgements: list[Callable[[], None]] = []
@@ -60,14 +60,14 @@ class Stage:
 
     def train(self, until: int) -> None:
         self.worker.start_training(until).result(PATIENCE)
-        while self.worker.view().status.state is SystemState.TRAINING:
+        while self.worker.view().status.phase is Phase.TRAINING:
             self.worker.set_pace(None).result(PATIENCE)
 
 
 @pytest.fixture
 def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
-    monkeypatch.setattr(inside_feed, "SHORTEST_INTERVAL", 0.01)
-    monkeypatch.setattr(inside_feed, "LARGEST_SHARE", 1.0)
+    monkeypatch.setattr(activity_feed, "SHORTEST_INTERVAL", 0.01)
+    monkeypatch.setattr(activity_feed, "LARGEST_SHARE", 1.0)
     stage = Stage(tmp_path / "state")
     yield stage
     stage.worker.close().result(PATIENCE)
@@ -78,10 +78,10 @@ def last_of(payload: dict[str, Any]) -> list[int]:
     return found
 
 
-def test_a_browser_that_opens_the_view_is_sent_a_whole_picture_also_of_a_run_that_rests(stage: Stage) -> None:
+def test_a_browser_that_opens_the_view_is_sent_a_whole_frame_also_of_a_run_that_rests(stage: Stage) -> None:
     stage.worker.initialize().result(PATIENCE)
     stage.train(20)
-    stage.feed.watch("anna")
+    stage.feed.join("anna")
     assert last_of(stage.wait_for(1)) == list(range(1, 21))
 
 
@@ -89,10 +89,10 @@ def test_a_browser_that_has_not_acknowledged_is_sent_nothing_and_its_next_messag
     stage: Stage,
 ) -> None:
     stage.worker.initialize().result(PATIENCE)
-    stage.feed.watch("anna")
+    stage.feed.join("anna")
     assert last_of(stage.wait_for(1)) == []
     stage.train(15)
-    stage.feed.watch("berta")  # a picture that only she is sent
+    stage.feed.join("berta")  # a frame that only she is sent
     stage.wait_for(2)
     assert [client for client, _ in stage.sent] == ["anna", "berta"]
     stage.acknowledge()
@@ -109,7 +109,7 @@ def test_a_browser_that_has_not_acknowledged_is_sent_nothing_and_its_next_messag
 def test_with_another_run_in_memory_all_columns_are_sent_anew(stage: Stage) -> None:
     stage.worker.initialize().result(PATIENCE)
     stage.train(10)
-    stage.feed.watch("anna")
+    stage.feed.join("anna")
     before = stage.wait_for(1)
     stage.worker.initialize().result(PATIENCE)
     stage.acknowledge()
@@ -121,7 +121,7 @@ def test_with_another_run_in_memory_all_columns_are_sent_anew(stage: Stage) -> N
 def test_a_browser_that_has_closed_the_view_is_sent_nothing_more(stage: Stage) -> None:
     stage.worker.initialize().result(PATIENCE)
     for client in ("anna", "berta"):
-        stage.feed.watch(client)
+        stage.feed.join(client)
     stage.wait_for(2)
     stage.feed.leave("anna")
     stage.acknowledge()
@@ -131,7 +131,7 @@ def test_a_browser_that_has_closed_the_view_is_sent_nothing_more(stage: Stage) -
 
 
 def test_while_there_is_no_run_nothing_is_sent_and_the_feed_goes_on(stage: Stage) -> None:
-    stage.feed.watch("anna")
+    stage.feed.join("anna")
     with pytest.raises(RefusedError):
         stage.worker.start_training().result(PATIENCE)
     assert stage.sent == []

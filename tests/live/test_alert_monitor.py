@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quadra.live.alert_watch import MOST_KEPT, AlertEvaluator, AlertMonitor, Fired
+from quadra.live.alert_monitor import MOST_KEPT, AlertEvaluator, AlertMonitor, Fired
 from quadra.model.engine import StepResult
 from quadra.model.history import SERIES, History
 from quadra.states.alert_rules import OF_SERIES, Rule
@@ -26,7 +26,7 @@ from quadra.training.events import (
     StateSaved,
     TrainingStopped,
 )
-from quadra.training.lifecycle import SystemState
+from quadra.training.lifecycle import Phase
 from quadra.training.view import SaveTrouble, View
 from tests.live.test_feed import RUN, STATUS
 
@@ -39,13 +39,13 @@ HIGH, STRIKES, SAVES, FINISHED = (
 
 
 class Desk:
-    """A watchman, the view that a test moves on, and the clock."""
+    """An alert monitor, the view that a test moves on, and the clock."""
 
     def __init__(self, *rules: Rule) -> None:
         self.history, self.now, self.strikes = History(), 0.0, 0
         self.status = STATUS
         self.told: list[dict[str, Any]] = []
-        self.watchman = AlertMonitor(self.view, self._publish, lambda: self.now)
+        self.monitor = AlertMonitor(self.view, self._publish, lambda: self.now)
         self.set(*rules)
 
     def view(self) -> View:
@@ -63,19 +63,19 @@ class Desk:
 
     def set(self, *rules: Rule) -> None:
         self.status = replace(self.status, alerts=rules)
-        self.watchman.on_event(AlertRulesChanged(rules, RUN))
+        self.monitor.on_event(AlertRulesChanged(rules, RUN))
 
     def load(self, run: str, history: History, *rules: Rule) -> None:
         self.history, self.status = history, replace(self.status, run=run, alerts=rules)
-        self.watchman.on_event(StateLoaded(len(history)))
+        self.monitor.on_event(StateLoaded(len(history)))
 
     def rest(self) -> None:
-        self.status = replace(self.status, state=SystemState.READY)
+        self.status = replace(self.status, phase=Phase.READY)
 
     def round(self) -> list[tuple[int, int]]:
         """Iteration and times of each alert of this round."""
         before = len(self.told)
-        self.watchman.round()
+        self.monitor.check()
         return [(alert["iteration"], alert["times"]) for alert in self.told[before:]]
 
 
@@ -94,7 +94,7 @@ def test_an_alert_says_what_where_when_and_in_which_run() -> None:
     assert (alert["rule"], alert["run"], alert["value"]) == ({"kind": "loss_above", "threshold": 1.0}, RUN, 3.0)
     assert "loss is above 1 (3) at iteration 2" in alert["message"]
     assert alert["at"].endswith("+00:00")
-    assert desk.watchman.alerts() == [alert]
+    assert desk.monitor.alerts() == [alert]
 
 
 @settings(deadline=None)
@@ -194,7 +194,7 @@ def test_each_failure_of_saves_that_follows_a_success_is_told() -> None:
     failed, saved = SaveFailed(3, "full"), StateSaved(3, "", 1.0)
     for events, alerts in [([failed, failed], 1), ([saved], 0), ([failed, saved], 1)]:
         for event in events:
-            desk.watchman.on_event(event)
+            desk.monitor.on_event(event)
         assert len(desk.round()) == alerts
     desk.status = replace(desk.status, trouble=SaveTrouble(3, "full", 0))
     desk.set(HIGH)
@@ -206,9 +206,9 @@ def test_the_end_is_told_where_nobody_asked_for_it_and_strikes_with_it() -> None
     desk = Desk(FINISHED, STRIKES)
     desk.train(0.0)
     desk.rest()
-    desk.watchman.on_event(TrainingStopped(by_itself=False, integrity_strikes=0))
+    desk.monitor.on_event(TrainingStopped(by_itself=False, integrity_strikes=0))
     assert desk.round() == []
-    desk.watchman.on_event(TrainingStopped(by_itself=True, integrity_strikes=3))
+    desk.monitor.on_event(TrainingStopped(by_itself=True, integrity_strikes=3))
     assert [alert["rule"]["kind"] for alert in desk.told] == []
     desk.round()
     assert [alert["rule"]["kind"] for alert in desk.told] == ["strikes_at_least", "run_finished"]
@@ -233,12 +233,12 @@ def test_only_the_newest_alerts_are_kept_and_each_has_its_own_id() -> None:
         desk.train(0.0, 5.0)
         desk.now += 2.0
         desk.round()
-    kept = desk.watchman.alerts()
+    kept = desk.monitor.alerts()
     assert kept == desk.told[-MOST_KEPT:]
     assert len({alert["id"] for alert in desk.told}) == MOST_KEPT + 5
 
 
-def test_a_failure_of_the_watchman_is_logged_and_the_next_round_goes_on(
+def test_a_failure_of_the_monitor_is_logged_and_the_next_round_goes_on(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     desk = Desk(HIGH)
@@ -246,7 +246,7 @@ def test_a_failure_of_the_watchman_is_logged_and_the_next_round_goes_on(
     desk.train(5.0)
     with monkeypatch.context() as patch:
         patch.setattr(History, "rows", lambda self: 1 / 0)
-        desk.watchman.round()
+        desk.monitor.check()
     assert "alert rules could not be looked at" in caplog.text
     desk.train(0.0, 5.0)
     assert desk.round() == [(3, 2)]

@@ -1,6 +1,6 @@
-"""What is inside a run, as pictures need it: taken on the training thread between two steps, described elsewhere.
+"""Activity frames: what is inside a run at one instant, captured on the training thread, encoded on another.
 
-Nothing here changes what training reads: no generator is used, and nothing is written but the record of firing rates.
+Nothing here changes what training reads: no generator is used, and nothing is written but the recorder's firing rates.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ _FULL = 32_767  # what a cell of 1 becomes in 16 bits
 Spikes = Mapping[str, Sequence[LayerSpikes]]
 
 
-class Picture(NamedTuple):
-    """A run between two iterations, and its record; nothing in it changes any more."""
+class ActivityFrame(NamedTuple):
+    """A run between two iterations, and what its recorder holds; nothing in it changes any more."""
 
     run: str
     recorder: ActivityRecorder  # only to know it again
     stride: int  # iterations of a column
-    beginning: ActivitySample  # what the record begins after
+    beginning: ActivitySample  # what the columns begin after
     columns: Columns
     complete: int  # columns that will not change; one that follows does
     field_size: int
@@ -47,15 +47,15 @@ class Picture(NamedTuple):
     seconds: float  # of the processor that it took
 
 
-def take_picture(state: TrainingState) -> Picture:
-    """The run in memory as it is; on the thread that owns it. Raises RefusedError where there is none."""
+def capture_frame(state: TrainingState) -> ActivityFrame:
+    """Returns the run in memory as it is; to be called on the thread that owns it. Raises RefusedError where there is none."""
     began = time.thread_time()
     run, engine, recorder = state.run, state.engine, state.run.activity
     now, config = engine.activity_sample(), engine.config
     spikes = spikes_for(now.field, engine.parameters, config)
     recorder.add_rates(now.iteration, [layers[-1].rate for layers in spikes.values()])
     table = engine.q_table
-    return Picture(
+    return ActivityFrame(
         run=run.id,
         recorder=recorder,
         stride=recorder.stride,
@@ -73,36 +73,36 @@ def take_picture(state: TrainingState) -> Picture:
     )
 
 
-def describe_picture(picture: Picture, held: int) -> dict[str, Any]:
-    """An `inside_update` for a page that holds the first `held` columns of this record.
+def frame_payload(frame: ActivityFrame, held: int) -> dict[str, Any]:
+    """Returns an `inside_update` for a page that holds the first `held` columns already.
 
     Arrays are base64 of little-endian numbers, row by row: `fields` and `field` int16, cells times 32,767; counts uint32,
-    of all iterations of the record until then; the others float32; `spikes` packed to bits, most significant first.
+    of all iterations since `beginning` until then; the others float32; `spikes` packed to bits, most significant first.
     """
-    part = picture.columns.part(held, len(picture.columns.last))
-    start = picture.beginning
+    part = frame.columns.part(held, len(frame.columns.last))
+    start = frame.beginning
     return {
-        "run": picture.run,
-        "iteration": picture.now.iteration,
+        "run": frame.run,
+        "iteration": frame.now.iteration,
         "beginning": start.iteration,
-        "stride": picture.stride,
-        "field_size": picture.field_size,
-        "set_point": picture.set_point,
-        "learning_rate": picture.learning_rate,
+        "stride": frame.stride,
+        "field_size": frame.field_size,
+        "set_point": frame.set_point,
+        "learning_rate": frame.learning_rate,
         "columns": {
             "from": held,
-            "last": _packed(part.last, "<u4"),
-            "fields": _packed(_whole(part.fields), "<i2"),
-            "plasticity": _packed(part.plasticity, "<f4"),
-            "chosen": _packed(part.chosen - start.chosen, "<u4"),
-            "patterns": _packed(part.patterns - start.patterns, "<u4"),
-            "rates": _packed(part.rates, "<f4"),
+            "last": _base64(part.last, "<u4"),
+            "fields": _base64(_as_int16_range(part.fields), "<i2"),
+            "plasticity": _base64(part.plasticity, "<f4"),
+            "chosen": _base64(part.chosen - start.chosen, "<u4"),
+            "patterns": _base64(part.patterns - start.patterns, "<u4"),
+            "rates": _base64(part.rates, "<f4"),
         },
-        "field": _packed(_whole(picture.now.field), "<i2"),
-        "rows": picture.now.field.size,
+        "field": _base64(_as_int16_range(frame.now.field), "<i2"),
+        "rows": frame.now.field.size,
         "actions": list(ACTIONS),
-        "networks": {name: [_layer(layer) for layer in picture.spikes[name]] for name in NETWORKS},
-        "q_table": _q_table(picture),
+        "networks": {name: [_layer(layer) for layer in frame.spikes[name]] for name in NETWORKS},
+        "q_table": _q_table(frame),
     }
 
 
@@ -113,29 +113,29 @@ def _layer(layer: LayerSpikes) -> dict[str, Any]:
         "rate": layer.rate,
         "neurons": layer.neurons[shown].tolist(),
         "time_steps": len(layer.spikes),
-        "spikes": _packed(np.packbits(layer.spikes[:, shown]), "u1"),
+        "spikes": _base64(np.packbits(layer.spikes[:, shown]), "u1"),
     }
 
 
-def _q_table(picture: Picture) -> dict[str, Any]:
-    """The states visited most, those entered last first among equals; in the order of their numbers."""
+def _q_table(frame: ActivityFrame) -> dict[str, Any]:
+    """Returns the states visited most, those entered last first among equals; in the order of their numbers."""
     none = [0] * len(ACTIONS)
-    newest_first = list(picture.values)[::-1]
-    chosen = sorted(newest_first, key=lambda name: -sum(picture.visits.get(name, none)))[:MOST_STATES]
+    newest_first = list(frame.values)[::-1]
+    chosen = sorted(newest_first, key=lambda name: -sum(frame.visits.get(name, none)))[:MOST_STATES]
     names = sorted(chosen, key=in_order)
     return {
         "states": names,
-        "values": [picture.values[name] for name in names],
-        "visits": [picture.visits.get(name, none) for name in names],
-        "total": len(picture.values),
-        "all_visits": sum(map(sum, picture.visits.values())),
+        "values": [frame.values[name] for name in names],
+        "visits": [frame.visits.get(name, none) for name in names],
+        "total": len(frame.values),
+        "all_visits": sum(map(sum, frame.visits.values())),
     }
 
 
-def _whole(cells: NDArray[np.float32]) -> NDArray[np.float64]:
+def _as_int16_range(cells: NDArray[np.float32]) -> NDArray[np.float64]:
     whole: NDArray[np.float64] = np.rint(np.clip(cells, -1.0, 1.0) * float(_FULL))
     return whole
 
 
-def _packed(array: NDArray[Any], kind: str) -> str:
+def _base64(array: NDArray[Any], kind: str) -> str:
     return base64.b64encode(np.ascontiguousarray(array, kind).tobytes()).decode("ascii")

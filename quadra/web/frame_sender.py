@@ -1,4 +1,4 @@
-"""PictureSender: pictures of what is inside, on their way to browsers, one at a time for each of them."""
+"""FrameSender: activity frames on their way to browsers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from quadra.web.websocket_delivery import SocketSender
 FIRST_NUMBER = 2**40  # of acknowledgements; those of other updates count from 1
 
 
-class PictureSender:
+class FrameSender:
     """Sends a picture to a browser and notes which acknowledgement it owes for it."""
 
     def __init__(self, sender: SocketSender) -> None:

@@ -1,4 +1,4 @@
-"""TerminalLines: the newest lines of the terminal, so that a browser that is opened later can show them too.
+"""TerminalLines: keeps the newest lines of the terminal, so that a browser that is opened later can show them too.
 
 Lines that repeat share one entry, which shows the newest and counts; a week of saves pushes nothing else out.
 """
