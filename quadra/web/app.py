@@ -79,12 +79,12 @@ def create_app(
     ):  # in this order: the feed has the alerts looked at
         worker.listen(listener)
     terminal.listen(feed.on_event)
-    app.extensions[NAME] = parts = _services(worker, socketio, backup, activity, alerts, terminal, access)
+    app.extensions[NAME] = services = _services(worker, socketio, backup, activity, alerts, terminal, access)
     app.before_request(partial(count_request, limits))
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)
-    _add_events(socketio, parts, feed, frames)
-    _wrap(app, parts, limits)
+    _add_events(socketio, services, feed, frames)
+    _wrap(app, services, limits)
     return app, socketio, feed
 
 

@@ -66,35 +66,46 @@ def _event(
     return EventCommand(payload, carry_out, is_for_watchers, needs_backups)
 
 
+def _watch_inside(services: Services, given: WatchInside) -> Reply:
+    (services.activity.join if given.open else services.activity.leave)(client())
+    reply: Reply = Future()
+    reply.set_result({"open": given.open})
+    return reply
+
+
 EVENTS: dict[str, EventCommand] = {
     "initialize_system": _event(
-        Initialize, lambda to, given: to.worker.initialize(given.field_size, given.seed, given.corpus)
+        Initialize, lambda services, given: services.worker.initialize(given.field_size, given.seed, given.corpus)
     ),
-    "start_training": _event(StartTraining, lambda to, given: to.worker.start_training(given.until)),
-    "stop_training": _event(Nothing, lambda to, _: to.worker.stop_training()),
-    "load_state": _event(LoadState, lambda to, given: to.worker.load(given.source, given.discard_unsaved)),
-    "save_as_new_run": _event(Nothing, lambda to, _: to.worker.save_as_new_run()),
-    "reset_system": _event(Nothing, lambda to, _: to.worker.reset()),
-    "set_pace": _event(SetPace, lambda to, given: to.worker.set_pace(given.iterations_per_second)),
-    "set_save_every": _event(SetSaveEvery, lambda to, given: to.commands.set_save_every(given.iterations)),
-    "save_slot": _event(SaveSlot, lambda to, given: to.commands.save_slot(given.name, given.overwrite)),
+    "start_training": _event(StartTraining, lambda services, given: services.worker.start_training(given.until)),
+    "stop_training": _event(Nothing, lambda services, _: services.worker.stop_training()),
+    "load_state": _event(LoadState, lambda services, given: services.worker.load(given.source, given.discard_unsaved)),
+    "save_as_new_run": _event(Nothing, lambda services, _: services.worker.save_as_new_run()),
+    "reset_system": _event(Nothing, lambda services, _: services.worker.reset()),
+    "set_pace": _event(SetPace, lambda services, given: services.worker.set_pace(given.iterations_per_second)),
+    "set_save_every": _event(SetSaveEvery, lambda services, given: services.commands.set_save_every(given.iterations)),
+    "save_slot": _event(SaveSlot, lambda services, given: services.commands.save_slot(given.name, given.overwrite)),
     "label_state": _event(
-        LabelState, lambda to, given: to.commands.label(given.id, given.name, given.note, given.pinned)
+        LabelState, lambda services, given: services.commands.label(given.id, given.name, given.note, given.pinned)
     ),
-    "delete_state": _event(StateId, lambda to, given: to.commands.delete(given.id)),
-    "undelete_state": _event(StateId, lambda to, given: to.commands.undelete(given.id)),
-    "prove_state": _event(ProveState, lambda to, given: to.proofs.prove(given.id, given.iterations)),
+    "delete_state": _event(StateId, lambda services, given: services.commands.delete(given.id)),
+    "undelete_state": _event(StateId, lambda services, given: services.commands.undelete(given.id)),
+    "prove_state": _event(ProveState, lambda services, given: services.proofs.prove(given.id, given.iterations)),
     "set_alerts": _event(
         SetAlerts,
-        lambda to, given: to.commands.set_alert_rules(
+        lambda services, given: services.commands.set_alert_rules(
             rules_from(given.rules), given.run, None if given.seen is None else rules_from(given.seen, "seen")
         ),
     ),
-    "backup_now": _event(Nothing, lambda to, _: to.backups().service.now(), needs_backups=True),
-    "list_backups": _event(Nothing, lambda to, _: to.backups().remote.list(), needs_backups=True),
-    "restore_backup": _event(BackupName, lambda to, given: to.backups().remote.restore(given.name), needs_backups=True),
-    "delete_backup": _event(BackupName, lambda to, given: to.backups().remote.delete(given.name), needs_backups=True),
-    "watch_inside": _event(WatchInside, lambda to, given: _watch_inside(to, given), is_for_watchers=True),
+    "backup_now": _event(Nothing, lambda services, _: services.backups().service.now(), needs_backups=True),
+    "list_backups": _event(Nothing, lambda services, _: services.backups().remote.list(), needs_backups=True),
+    "restore_backup": _event(
+        BackupName, lambda services, given: services.backups().remote.restore(given.name), needs_backups=True
+    ),
+    "delete_backup": _event(
+        BackupName, lambda services, given: services.backups().remote.delete(given.name), needs_backups=True
+    ),
+    "watch_inside": _event(WatchInside, _watch_inside, is_for_watchers=True),
 }
 FOR_WATCHERS = tuple(name for name, command in EVENTS.items() if command.is_for_watchers)  # every other one is refused
 
@@ -122,10 +133,3 @@ def handler(
             return refuse_event(socketio, client(), "internal_error", reason)
 
     return handle
-
-
-def _watch_inside(services: Services, given: WatchInside) -> Reply:
-    (services.activity.join if given.open else services.activity.leave)(client())
-    reply: Reply = Future()
-    reply.set_result({"open": given.open})
-    return reply

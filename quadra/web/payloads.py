@@ -133,12 +133,16 @@ class AlertRule(Struct, frozen=True):
     threshold: float | None = None
 
 
-class SetAlerts(Payload, frozen=True):
-    """The alert rules of the run on the page. `states.alert_rules` reads the lists, those in its files too."""
+_RULES = {"type": "array", "maxItems": MOST_RULES, "items": {"$ref": "#/components/schemas/AlertRule"}}
 
-    rules: Annotated[Any, Meta(description=f"A list of at most {MOST_RULES} alert rules.")]
+
+class SetAlerts(Payload, frozen=True):
+    """The alert rules of the run on the page."""
+
+    # Any: `states.alert_rules` reads the lists, as it reads those in its files, and says what is wrong in them.
+    rules: Annotated[Any, Meta(extra_json_schema=_RULES)]
     run: Annotated[str, Meta(description="The run that they are meant for.")] | None = None
-    seen: Annotated[Any, Meta(description="The rules that the change was made from.")] = None
+    seen: Annotated[Any, Meta(description="The rules that the change was made from.", extra_json_schema=_RULES)] = None
 
 
 class WatchInside(Payload, frozen=True):

@@ -1,4 +1,4 @@
-"""The door of the whole web application: every route and every event, as strangers, watchers and operators meet it."""
+"""The gate of the whole web application: every route and every event, as strangers, watchers and operators meet it."""
 
 from __future__ import annotations
 
@@ -195,7 +195,7 @@ def test_a_socket_that_is_refused_learns_the_code(lab: FlaskClient) -> None:
     assert json.loads(answer[2:])["data"] == {"code": "token_required"}
 
 
-def test_sockets_that_have_not_said_who_they_are_hold_few_places(lab: FlaskClient) -> None:
+def test_sockets_that_have_not_said_who_they_are_hold_few_permits(lab: FlaskClient) -> None:
     inside: list[int] = []
 
     def lasting(_environ: Any, start_response: Any) -> list[bytes]:
@@ -213,7 +213,7 @@ def test_sockets_that_have_not_said_who_they_are_hold_few_places(lab: FlaskClien
     assert codes == [503, *[200] * (access_gate.MOST_UNKNOWN - 1)]
     codes.clear()
     lab.get(POLLING)
-    assert len(inside) == 2 * access_gate.MOST_UNKNOWN, "every place was free again"
+    assert len(inside) == 2 * access_gate.MOST_UNKNOWN, "every permit was given back"
 
 
 def socket_events(shared: Lab) -> list[str]:

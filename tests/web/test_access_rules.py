@@ -225,7 +225,7 @@ def test_every_secret_is_compared_in_constant_time(monkeypatch: pytest.MonkeyPat
 
 
 def test_no_secret_is_compared_with_an_equals_sign() -> None:
-    """What is compared by `==` in the room: names of roles and hosts, never a token or a signature."""
+    """What is compared by `==` in the module: names of roles and hosts, never a token or a signature."""
     tree = ast.parse((REPOSITORY / "quadra" / "web" / "access_rules.py").read_text(encoding="utf-8"))
     sides = [
         ast.unparse(side)
