@@ -21,6 +21,7 @@ from tests.helpers.rotation import Draw, not_in_turn
 _MEMORY = Path("/dev/shm")
 _ROOM = 2 * 10**9  # bytes
 _TESTS = Path(__file__).parent
+_SEED = "QUADRA_TESTS_SEED"
 _FOLDER_MARKERS = ("browser", "faults")  # a marker of the same name is on every test of these folders
 
 # How long an example takes says something of the machine only. Each run tries the same examples, with --all other ones.
@@ -38,8 +39,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if config.option.seed is None:  # in a worker of pytest-xdist it is the one of the process that started it
-        config.option.seed = int(time.time())
+    if config.option.seed is None:  # workers inherit the environment, and must draw the same cases
+        config.option.seed = int(os.environ.setdefault(_SEED, str(int(time.time()))))
     settings.load_profile("other" if config.option.all else "same")
     is_roomy = os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free > _ROOM
     if is_roomy and "PYTEST_DEBUG_TEMPROOT" not in os.environ:
