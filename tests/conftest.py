@@ -56,6 +56,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         folder = item.path.relative_to(_TESTS).parts[0]
         if folder in _FOLDER_MARKERS:
             item.add_marker(folder)
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
     if config.option.all:
         return
     left_out = {item for item in items if item.get_closest_marker("all")} | not_in_turn(items, config.option.seed)

@@ -23,6 +23,10 @@ def recipes() -> dict[str, list[str]]:
     return found
 
 
+def commands_of_the_readme() -> list[str]:
+    return re.findall(r"^```bash\n(.*?)\n```", (REPOSITORY / "README.md").read_text(encoding="utf-8"), re.M | re.S)
+
+
 def test_make_lint_and_the_hooks_before_a_commit_run_the_checkers_of_the_suite() -> None:
     expected = [PYTHON + " ".join(command) for command in CHECKERS]
     hooks = (REPOSITORY / ".pre-commit-config.yaml").read_text(encoding="utf-8")
@@ -37,7 +41,12 @@ def test_the_hooks_before_a_commit_fetch_nothing() -> None:
 
 
 def test_make_setup_and_check_are_the_second_command_of_the_readme() -> None:
-    commands = re.findall(r"^```bash\n(.*?)\n```", (REPOSITORY / "README.md").read_text(encoding="utf-8"), re.M | re.S)
-    second = [re.sub(r"(^| )\S*/pip ", r"\1.venv/bin/python -m pip ", part) for part in commands[1].split(" && ")]
-    found = [line.replace("install -q ", "install ") for line in recipes()["setup"] + recipes()["check"]]
-    assert found == second
+    second = commands_of_the_readme()[1].split(" && ")
+    second = [re.sub(r"(^| )\S*/pip ", r"\1.venv/bin/python -m pip ", part) for part in second]
+    assert recipes()["setup"] + recipes()["check"] == second
+
+
+def test_the_checks_of_a_push_are_the_second_command_of_the_readme() -> None:
+    lines = (REPOSITORY / ".ci" / "run").read_text(encoding="utf-8").splitlines()
+    assert lines[-1] == commands_of_the_readme()[1]
+    assert [line for line in lines[:-1] if not line.startswith("#")] == ["set -euo pipefail", 'cd "$(dirname "$0")/.."']

@@ -39,8 +39,8 @@ from tests.helpers.state_helpers import (
     saved_states,
     write_state,
 )
+from tests.helpers.waiting import PATIENCE
 
-PATIENCE = 30.0  # seconds
 SAVED, STOPPED = StateSaved(3, "", 1.0), TrainingStopped(by_itself=False, integrity_strikes=0)
 
 

@@ -25,6 +25,7 @@ from quadra.storage.labels import Label, read_labels, write_labels
 from quadra.storage.layout import LABELS, LABELS_COPY, SET_ASIDE, WEIGHTS, StateLayout
 from tests.helpers.fault_loops import FIRST, fingerprint, opened
 from tests.helpers.state_helpers import REPOSITORY, assert_same_state, files_of, new_run, run_python, train
+from tests.helpers.waiting import PATIENCE
 
 NAME = "before the change"
 
@@ -441,7 +442,9 @@ def test_a_disk_that_fails_is_one_line(made: Made, monkeypatch: pytest.MonkeyPat
 
 def run(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "quadra", *map(str, arguments)]
-    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=60, **options)
+    return subprocess.run(
+        command, cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=PATIENCE, **options
+    )
 
 
 def test_exit_codes_reach_the_shell_and_the_folder_may_come_from_the_environment(made: Made) -> None:
@@ -464,7 +467,7 @@ def test_a_reader_that_goes_away_ends_it_quietly(made: Made) -> None:
     assert process.stderr is not None
     assert process.stderr.read() == b""
     process.stderr.close()
-    assert process.wait(60) == 0
+    assert process.wait(PATIENCE) == 0
 
 
 def test_a_list_takes_no_torch_along(made: Made) -> None:

@@ -19,8 +19,7 @@ from quadra.web.app import create_app
 from tests.helpers.state_helpers import (
     small_config,
 )
-
-PATIENCE = 30.0  # seconds
+from tests.helpers.waiting import PATIENCE
 
 
 class BackupSite:

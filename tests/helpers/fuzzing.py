@@ -10,7 +10,8 @@ import websocket
 
 from quadra.errors import RefusedError
 from quadra.training.lifecycle import Command, Phase, next_phase
-from tests.helpers.server import PATIENCE, Server
+from tests.helpers.server import Server
+from tests.helpers.waiting import PATIENCE
 
 COMMANDS = {
     "initialize_system": Command.INITIALIZE,

@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.helpers.waiting import PATIENCE
+
 ROOT = Path(__file__).resolve().parents[2]
-PATIENCE = 30.0  # seconds that a proxy may take to start on a slow machine
 PACKAGES = {"nginx": ("nginx-light", "openssl"), "caddy": ("caddy", "openssl")}
 NGINX = """
 daemon off;

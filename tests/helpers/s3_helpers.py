@@ -12,7 +12,8 @@ import threading
 import time
 from types import TracebackType
 
-PATIENCE = 60.0  # seconds that anything here may take on a slow machine
+from tests.helpers.waiting import PATIENCE
+
 BUCKET = "backups"
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "nobody", "AWS_SECRET_ACCESS_KEY": "nothing", "AWS_DEFAULT_REGION": "us-east-1"}
 _BLOCK = 4096  # bytes that are passed on at once

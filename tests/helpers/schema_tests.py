@@ -22,6 +22,7 @@ from quadra.training.worker import Worker
 from quadra.web.app import create_app
 from quadra.web.openapi import document
 from quadra.web.rate_limits import Allowance, HttpLimits
+from tests.helpers.waiting import PATIENCE
 
 _DOCUMENT = json.loads(document())
 _PATHS = _DOCUMENT["paths"]
@@ -38,14 +39,14 @@ def opened_application(path: Path) -> Iterator[Flask]:
     worker = Worker(folder, _CONFIG, WorkerSettings(pace=None), lambda: TrainingState(folder, _CONFIG))
     app, _, _ = create_app(worker, b"secret", http_limits=HttpLimits(_UNLIMITED, _UNLIMITED, _UNLIMITED))
     worker.start()
-    worker.initialize().result(60)
-    worker.start_training(5).result(60)
+    worker.initialize().result(PATIENCE)
+    worker.start_training(5).result(PATIENCE)
     while worker.view().status.phase.value == "training":
-        worker.set_pace(None).result(60)
+        worker.set_pace(None).result(PATIENCE)
     try:
         yield app
     finally:
-        worker.close().result(60)
+        worker.close().result(PATIENCE)
 
 
 def call_and_check(app: Flask, path: str, method: str, examples: int, seed: int | None = None) -> None:

@@ -19,10 +19,10 @@ from typing import Any
 
 import socketio
 
+from tests.helpers.waiting import PATIENCE
 from tests.helpers.warm import IS_POSSIBLE, WarmProcess
 
 ROOT = Path(__file__).resolve().parents[2]
-PATIENCE = 300.0  # seconds after which a test gives up waiting, on the slowest machine too
 
 
 class Server:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,8 +21,8 @@ from quadra.training.view import WorkerSettings
 from quadra.training.worker import Worker
 from quadra.web.access_rules import AccessRules
 from quadra.web.app import create_app
-from tests.helpers.server import PATIENCE
 from tests.helpers.state_helpers import small_config
+from tests.helpers.waiting import PATIENCE, wait_until
 
 CONFIG = TrainingConfig(field_size=8, seed=1, threads=1)
 METRICS = {"loss", "reward", "variance", "mean", "integrity_strikes", "qtable_size"}
@@ -58,12 +57,12 @@ class Site:
 
     def train(self, until: int) -> None:
         assert self.ask("initialize_system")["ok"]
-        self.worker.start_training(until).result(30)
+        self.worker.start_training(until).result(PATIENCE)
         while self.worker.view().status.phase is Phase.TRAINING:
-            self.worker.set_pace(None).result(30)
+            self.worker.set_pace(None).result(PATIENCE)
 
     def close(self) -> None:
-        self.worker.close().result(30)
+        self.worker.close().result(PATIENCE)
         self.feed.close()
 
 
@@ -90,14 +89,11 @@ def train_on_a_full_disk(site: Site, until: int, patch: pytest.MonkeyPatch) -> N
         raise OSError(28, "No space left on device")
 
     patch.setattr(SaveStore, "commit", full)
-    site.worker.start_training(until).result(30)
+    site.worker.start_training(until).result(PATIENCE)
     while site.worker.view().status.phase is Phase.TRAINING:
-        site.worker.set_pace(None).result(30)
+        site.worker.set_pace(None).result(PATIENCE)
 
 
 def until(condition: Callable[[], bool]) -> None:
     """Wait until a condition holds."""
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, "it never came"
-        time.sleep(0.01)
+    wait_until(condition)

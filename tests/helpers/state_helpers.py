@@ -37,6 +37,7 @@ from quadra.storage.saved_state import SavedState, read
 from quadra.storage.system_file import encode_system
 from quadra.storage.weights_file import WeightsEncoder
 from tests.helpers.model_helpers import differences
+from tests.helpers.waiting import PATIENCE
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 RUN_A, RUN_B, RUN_C = "a" * 16, "b" * 16, "c" * 16
@@ -276,7 +277,7 @@ def run_python(code: str, *arguments: object) -> str:
     """What a new process prints; it must succeed."""
     done = subprocess.run(
         [sys.executable, "-c", code, *map(str, arguments)],
-        cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=60,
+        cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=PATIENCE,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -21,8 +21,7 @@ from quadra.training.view import WorkerSettings
 from quadra.training.worker import Worker
 from tests.helpers.server import Client, Server, warm_server
 from tests.helpers.state_helpers import small_config
-
-PATIENCE = 30.0
+from tests.helpers.waiting import PATIENCE
 
 
 class Stage:

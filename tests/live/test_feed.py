@@ -16,6 +16,7 @@ from quadra.storage.catalog import Catalog
 from quadra.training.events import Message, RunInitialized, SaveFailed, StateSaved, TrainingStopped
 from quadra.training.lifecycle import Phase
 from quadra.training.view import Status, View
+from tests.helpers.waiting import PATIENCE
 
 RUN = "0123456789abcdef"
 STATUS = Status(
@@ -68,7 +69,7 @@ class World:
 
     def wait(self, condition: Callable[[], bool]) -> None:
         with self._arrived:
-            assert self._arrived.wait_for(condition, 20.0), self.sent
+            assert self._arrived.wait_for(condition, PATIENCE), self.sent
 
     def points(self, client: str) -> list[int]:
         return [

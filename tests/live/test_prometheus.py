@@ -19,6 +19,7 @@ from quadra.training.state import TrainingState
 from quadra.training.view import BackupHealth, SaveTrouble, View, WorkerSettings
 from quadra.training.worker import Worker
 from tests.helpers.site import CONFIG, Site, train_on_a_full_disk
+from tests.helpers.waiting import PATIENCE
 
 PREFIX = "quadramatrix_"
 BACKUP = BackupHealth("s3://bucket", 100, at="2026-01-01T00:00:00.000Z")
@@ -152,9 +153,9 @@ def test_health_names_what_is_wrong(
         site.worker.publisher.show(trouble=trouble, backup=backup)
         return {}
 
-    site.worker.do(show).result(30)
+    site.worker.do(show).result(PATIENCE)
     answer = site.http.get("/health")
     assert answer.status_code == 200
     assert answer.json["problems"] == problems
     assert answer.json["status"] == ("degraded" if problems else "healthy")
-    site.worker.do(lambda _: site.worker.publisher.show(trouble=None, backup=None) or {}).result(30)
+    site.worker.do(lambda _: site.worker.publisher.show(trouble=None, backup=None) or {}).result(PATIENCE)

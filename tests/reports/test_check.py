@@ -11,6 +11,7 @@ import pytest
 from quadra.reports.check import check
 from quadra.storage.layout import METRICS, RESET_MARKER, RUNS, SAVES, SYSTEM, WEIGHTS
 from tests.helpers.state_helpers import flip_bit, opened, train, write_two_runs
+from tests.helpers.waiting import PATIENCE
 
 
 @pytest.fixture
@@ -64,7 +65,7 @@ def test_a_folder_can_be_checked_beside_its_owner(folder: Path) -> None:
             train(state, 1)
             pending = state.saving.begin()
             assert bad(folder) == []
-            pending.wait(30)
+            pending.wait(PATIENCE)
             state.saving.collect()
 
 

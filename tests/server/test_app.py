@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +19,8 @@ import torch
 
 from quadra import TrainingConfig, TrainingState
 from quadra.cli.serve_options import parse
-from tests.helpers.server import PATIENCE, ROOT, Client, Server, refused_start, warm_server
+from tests.helpers.server import ROOT, Client, Server, refused_start, warm_server
+from tests.helpers.waiting import PATIENCE, wait_until
 
 pytestmark = pytest.mark.process
 
@@ -277,9 +277,7 @@ def test_training_goes_on_when_the_browser_is_closed(tmp_path: Path) -> None:
             client.ask("initialize_system")
             client.ask("start_training")
         before = server.get("/api/status")["iteration_count"]
-        deadline = time.monotonic() + PATIENCE
-        while server.get("/api/status")["iteration_count"] <= before:
-            assert time.monotonic() < deadline
+        wait_until(lambda: server.get("/api/status")["iteration_count"] > before)
         assert server.get("/health")["running"] is True
 
 

@@ -16,7 +16,8 @@ from urllib.parse import urljoin
 import pytest
 
 from quadra.__main__ import COMMANDS
-from tests.helpers.server import PATIENCE, ROOT, Server
+from tests.helpers.server import ROOT, Server
+from tests.helpers.waiting import PATIENCE
 
 KERNELS = Path("quadra/model/kernels")
 PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-cache-dir")

@@ -22,7 +22,8 @@ from playwright.sync_api import Page
 
 from tests.browser.test_three_days import charts, opened, wait_for_iteration
 from tests.helpers.browser import executable, running_browser
-from tests.helpers.server import PATIENCE, ROOT, Server, warm_server
+from tests.helpers.server import ROOT, Server, warm_server
+from tests.helpers.waiting import PATIENCE
 
 UNIT = ROOT / "deploy" / "quadramatrix.service"
 DOCKERFILE = ROOT / "Dockerfile"

@@ -21,8 +21,8 @@ from quadra.storage.weights_entries import Contents, members_of
 from quadra.storage.weights_file import WeightsEncoder
 from quadra.storage.writer_process import IS_POSSIBLE, WriterProcess
 from tests.helpers.state_helpers import save_of, saved_states, small_config, train
+from tests.helpers.waiting import PATIENCE
 
-PATIENCE = 30.0
 EVERYTHING = {
     "wins": [3, 4], "optimizer_step": 5, "generators": {"samples": b"bits", "samples_device": "cpu"},
     "q_table": {"0.5": [0.25, -0.0, 1e-300]}, "neuroplasticity": {"mean_reward": None}, "iteration_count": 2**60,

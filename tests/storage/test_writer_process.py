@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,13 +18,13 @@ from quadra.model.packing import packed
 from quadra.storage import writer_process
 from quadra.storage.commit import CommitRequest, Committed, commit
 from quadra.storage.files.durable import identity_of
+from quadra.storage.files.lock import LOCK
 from quadra.storage.folder import StateFolder
 from quadra.storage.layout import WEIGHTS
 from quadra.storage.weights_entries import Contents
 from quadra.storage.writer_process import CAPACITY, IS_POSSIBLE, WriterProcess
 from tests.helpers.state_helpers import REPOSITORY, assert_same, content, new_run, record, small_config, train
-
-PATIENCE = 30.0
+from tests.helpers.waiting import PATIENCE, wait_until
 
 pytestmark = pytest.mark.skipif(not IS_POSSIBLE, reason="descriptors cannot be handed to another process here")
 
@@ -135,12 +134,10 @@ def test_an_answer_that_nobody_asked_for_is_not_taken_for_the_next_ones(
     writer: WriterProcess, folder: StateFolder
 ) -> None:
     assert writer.send(request(folder, b"first"))
-    deadline = time.monotonic() + PATIENCE
-    while not writer.send(request(folder, b"second" * 100)._replace(present=None)):
-        assert time.monotonic() < deadline
+    wait_until(lambda: writer.send(request(folder, b"second" * 100)._replace(present=None)))
     assert isinstance(
         writer.answer(PATIENCE), FolderChangedError
-    )  # the second: the first one's file stands there by then
+    )  # the second: by then the first one's file stands there
 
 
 def test_saves_by_the_writer_process_and_by_this_one_make_one_run(writer: WriterProcess, tmp_path: Path) -> None:
@@ -205,10 +202,7 @@ def test_a_writer_process_ends_with_its_parent_however_that_ends() -> None:
     assert is_running(child)
     parent.kill()
     parent.wait()
-    deadline = time.monotonic() + PATIENCE
-    while is_running(child):
-        assert time.monotonic() < deadline
-        threading.Event().wait(0.01)
+    wait_until(lambda: not is_running(child))
 
 
 def test_a_signal_that_reaches_the_writer_process_is_passed_on() -> None:
@@ -216,7 +210,7 @@ def test_a_signal_that_reaches_the_writer_process_is_passed_on() -> None:
         "import os, signal, threading; from quadra.storage.writer_process import WriterProcess; told = threading.Event();"
         "signal.signal(signal.SIGTERM, lambda *_: told.set()); s = WriterProcess(); print(s._process.pid, flush=True);"
         "input(); os.kill(s._process.pid, signal.SIGTERM); "
-        "raise SystemExit(0 if told.wait(20) and s._process.poll() is None else 1)"
+        "raise SystemExit(0 if told.wait(300) and s._process.poll() is None else 1)"
     )
     parent = subprocess.Popen(
         [sys.executable, "-c", program], cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -231,10 +225,7 @@ def test_a_signal_that_reaches_the_writer_process_is_passed_on() -> None:
 
 def wait_for_handlers(pid: int) -> None:
     """Until a writer process has taken its signals over."""
-    deadline = time.monotonic() + PATIENCE
-    while not caught_signals(pid) >> (signal.SIGTERM - 1) & 1:
-        assert time.monotonic() < deadline
-        threading.Event().wait(0.01)
+    wait_until(lambda: caught_signals(pid) >> (signal.SIGTERM - 1) & 1)
 
 
 def caught_signals(pid: int) -> int:
@@ -260,10 +251,16 @@ def test_a_writer_process_imports_neither_torch_nor_numpy() -> None:
     assert writer_process.IS_POSSIBLE
 
 
+def is_waited_for(lock: Path) -> bool:
+    """Whether a process waits for the lock on a file."""
+    number = lock.stat().st_ino
+    return any("->" in line and line.split()[6].endswith(f":{number}") for line in Path("/proc/locks").open())
+
+
 def test_a_folder_is_not_free_before_what_a_killed_server_left_behind_has_ended(tmp_path: Path) -> None:
     program = (
         "import subprocess, sys; from pathlib import Path; from quadra.storage.folder import StateFolder; "
-        "f = StateFolder(Path(sys.argv[1])); p = subprocess.Popen(['sleep', '2'], pass_fds=[f.lock_descriptor]); "
+        "f = StateFolder(Path(sys.argv[1])); p = subprocess.Popen(['sleep', '600'], pass_fds=[f.lock_descriptor]); "
         "print(p.pid, flush=True); input()"
     )
     server = subprocess.Popen(
@@ -271,14 +268,22 @@ def test_a_folder_is_not_free_before_what_a_killed_server_left_behind_has_ended(
         cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert server.stdout is not None
-    left_behind = Path(f"/proc/{int(server.stdout.readline())}")
+    left_behind, was_ended = int(server.stdout.readline()), threading.Event()
     with pytest.raises(FolderLockedError, match=str(server.pid)):
         StateFolder(tmp_path / "state")
     server.kill()
     server.wait(PATIENCE)
-    assert left_behind.exists()
+
+    def end_it() -> None:
+        wait_until(lambda: is_waited_for(tmp_path / "state" / LOCK))
+        was_ended.set()
+        os.kill(left_behind, signal.SIGKILL)
+
+    ending = threading.Thread(target=end_it)
+    ending.start()
     with StateFolder(tmp_path / "state"):
-        assert not left_behind.exists() or not (left_behind / "cmdline").read_bytes()  # ended, perhaps not reaped yet
+        assert was_ended.is_set()
+    ending.join(PATIENCE)
 
 
 def test_a_folder_that_is_released_is_free_though_the_writer_process_lives(tmp_path: Path) -> None:

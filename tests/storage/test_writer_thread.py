@@ -12,8 +12,7 @@ from quadra.storage import pending_save
 from quadra.storage.pending_save import Receipt
 from quadra.storage.writer_thread import WriterThread
 from tests.helpers.state_helpers import record
-
-PATIENCE = 30.0
+from tests.helpers.waiting import PATIENCE
 
 
 def receipt(count: int = 3) -> Receipt:

@@ -37,7 +37,8 @@ from quadra.config import TrainingConfig
 from quadra.model.corpus import Corpus
 from quadra.model.engine import Engine
 from quadra.states.restore import complete_config
-from tests.helpers.server import PATIENCE, Server
+from tests.helpers.server import Server
+from tests.helpers.waiting import PATIENCE
 
 _INTERVAL = 10.0  # seconds between two samples
 _START = 30.0  # seconds that are left out: the first compilation, and memory that is taken once

@@ -25,7 +25,8 @@ from quadra.training.lifecycle import Phase
 from quadra.training.publisher import Publisher
 from quadra.training.view import Status, WorkerSettings
 from tests.helpers.state_helpers import assert_same, content, files_of, new_run, opened, train
-from tests.training.test_worker import CONFIG, PATIENCE, Bench
+from tests.helpers.waiting import PATIENCE
+from tests.training.test_worker import CONFIG, Bench
 
 FULL = OSError(28, "No space left on device")
 
@@ -168,6 +169,7 @@ def test_a_disk_that_hangs_counts_as_failing_and_stop_answers(
         bench.worker.stop_training().result(PATIENCE)
     assert bench.worker.view().status.phase is Phase.READY
     assert bench.worker.view().unsaved_iterations == bench.worker.view().iteration_count
+    monkeypatch.setattr("quadra.storage.pending_save.TIMEOUT", PATIENCE)
     disk.let_go()
     bench.until(lambda: bench.worker.view().unsaved_iterations == 0)  # the late save ends, and what was owed follows
     saved = [event.iteration_count for event in bench.all_of(StateSaved)]

@@ -15,6 +15,7 @@ from quadra.storage import commit
 from quadra.storage.saved_state import read
 from tests.helpers.fault_loops import FIRST, assert_true_to_its_run, expected, fingerprint, opened
 from tests.helpers.state_helpers import train
+from tests.helpers.waiting import PATIENCE
 
 
 @contextmanager
@@ -23,7 +24,7 @@ def writing_held_back() -> Iterator[threading.Event]:
     go_on, write_file = threading.Event(), commit.write_file
 
     def held(*arguments: Any) -> None:
-        assert go_on.wait(60)
+        assert go_on.wait(PATIENCE)
         write_file(*arguments)
 
     with pytest.MonkeyPatch.context() as patch:

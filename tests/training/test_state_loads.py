@@ -20,7 +20,6 @@ from quadra.storage.saved_state import read
 from tests.helpers.state_helpers import assert_same, content, fault, files_of, new_run, opened, train
 
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-PATIENCE = 30.0
 
 
 @pytest.fixture

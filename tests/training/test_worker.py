@@ -33,9 +33,9 @@ from quadra.training.saving import Saving
 from quadra.training.state import TrainingState
 from quadra.training.view import Rescue, WorkerSettings
 from quadra.training.worker import Worker
+from tests.helpers.waiting import PATIENCE, wait_until
 
 CONFIG = TrainingConfig(field_size=8, seed=1, threads=1)
-PATIENCE = 30.0
 
 Kind = TypeVar("Kind", bound=Event)
 
@@ -62,10 +62,7 @@ class Bench:
         return [event for event in self.events if isinstance(event, kind)]
 
     def until(self, condition: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + PATIENCE
-        while not condition():
-            assert time.monotonic() < deadline, self.events
-            threading.Event().wait(0.005)
+        wait_until(condition)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from flask.testing import FlaskClient
 
 from quadra.web.access_rules import ON_THIS_MACHINE
 from tests.helpers.site import LAB, Lab, Site
+from tests.helpers.waiting import PATIENCE
 
 
 @pytest.fixture
@@ -23,7 +24,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     lab = Lab(tmp_path_factory.mktemp("lab") / "state")
     yield lab
-    lab.worker.close().result(30)
+    lab.worker.close().result(PATIENCE)
 
 
 @pytest.fixture

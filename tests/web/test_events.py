@@ -17,6 +17,7 @@ from quadra.web.rate_limits import (
     CommandLimits,
 )
 from tests.helpers.site import Site
+from tests.helpers.waiting import PATIENCE
 
 SLOT_EVENTS = ("label_state", "delete_state", "undelete_state", "prove_state")
 
@@ -73,7 +74,7 @@ def test_nothing_a_client_sends_raises_in_the_server(site: Site, caplog: pytest.
             client.emit(event, payload)
         client.emit(event, {}, {}, 3)
     client.emit("no_such_event", 1)
-    site.worker.set_pace(None).result(30)
+    site.worker.set_pace(None).result(PATIENCE)
     assert client.is_connected()
     assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == []
 
@@ -81,7 +82,7 @@ def test_nothing_a_client_sends_raises_in_the_server(site: Site, caplog: pytest.
 def test_a_client_without_acknowledgement_gets_the_matching_message(site: Site) -> None:
     client = site.connect()
     client.emit("stop_training")
-    site.worker.set_pace(None).result(30)
+    site.worker.set_pace(None).result(PATIENCE)
     messages = [packet["args"][0] for packet in client.get_received() if packet["name"] == "status_message"]
     assert {"message": "Not training.", "type": "error"} in messages
 
@@ -121,19 +122,19 @@ def test_what_one_client_can_queue_for_the_worker_is_bounded_and_another_one_has
             request.sid = client  # type: ignore[attr-defined]
             answers.put(handle({}))
 
-    site.worker.do(lambda _: {"released": released.wait(60)})
+    site.worker.do(lambda _: {"released": released.wait(PATIENCE)})
     flood = [threading.Thread(target=ask, args=("flood",)) for _ in range(60)]
     other = threading.Thread(target=ask, args=("other",))
     for thread in flood:
         thread.start()
-    refused = [answers.get(timeout=60)["error"]["code"] for _ in range(60 - MOST_COMMANDS_AT_ONCE)]
+    refused = [answers.get(timeout=PATIENCE)["error"]["code"] for _ in range(60 - MOST_COMMANDS_AT_ONCE)]
     waiting = site.worker._queue._requests.qsize()
     other.start()
     released.set()
     for thread in (*flood, other):
-        thread.join(60)
+        thread.join(PATIENCE)
     site.close()
-    rest = [answers.get(timeout=60)["error"]["code"] for _ in range(MOST_COMMANDS_AT_ONCE + 1)]
+    rest = [answers.get(timeout=PATIENCE)["error"]["code"] for _ in range(MOST_COMMANDS_AT_ONCE + 1)]
     assert set(refused) == {"too_many_requests"}
     assert waiting <= MOST_COMMANDS_AT_ONCE
     assert set(rest) == {"refused"}  # by the life cycle: each of these was answered by the worker

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -16,7 +15,8 @@ import pytest
 import websocket
 
 from tests.helpers.fuzzing import Fuzzer
-from tests.helpers.server import PATIENCE, Client, Server, warm_server
+from tests.helpers.server import Client, Server, warm_server
+from tests.helpers.waiting import PATIENCE, wait_until
 
 _PING = "2"  # of Engine.IO
 
@@ -98,9 +98,7 @@ def test_a_client_that_never_acknowledges_gets_every_iteration_too(training: Ser
 
 def test_a_client_of_the_official_library_acknowledges_by_itself(training: Server) -> None:
     with Client(training.url) as client:
-        client.wait_for("metrics_update", lambda update: update["iteration"] > 0)
-        seen = threading.Event()
-        seen.wait(1.0)
+        wait_until(lambda: len(client.payloads("metrics_update")) > 8)
         points = [update["points"]["iteration"] for update in client.payloads("metrics_update")]
     assert list(chain.from_iterable(points)) == list(range(points[0][0], points[-1][-1] + 1))
 

@@ -16,6 +16,7 @@ from quadra import __version__
 from quadra.live.console import Console
 from quadra.storage.layout import ALERTS
 from tests.helpers.site import METRICS, Site, train_on_a_full_disk, until
+from tests.helpers.waiting import PATIENCE
 
 HIGH = {"kind": "loss_above", "threshold": -1.0}
 
@@ -111,7 +112,7 @@ def test_rules_are_told_to_every_browser_and_what_they_set_off_too(site: Site) -
     answer = site.ask("set_alerts", {"rules": [HIGH, {"kind": "run_finished"}]})
     expected = [HIGH, {"kind": "run_finished", "threshold": None}]
     assert answer == {"ok": True, "rules": expected}
-    site.worker.start_training(30).result(30)
+    site.worker.start_training(30).result(PATIENCE)
     fired = lambda: site.http.get("/api/alerts").get_json()["fired"]  # noqa: E731
     until(lambda: len(fired()) == 2)
     assert [alert["rule"]["kind"] for alert in fired()] == ["loss_above", "run_finished"]

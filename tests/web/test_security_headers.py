@@ -13,7 +13,8 @@ from playwright.sync_api import Browser, Page
 
 from quadra.web.security_headers import CDN, SecurityHeaders, policy_for
 from tests.helpers.browser import executable, running_browser
-from tests.helpers.server import PATIENCE, Server, warm_server
+from tests.helpers.server import Server, warm_server
+from tests.helpers.waiting import PATIENCE
 
 WITH_BROWSER = pytest.mark.skipif(
     executable() is None and not os.environ.get("CI"), reason="no Chromium is installed on this machine"

@@ -10,6 +10,7 @@ import pytest
 
 from quadra.web import uploads
 from tests.helpers.site import Site
+from tests.helpers.waiting import PATIENCE
 
 TEXT = "One line.\nAnother, größer.\n".encode()
 ID = hashlib.sha256(TEXT).hexdigest()
@@ -33,7 +34,7 @@ def test_a_text_is_taken_listed_and_trained_on(site: Site, tmp_path: Path) -> No
     assert site.ask("initialize_system", {"corpus": ID})["ok"]
     assert site.ask("start_training", {"until": 3})["ok"]
     while site.http.get("/api/status").get_json()["running"]:
-        site.worker.set_pace(None).result(30)
+        site.worker.set_pace(None).result(PATIENCE)
     status = site.http.get("/api/status").get_json()
     assert (status["corpus"], status["own_text"]) == ("mine.txt", ID)
     assert status["current_metrics"]["text"] == "One line."

@@ -14,6 +14,7 @@ import websocket
 
 from quadra.web import websocket_delivery
 from quadra.web.websocket_delivery import PlainWebSocket
+from tests.helpers.waiting import PATIENCE
 
 pytestmark = pytest.mark.skipif(
     websocket_delivery._NOT_WAITING is None, reason="this system cannot write without waiting"
@@ -36,7 +37,7 @@ class Pair:
     def __init__(self) -> None:
         here, self.there = socket.socketpair()
         here.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
-        self.there.settimeout(20)
+        self.there.settimeout(PATIENCE)
         self.session = Session()
         self.server = PlainWebSocket(self.session.handle, None)
         self.server.ws = SimpleNamespace(
@@ -82,7 +83,7 @@ def test_what_has_no_room_is_finished_by_the_thread_and_nothing_comes_between() 
     thread.start()
     assert pair.client.recv() == long
     assert pair.client.recv() == "6"
-    thread.join(20)
+    thread.join(PATIENCE)
     assert pair.write("4later")
 
 
