@@ -12,7 +12,7 @@ FIRST_NUMBER = 2**40  # of acknowledgements; those of other updates count from 1
 
 
 class FrameSender:
-    """Sends a picture to a browser and notes which acknowledgement it owes for it."""
+    """Sends an activity frame to a browser and notes which acknowledgement it owes for it."""
 
     def __init__(self, sender: SocketSender) -> None:
         self._sender = sender
@@ -20,7 +20,7 @@ class FrameSender:
         self._awaited: dict[str, tuple[int, Callable[[], None]]] = {}  # client -> number, what to call then
 
     def send(self, event: str, payload: dict[str, Any], client: str, acknowledged: Callable[[], None]) -> None:
-        """Send a picture to one client; `acknowledged` is called when it has taken it."""
+        """Send a frame to one client; `acknowledged` is called when it has taken it."""
         number = next(self._numbers)
         self._awaited[client] = (number, acknowledged)
         self._sender.send_update(payload, [client], number, event)
