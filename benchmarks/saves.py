@@ -43,7 +43,7 @@ def _stall(quick: bool) -> dict[str, float]:
     with _training(10) as worker:
         worker.start_training().result(_PATIENCE)
         rates = [_rates(worker, pair) for pair in range(pairs)]
-        health = worker.view().status.saves
+        health = worker.view().status.save_health
     with_saves, without = zip(*rates, strict=True)
     return {
         "rate with saves": round(statistics.median(with_saves), 1),
@@ -76,7 +76,7 @@ def _training(save_every: int) -> Iterator[Worker]:
 
 def _rate(worker: Worker, every: int) -> float:
     """Iterations a second over a block, after a moment to get going."""
-    worker.saves._every = every
+    worker.autosave._every = every
     time.sleep(0.05)
     before, started = worker.view().iteration_count, time.perf_counter()
     time.sleep(_BLOCK)

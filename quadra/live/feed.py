@@ -181,7 +181,7 @@ class Feed:
                 self._send_newest(busy)
                 self._send_event(event)
         view = self._view()
-        waiting = view.status.saves.waiting
+        waiting = view.status.save_health.waiting
         changed = any(not isinstance(event, _REMARKS) for event in events)
         if changed or waiting is not self._sent_waiting:  # that training waits for the disk is no event
             self._sent_waiting = waiting
@@ -325,7 +325,7 @@ def _saves(view: View) -> dict[str, Any]:
         "saved_states": [{**state.as_dict(), "current": state.id == status.run} for state in status.catalog.states],
         "last_save": _dict_or_none(status.last_save),
         "save_error": _dict_or_none(status.trouble),
-        "save_health": {**status.saves.as_dict(), "bytes_per_second": _bytes_per_second(view)},
+        "save_health": {**status.save_health.as_dict(), "bytes_per_second": _bytes_per_second(view)},
         "unsaved_iterations": view.unsaved_iterations,
         "backup": _dict_or_none(status.backup),
     }

@@ -111,7 +111,7 @@ def _of_saves(view: View) -> Iterator[Metric]:
     yield _gauge("unsaved_iterations", "Work at risk: iterations since the newest save.", view.unsaved_iterations)
     yield _gauge("save_every", "Iterations between two saves; 0: none while training.", status.save_every)
     yield _gauge("save_failing", "Whether the newest save failed.", status.trouble is not None)
-    yield _gauge("save_waiting", "Whether training waits for the disk.", status.saves.waiting)
+    yield _gauge("save_waiting", "Whether training waits for the disk.", status.save_health.waiting)
     if status.last_save is not None:
         yield _gauge("saved_iterations", "Iterations of the newest save.", status.last_save.iteration_count)
         yield _gauge("saved_timestamp_seconds", "When the newest save was made.", _seconds(status.last_save.saved_at))

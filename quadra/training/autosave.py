@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("quadra.worker")
 
 NOTICEABLE = 0.1  # seconds that training may wait for the disk before the page says so
-LOOK_OFTEN = 0.001  # seconds between two looks at a save that training waits for
-LOOK = 0.05  # seconds between two looks at any other that is under way
+CHECK_OFTEN = 0.001  # seconds between two checks of a save that training waits for
+CHECK_EVERY = 0.05  # seconds between two checks of any other that is under way
 SHOWN_EVERY = 0.1  # seconds between two auto-saves that are shown; of more, the newest is enough
 RETRY = 5.0  # seconds between two attempts while training rests
 _STALLS = 101  # that the median is taken over
@@ -42,7 +42,7 @@ _LITTLE_SPACE = 100_000_000  # bytes of free space, likewise
 
 
 class AutoSave:
-    """The saves of one worker; used on its thread alone.
+    """Decides when one worker saves; used on its thread alone.
 
     `wake` is called from another thread when a save ends.
     """
@@ -53,14 +53,14 @@ class AutoSave:
         self._publisher, self._wake = publisher, wake
         self._due_at: float | None = None  # when the save that is due came due
         self._catalog: Catalog | None = None
-        self.forget()
+        self.start_over()
 
-    def forget(self) -> None:
-        """Another run (or none) is in memory."""
+    def start_over(self) -> None:
+        """Another run, or none, is in memory: nothing is known of its saves."""
         self._due_at = None
         self._durable = 0  # iterations of the newest save
-        self._owes = False  # whether the last save that was asked for at a rest of training failed
-        self._owed_end: Ended | None = None
+        self._must_retry = False  # whether the last save that was asked for at a rest of training failed
+        self._retry_ended: Ended | None = None
         self._trouble: SaveTrouble | None = None
         self._stalls: deque[float] = deque(maxlen=_STALLS)
         self._worst = 0.0
@@ -68,15 +68,15 @@ class AutoSave:
         self._health = SaveHealth()
         self._unshown: Receipt | None = None  # of the newest auto-save, where it came too soon after another
         self._shown_at = 0.0
-        self._run_events: RunEvents | None = None  # to the run, as it was last shown
+        self._run_events: RunEvents | None = None  # what has happened to the run, as it was last shown
         self._listed_run: str | None = None  # the run whose place in the folder the catalog knows
 
     def after_step(self, count: int) -> None:
-        """An iteration is done: a save may be due."""
+        """Note that an iteration is done: a save may be due."""
         if self._every and count % self._every == 0:
             self._due_at = time.perf_counter()
 
-    def change(self, saving: Saving, save_every: int) -> None:
+    def set_interval(self, saving: Saving, save_every: int) -> None:
         """Save so often from now on. Where that is more often, what is not durable may be more than is then promised: it is
         saved first, so that the promise holds as soon as the change is shown."""
         if saving.is_unsaved and save_every and not 0 < self._every <= save_every:
@@ -86,11 +86,12 @@ class AutoSave:
         self._publisher.publish(SaveEveryChanged(save_every))
 
     def before_step(self, saving: Saving) -> float | None:
-        """Take outcomes, begin what is due; returns for how many seconds training must wait, None: it may go on."""
+        """Collect a save that has ended, and begin one that is due.
+
+        Returns for how many seconds training must wait; None: it may go on.
+        """
         self._show_run_events(saving)
-        has_ended = (
-            not saving.is_under_way
-        )  # asked once: the receipt of one that ends from here on is collected next time
+        has_ended = not saving.is_under_way  # asked once: one that ends from here on is collected next time
         if has_ended:
             self.collect(saving)
         if self._unshown is not None and time.perf_counter() >= self._shown_at + SHOWN_EVERY:
@@ -102,25 +103,25 @@ class AutoSave:
         waited = saving.seconds_under_way
         if waited >= pending_save.TIMEOUT:
             self._due_at = None
-            self._fail(saving, SaveTimeoutError(f"The disk has not answered for {waited:.0f} seconds."))
+            self._on_failure(saving, SaveTimeoutError(f"The disk has not answered for {waited:.0f} seconds."))
             return RETRY if saving.must_wait else None
         if waited >= NOTICEABLE and not self._health.waiting:
             self._health = replace(self._health, waiting=True)
-            self._publisher.show(saves=self._health)
-        return LOOK_OFTEN
+            self._publisher.show(save_health=self._health)
+        return CHECK_OFTEN
 
     def collect(self, saving: Saving) -> None:
-        """Take the outcome of a save that has ended."""
+        """Publish the outcome of a save that has ended, where there is one."""
         try:
             receipt = saving.collect()
         except SaveError as error:
-            self._fail(saving, error)
+            self._on_failure(saving, error)
             return
         if receipt is not None:
-            self._succeeded(saving, receipt)
+            self._on_success(saving, receipt)
 
     def save(self, saving: Saving, ended: Ended | None) -> SaveOutcome | None:
-        """Save all three files and tell; None when it failed, which stops nothing."""
+        """Save all three files and publish the outcome, which is returned; None when it failed, which stops nothing."""
         self._due_at = None
         self._show_run_events(saving)
         try:
@@ -128,20 +129,20 @@ class AutoSave:
             self.collect(saving)
             receipt = saving.save(ended)
         except SaveError as error:
-            self._owes, self._owed_end = True, ended
-            self._fail(saving, error)
+            self._must_retry, self._retry_ended = True, ended
+            self._on_failure(saving, error)
             return None
-        self._owes = False
-        return self._succeeded(saving, receipt)
+        self._must_retry = False
+        return self._on_success(saving, receipt)
 
-    def patience(self, saving: Saving) -> float | None:
-        """While training rests: for how many seconds nothing need be done; None: for ever."""
-        return RETRY if self._owes and saving.is_unsaved else None
+    def retry_in(self, saving: Saving) -> float | None:
+        """Returns in how many seconds a save that failed is to be tried again while training rests; None: there is none."""
+        return RETRY if self._must_retry and saving.is_unsaved else None
 
-    def try_again(self, saving: Saving) -> None:
-        """While training rests: make up for a save that failed, once the disk has answered."""
-        if self._owes and saving.is_unsaved and not saving.is_under_way:
-            self.save(saving, self._owed_end)
+    def retry(self, saving: Saving) -> None:
+        """Try a save that failed again while training rests, once the disk has answered."""
+        if self._must_retry and saving.is_unsaved and not saving.is_under_way:
+            self.save(saving, self._retry_ended)
 
     @property
     def trouble(self) -> str:
@@ -154,7 +155,7 @@ class AutoSave:
         return self._trouble is not None and self._trouble.code == "folder_changed"
 
     def publish_saved_first(self, record: SaveRecord | None) -> None:
-        """The run that was in memory has been saved before another took its place."""
+        """Publish that the run in memory was saved before another took its place, where it was."""
         if record is not None:
             self._publisher.publish(StateSaved(record.iteration_count, record.saved_at, 0.0))
 
@@ -163,20 +164,20 @@ class AutoSave:
         try:
             saving.begin(wake=self._wake)
         except SaveError as error:
-            self._fail(saving, error)
+            self._on_failure(saving, error)
         stall = (time.perf_counter() - self._due_at) * 1000.0
         self._stalls.append(stall)
         self._worst = max(self._worst, stall)
         self._due_at = None
 
     def show_newest(self, saving: Saving) -> None:
-        """Show what came over the run in memory, and the save that made it the present one, where there was one."""
+        """Show what has happened to the run in memory, and the save that made it the present one, where there was one."""
         self._show_run_events(saving)
         self._durable = saving.saved_iteration
         if saving.newest_receipt is not None:
             self._show(saving, saving.newest_receipt)
 
-    def _succeeded(self, saving: Saving, receipt: Receipt) -> SaveOutcome:
+    def _on_success(self, saving: Saving, receipt: Receipt) -> SaveOutcome:
         self._durable = receipt.record.iteration_count
         outcome = _outcome(receipt)
         if receipt.remark and receipt.remark != self._remark:
@@ -204,7 +205,7 @@ class AutoSave:
             verified_at=verified.saved_at if verified else self._health.verified_at,
             free_bytes=free if low else None,
         )
-        shown = {"last_save": _outcome(receipt), "trouble": None, "saves": self._health, "best": saving.best}
+        shown = {"last_save": _outcome(receipt), "trouble": None, "save_health": self._health, "best": saving.best}
         self._publisher.show(**shown, **self._listed(record))
 
     def _show_run_events(self, saving: Saving) -> None:
@@ -215,23 +216,23 @@ class AutoSave:
             self._publisher.publish(RunEventsChanged())
 
     def _free_bytes(self) -> int | None:
-        """Room on the disk; None where the folder is gone, which the next save tells."""
+        """Returns the room on the disk; None where the folder is gone, which the next save tells."""
         try:
             return self._folder.free_bytes()
         except OSError:
             return None
 
-    def _fail(self, saving: Saving, error: SaveError) -> None:
+    def _on_failure(self, saving: Saving, error: SaveError) -> None:
         if self._unshown is not None:  # shown later, it would hide this
             self._show(saving, self._unshown)
         since = self._trouble.since if self._trouble else self._durable
         self._trouble = SaveTrouble(saving.iteration_count, str(error), since, error.code)
         self._health = replace(self._health, waiting=False)
-        self._publisher.show(trouble=self._trouble, saves=self._health)
+        self._publisher.show(trouble=self._trouble, save_health=self._health)
         self._publisher.publish(SaveFailed(saving.iteration_count, str(error)))
 
     def _listed(self, record: SaveRecord) -> dict[str, Any]:
-        """The catalog after a save; it is only shown, so a failure here is no failure of the save."""
+        """Returns the catalog after a save; it is only shown, so a failure here is no failure of the save."""
         if self._listed_run == record.run and self._catalog is not None:
             path = self._folder.path
             self._catalog = self._catalog.with_copy(summary_of(record, path / WEIGHTS, path))

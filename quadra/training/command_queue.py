@@ -1,4 +1,4 @@
-"""CommandQueue: what other threads ask of the worker, one request at a time, each with a reply."""
+"""CommandQueue: what other threads ask of the worker, one request at a time, each with a reply; callable from any thread."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from quadra.errors import QuadraError, WorkerClosedError
 
 log = logging.getLogger("quadra.worker")
 
-Action = Callable[[], dict[str, Any]]
+Task = Callable[[], dict[str, Any]]
 Reply = Future[dict[str, Any]]
 
 
 class Request(NamedTuple):
-    """Something to do, and where its outcome goes."""
+    """Something to do on the worker thread, and where its outcome goes."""
 
-    action: Action
+    task: Task
     reply: Reply
 
-    def answer(self) -> None:
+    def carry_out(self) -> None:
         """Carry it out; whatever it raises reaches the caller, and the worker lives on."""
         try:
-            self.reply.set_result(self.action())
+            self.reply.set_result(self.task())
         except QuadraError as error:
             self.reply.set_exception(error)
         except Exception as error:  # told to the caller; the next command must still be served
@@ -35,7 +35,7 @@ class Request(NamedTuple):
 
 
 class CommandQueue:
-    """Requests in the order in which they came; callable from any thread."""
+    """Holds requests in the order in which they came."""
 
     def __init__(self) -> None:
         self._requests: queue.SimpleQueue[Request] = queue.SimpleQueue()
@@ -47,22 +47,22 @@ class CommandQueue:
         """Whether no more requests are taken."""
         return self._closed.is_set()
 
-    def submit(self, action: Action) -> Reply:
-        """Have something done; the future gives its outcome, or raises WorkerClosedError."""
+    def submit(self, task: Task) -> Reply:
+        """Have something done; returns a future of its outcome, which raises WorkerClosedError once no more is taken."""
         reply: Reply = Future()
         with self._submitting:  # so that no request slips in behind the last one that is answered
             if self.is_closed:
                 reply.set_exception(WorkerClosedError("The server is shutting down."))
             else:
-                self._requests.put(Request(action, reply))
+                self._requests.put(Request(task, reply))
         return reply
 
-    def put(self, action: Action) -> None:
+    def put(self, task: Task) -> None:
         """Have something done that nobody waits for."""
-        self._requests.put(Request(action, Future()))
+        self._requests.put(Request(task, Future()))
 
     def next(self, wait: float | None) -> Request | None:
-        """The next request; None when there is none within so many seconds. None: wait for ever."""
+        """Returns the next request; None when there is none within `wait` seconds. Without a limit where `wait` is None."""
         try:
             if wait is None:
                 return self._requests.get()
@@ -74,7 +74,7 @@ class CommandQueue:
         """Take no more requests."""
         self._closed.set()
 
-    def refuse_the_rest(self) -> None:
+    def refuse_rest(self) -> None:
         """Close, and answer what is still waiting."""
         with self._submitting:
             self.close()

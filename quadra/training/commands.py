@@ -94,7 +94,7 @@ class Commands:
         """Save so often from now on, until the server ends; 0: only Stop saves."""
 
         def change(state: TrainingState) -> dict[str, Any]:
-            self._worker.saves.change(state.saving, iterations)
+            self._worker.autosave.set_interval(state.saving, iterations)
             return {"iterations": iterations}
 
         return self._worker.do(change)
@@ -136,11 +136,11 @@ class Commands:
 
         return self._worker.do(say)
 
-    def _change_states(self, action: Callable[[TrainingState], dict[str, Any]]) -> Reply:
+    def _change_states(self, task: Callable[[TrainingState], dict[str, Any]]) -> Reply:
         """Change the saved states; what was deleted more than an hour ago is removed on this occasion."""
 
         def change(state: TrainingState) -> dict[str, Any]:
-            answer = action(state)
+            answer = task(state)
             state.saved_states.purge(datetime.now(UTC))
             self._worker.states_changed(state)
             return answer

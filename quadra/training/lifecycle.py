@@ -51,7 +51,7 @@ _TABLE: dict[tuple[Phase, Command], Phase | str] = {
 
 
 def next_phase(phase: Phase, command: Command) -> Phase:
-    """Where a command leads; raises RefusedError, with the reason, where it is not allowed."""
+    """Returns the phase that a command leads to. Raises RefusedError, with the reason, where it is not allowed."""
     outcome = _TABLE[phase, command]
     if isinstance(outcome, Phase):
         return outcome
@@ -59,6 +59,6 @@ def next_phase(phase: Phase, command: Command) -> Phase:
 
 
 def refusals(phase: Phase) -> dict[str, str | None]:
-    """For every command: None where it is allowed in this phase, else the reason."""
+    """Returns for every command: None where it is allowed in this phase, else the reason."""
     outcomes = {command: _TABLE[phase, command] for command in Command}
     return {command.value: None if isinstance(outcome, Phase) else outcome for command, outcome in outcomes.items()}

@@ -14,7 +14,7 @@ PAUSE = 0.25  # seconds between two messages
 
 
 class Progress:
-    """One command; called as `quadra.byte_progress` measures."""
+    """Publishes the progress of one command; called as `quadra.byte_progress` measures."""
 
     def __init__(self, command: str, publish: Publish, clock: Callable[[], float] = time.monotonic) -> None:
         self._command, self._publish, self._clock = command, publish, clock

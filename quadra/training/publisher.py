@@ -1,4 +1,4 @@
-"""Publisher: what the worker shows to the other threads, the newest View and every Event.
+"""Publisher: hands the other threads what the worker shows them, the newest View and every Event.
 
 A browser never sees an iteration that a crash could take back against what was promised: while saves go well, what is
 shown is at most `save_every` iterations ahead of the newest durable save.
@@ -7,15 +7,19 @@ shown is at most `save_every` iterations ahead of the newest durable save.
 from __future__ import annotations
 
 import time
+from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from quadra.model.history import History
 from quadra.training.events import Event, Publish
-from quadra.training.view import Rate, Status, View
+from quadra.training.view import Status, View
 
 if TYPE_CHECKING:
     from quadra.training.state import TrainingState
+
+_RATE_WINDOW = 3.0  # seconds over which iterations a second are measured
+_RATE_SAMPLE = 0.25  # seconds between two samples of that measurement
 
 
 class Publisher:
@@ -61,3 +65,23 @@ class Publisher:
         if is_other_run or not status.save_every or status.trouble is not None or unsaved <= status.save_every:
             result = state.run.last_result if state.is_initialized else None
             self.view = View(status, state.history, state.iteration_count, result, unsaved, rate)
+
+
+class Rate:
+    """Measures the iterations a second over the last three seconds."""
+
+    def __init__(self) -> None:
+        self._samples: deque[tuple[float, int]] = deque()
+        self.value = 0.0
+
+    def after(self, count: int, now: float) -> float:
+        """Returns the rate, now that this many iterations are done."""
+        samples = self._samples
+        if samples and now - samples[-1][0] < _RATE_SAMPLE:
+            return self.value
+        samples.append((now, count))
+        while len(samples) > 2 and now - samples[0][0] > _RATE_WINDOW:
+            samples.popleft()
+        if len(samples) > 1:
+            self.value = (count - samples[0][1]) / (now - samples[0][0])
+        return self.value

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import statistics
-from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
 
 SLOWEST_PACE = 0.01  # iterations a second
 FASTEST_PACE = 1_000_000.0
-_RATE_WINDOW = 3.0  # seconds over which iterations a second are measured
-_RATE_SAMPLE = 0.25  # seconds between two samples of that measurement
 
 
 @dataclass(frozen=True)
@@ -62,13 +59,13 @@ class SaveHealth:
 
     @property
     def stall_median_ms(self) -> float:
-        """Of the newest saves."""
+        """The median of the newest saves."""
         return round(statistics.median(self.stalls or (0.0,)), 3)
 
     def as_dict(self) -> dict[str, Any]:
-        """What pages and scripts are told."""
-        told = {name: value for name, value in vars(self).items() if name != "stalls"}
-        return {**told, "stall_median_ms": self.stall_median_ms}
+        """Returns what pages and scripts are told."""
+        shown = {name: value for name, value in vars(self).items() if name != "stalls"}
+        return {**shown, "stall_median_ms": self.stall_median_ms}
 
 
 @dataclass(frozen=True)
@@ -89,7 +86,7 @@ class BackupHealth:
 
 @dataclass(frozen=True)
 class WorkerSettings:
-    """How the worker runs what it is given."""
+    """How the worker trains and saves, whichever run it holds."""
 
     save_every: int = 10  # iterations between two saves; 0: only Stop saves
     pace: float | None = 10.0  # iterations a second; None: no limit
@@ -124,7 +121,7 @@ class Status:
     deletes: tuple[str, ...]  # what a reset would delete, in words
     last_save: SaveOutcome | None = None
     trouble: SaveTrouble | None = None
-    saves: SaveHealth = field(default=SaveHealth())
+    save_health: SaveHealth = field(default=SaveHealth())
     retention: Retention = field(default=Retention())  # of restore points
     best: Best | None = None  # of the run, as of the save that is shown
     parent: str | None = None  # the state that the run went on from, `<run>@<iteration>`
@@ -138,7 +135,7 @@ class Status:
 
     @classmethod
     def first(cls, config: TrainingConfig, settings: WorkerSettings, folder: StateFolder) -> Status:
-        """Before anything is in memory."""
+        """Returns the status before anything is in memory."""
         return cls(
             phase=Phase.UNINITIALIZED, run=None, field_size=config.field_size, seed=config.seed,
             corpus=config.corpus or BUILT_IN_NAME, device=config.device, pace=settings.pace, until=None,
@@ -157,23 +154,3 @@ class View(NamedTuple):
     result: StepResult | None
     unsaved_iterations: int
     iterations_per_second: float
-
-
-class Rate:
-    """Iterations a second over the last three seconds."""
-
-    def __init__(self) -> None:
-        self._samples: deque[tuple[float, int]] = deque()
-        self.value = 0.0
-
-    def after(self, count: int, now: float) -> float:
-        """The rate, now that this many iterations are done."""
-        samples = self._samples
-        if samples and now - samples[-1][0] < _RATE_SAMPLE:
-            return self.value
-        samples.append((now, count))
-        while len(samples) > 2 and now - samples[0][0] > _RATE_WINDOW:
-            samples.popleft()
-        if len(samples) > 1:
-            self.value = (count - samples[0][1]) / (now - samples[0][0])
-        return self.value

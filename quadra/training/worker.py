@@ -1,4 +1,4 @@
-"""THE worker thread: it alone touches the training state. Commands come in with a reply; steps and saves go out as views.
+"""The worker thread: it alone touches the training state. Commands come in with a reply; steps and saves go out as views.
 
 A button press becomes a request on a queue. The worker takes requests between steps, so "stopped and saved" means just
 that, and nothing can race a step. What others see is an immutable View, replaced after every step and command.
@@ -28,7 +28,7 @@ from quadra.states.own_texts import own_texts
 from quadra.storage.folder import StateFolder
 from quadra.storage.layout import ID, StateLayout
 from quadra.storage.reset import describe_deletable
-from quadra.training.autosave import LOOK, AutoSave
+from quadra.training.autosave import CHECK_EVERY, AutoSave
 from quadra.training.command_queue import CommandQueue, Reply, Request
 from quadra.training.events import (
     LoadFailed,
@@ -91,14 +91,14 @@ class Worker:
         self._next_step_at = 0.0
         self._is_step_due = False
         self._rescued_at: int | None = None  # iteration at which integrity strikes were answered by going back
-        self.saves = AutoSave(folder, settings.save_every, self.publisher, self._wake)  # for what `do` does, too
+        self.autosave = AutoSave(folder, settings.save_every, self.publisher, self._wake)  # for what `do` does, too
 
     def start(self) -> None:
         """Start the thread."""
         self._thread.start()
 
     def view(self) -> View:
-        """The system as it is now; callable from any thread."""
+        """Returns the system as it is now; callable from any thread."""
         return self.publisher.view
 
     def listen(self, on_event: Publish) -> None:
@@ -110,7 +110,7 @@ class Worker:
         return self.publisher.view
 
     def initialize(self, field_size: int | None = None, seed: int | None = None, corpus: str | None = None) -> Reply:
-        """Begin a new run; `corpus`: as `quadra.corpora.chosen_path` takes it."""
+        """Begin a new run; `corpus`: as `states.own_texts.corpus_path` takes it."""
         return self._queue.submit(lambda: self._do_initialize(field_size, seed, corpus))
 
     def start_training(self, until: int | None = None) -> Reply:
@@ -125,15 +125,15 @@ class Worker:
         """Load a saved state."""
         return self._queue.submit(lambda: self._do_load(source, discard_unsaved=discard_unsaved))
 
-    def do(self, action: Callable[[TrainingState], dict[str, Any]]) -> Reply:
+    def do(self, task: Callable[[TrainingState], dict[str, Any]]) -> Reply:
         """Have something done with the state between two steps, on the worker thread."""
-        return self._queue.submit(lambda: action(self._state))
+        return self._queue.submit(lambda: task(self._state))
 
     def save_now(self) -> SaveOutcome:
         """For what `do` does: save all three files. Raises SaveError."""
-        outcome = self.saves.save(self._state.saving, None)
+        outcome = self.autosave.save(self._state.saving, None)
         if outcome is None:
-            raise SaveError(self.saves.trouble)
+            raise SaveError(self.autosave.trouble)
         self.publisher.show()
         return outcome
 
@@ -169,28 +169,28 @@ class Worker:
             while not self._queue.is_closed:
                 request = self._next_request()
                 if request is not None:
-                    request.answer()
+                    request.carry_out()
                 elif self._view.status.phase is not Phase.TRAINING:
-                    self.saves.try_again(self._state.saving)
+                    self.autosave.retry(self._state.saving)
                 elif self._is_step_due:
-                    self._advance()
+                    self._step()
         except Exception as error:
             log.exception("The training thread ended unexpectedly")
             self.publisher.publish(WorkerDied(f"{type(error).__name__}: {error}"))
         finally:
-            self._queue.refuse_the_rest()
+            self._queue.refuse_rest()
 
     def _next_request(self) -> Request | None:
-        """The next request; None when a step, or a look at the disk, is due before one comes."""
+        """Returns the next request; None when a step, or a check of the save under way, is due before one comes."""
         wait: float | None
         if self._view.status.phase is Phase.TRAINING:
-            held_up = self.saves.before_step(self._state.saving)
+            held_up = self.autosave.before_step(self._state.saving)
             due_in = self._next_step_at - time.monotonic()
-            look_in = LOOK if due_in > LOOK and self._state.saving.is_under_way else due_in
-            self._is_step_due = held_up is None and due_in <= look_in
-            wait = min(due_in, look_in) if held_up is None else held_up
+            check_in = CHECK_EVERY if due_in > CHECK_EVERY and self._state.saving.is_under_way else due_in
+            self._is_step_due = held_up is None and due_in <= check_in
+            wait = min(due_in, check_in) if held_up is None else held_up
         else:
-            wait = self.saves.patience(self._state.saving)
+            wait = self.autosave.retry_in(self._state.saving)
         return self._queue.next(wait)
 
     @property
@@ -198,8 +198,8 @@ class Worker:
         assert self._training is not None, "opened before the first request is taken"
         return self._training
 
-    def _advance(self) -> None:
-        """One step, and what follows from it."""
+    def _step(self) -> None:
+        """Train one iteration, and do what follows from it."""
         try:
             self._state.step()
         except IntegrityError as error:
@@ -216,7 +216,7 @@ class Worker:
             return
         self._pace_next_step()
         count = self._state.iteration_count
-        self.saves.after_step(count)
+        self.autosave.after_step(count)
         self.publisher.show_step(self._state)
         until = self._view.status.until
         if until is not None and count >= until:
@@ -250,8 +250,8 @@ class Worker:
             self.publisher.publish(Message(f"Training could not go on by itself: {error}", "error"))
 
     def _end_training(self, ended: Ended | None, by_itself: bool = True) -> SaveOutcome | None:
-        """From training to ready, saved; `ended` is "stopped" where a person or `until` asked for it."""
-        outcome = self.saves.save(self._state.saving, ended)
+        """Go from training to ready, saved; `ended` is "stopped" where a person or `until` asked for it."""
+        outcome = self.autosave.save(self._state.saving, ended)
         self.publisher.restart_rate()
         self.publisher.show(phase=Phase.READY, until=None)
         self.publisher.publish(TrainingStopped(by_itself, self._state.run.strikes))
@@ -261,8 +261,8 @@ class Worker:
         self, field_size: int | None = None, seed: int | None = None, corpus: str | None = None
     ) -> dict[str, Any]:
         target = next_phase(self._view.status.phase, Command.INITIALIZE)
-        self.saves.publish_saved_first(self._state.initialize(field_size, seed, corpus))
-        self._adopted(target)
+        self.autosave.publish_saved_first(self._state.initialize(field_size, seed, corpus))
+        self._show_run(target)
         config = self._state.config
         self.publisher.publish(RunInitialized(config.field_size, config.seed))
         return {"initialized": True, "field_size": config.field_size, "seed": config.seed}
@@ -284,7 +284,7 @@ class Worker:
         count = self._state.iteration_count
         if outcome is None:
             raise SaveError(
-                f"Training has stopped at iteration {count}, but it could not be saved: {self.saves.trouble}"
+                f"Training has stopped at iteration {count}, but it could not be saved: {self.autosave.trouble}"
             )
         return {"iteration_count": count, "saved_at": outcome.saved_at}
 
@@ -295,32 +295,32 @@ class Worker:
                 report = self._state.load(source, newest, discard_unsaved)
         except LoadError as error:
             is_of_a_run = source is None or ID.fullmatch(source) is not None
-            raise self._after_failed_load(error, newest or not is_of_a_run) from error
-        self._adopted(target)
-        return self._told_of_load(report)
+            raise self._answer_failed_load(error, newest or not is_of_a_run) from error
+        self._show_run(target)
+        return self._report_load(report)
 
     def _do_save_as_new_run(self) -> dict[str, Any]:
-        if not self.saves.is_folder_changed:
+        if not self.autosave.is_folder_changed:
             raise RefusedError("The state directory is still this server's own; there is nothing to resolve.")
         record = self._state.go_on_as_new_run().record
-        self._adopted(self._view.status.phase)
-        self.saves.publish_saved_first(record)
+        self._show_run(self._view.status.phase)
+        self.autosave.publish_saved_first(record)
         self.publisher.publish(Message("The run in memory goes on as a new saved run.", "success"))
         return {"run": record.run, "iteration_count": record.iteration_count}
 
-    def _told_of_load(self, report: LoadReport) -> dict[str, Any]:
+    def _report_load(self, report: LoadReport) -> dict[str, Any]:
         count = report.record.iteration_count
-        self.saves.publish_saved_first(report.saved_first)
+        self.autosave.publish_saved_first(report.saved_first)
         self.publisher.publish(StateLoaded(count))
         remarks = report.remarks()
         for text in remarks:
             self.publisher.publish(Message(text, "warning"))
         newer = report.newer.brief() if report.newer else None
-        told = {"iteration_count": count, "newer": newer, "warnings": remarks}
-        return {**told, "went_on_from": report.went_on_from}
+        answer = {"iteration_count": count, "newer": newer, "warnings": remarks}
+        return {**answer, "went_on_from": report.went_on_from}
 
-    def _after_failed_load(self, error: LoadError, as_it_was: bool) -> LoadError:
-        """A system that holds a run keeps it; an uninitialized one is freshly initialized, unless it shall stay as it was."""
+    def _answer_failed_load(self, error: LoadError, as_it_was: bool) -> LoadError:
+        """Returns the error for who asked. Where no run is in memory one is initialized, unless all shall stay as it was."""
         self.publisher.publish(LoadFailed(str(error), nothing_there=isinstance(error, NoSavedStateError)))
         if self._view.status.phase is not Phase.UNINITIALIZED or as_it_was or error.code == "unknown_source":
             return error
@@ -335,7 +335,7 @@ class Worker:
         except OSError as error:
             raise SaveError(f"Not everything could be deleted: {error}. Remove the cause and reset again.") from error
         finally:
-            self._adopted(target)
+            self._show_run(target)
             self.publisher.show(until=None)
         self.publisher.publish(SystemReset())
         return {}
@@ -356,21 +356,21 @@ class Worker:
         return self._do_start(None)
 
     def _do_close(self) -> dict[str, Any]:
-        """Whatever happens here, the folder is free afterwards; a failed save is raised."""
+        """Save and release the folder, which is free afterwards whatever happens here. Raises SaveError."""
         state = self._state
         try:
-            failed = state.saving.is_unsaved and self.saves.save(state.saving, None) is None
+            failed = state.saving.is_unsaved and self.autosave.save(state.saving, None) is None
         finally:
             state.release()
             self._queue.close()
         if failed:
-            raise SaveError(self.saves.trouble)
+            raise SaveError(self.autosave.trouble)
         return {}
 
-    def _adopted(self, target: Phase) -> None:
-        """Another run (or none) is in memory."""
+    def _show_run(self, target: Phase) -> None:
+        """Show that another run, or none, is in memory."""
         state = self._state
-        self.saves.forget()
+        self.autosave.start_over()
         self.publisher.show(
             phase=target,
             **state.identity(),
@@ -382,16 +382,16 @@ class Worker:
             deletes=describe_deletable(self._folder.layout),
             last_save=None,
             trouble=None,
-            saves=SaveHealth(),
+            save_health=SaveHealth(),
         )
-        self.saves.show_newest(state.saving)
+        self.autosave.show_newest(state.saving)
 
     def _wake(self) -> None:
-        """Have the worker look at the disk; callable from any thread."""
-        self._queue.put(self._look_at_save)
+        """Have the worker check the save under way; callable from any thread."""
+        self._queue.put(self._check_save)
 
-    def _look_at_save(self) -> dict[str, Any]:
-        self.saves.collect(self._state.saving)
+    def _check_save(self) -> dict[str, Any]:
+        self.autosave.collect(self._state.saving)
         if self._view.status.phase is not Phase.TRAINING:
-            self.saves.try_again(self._state.saving)
+            self.autosave.retry(self._state.saving)
         return {}

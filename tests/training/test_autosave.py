@@ -24,9 +24,9 @@ from quadra.training.events import Message, StateSaved
 from quadra.training.lifecycle import Phase
 from quadra.training.publisher import Publisher
 from quadra.training.view import Status, WorkerSettings
+from tests.helpers.bench import CONFIG, Bench
 from tests.helpers.state_helpers import assert_same, content, files_of, new_run, opened, train
 from tests.helpers.waiting import PATIENCE
-from tests.training.test_worker import CONFIG, Bench
 
 FULL = OSError(28, "No space left on device")
 
@@ -84,7 +84,7 @@ def bench(tmp_path: Path, disk: Disk) -> Iterator[Bench]:
 
 
 def waits_for_the_disk(bench: Bench) -> bool:
-    return bench.worker.view().status.saves.waiting
+    return bench.worker.view().status.save_health.waiting
 
 
 def test_what_is_shown_is_at_most_the_interval_ahead_of_what_is_durable(bench: Bench, disk: Disk) -> None:
@@ -241,7 +241,7 @@ def test_saving_fails_and_nothing_is_lost_by_going_on(bench: Bench, disk: Disk, 
 def test_stalls_and_the_verified_state_are_told(bench: Bench) -> None:
     bench.worker.start_training(25).result(PATIENCE)
     bench.until(lambda: bench.worker.view().status.phase is Phase.READY)
-    saves = bench.worker.view().status.saves
+    saves = bench.worker.view().status.save_health
     assert 0.0 < saves.stall_median_ms <= saves.stall_worst_ms
     assert saves.verified_iteration == 25
     outcome = bench.worker.view().status.last_save
@@ -255,7 +255,7 @@ def test_little_room_on_the_disk_is_told_while_there_is_still_some(
     monkeypatch.setattr("quadra.storage.folder.StateFolder.free_bytes", lambda _: 50_000_000)
     bench.worker.start_training(12).result(PATIENCE)
     bench.until(lambda: bench.worker.view().status.phase is Phase.READY)
-    assert bench.worker.view().status.saves.free_bytes == 50_000_000
+    assert bench.worker.view().status.save_health.free_bytes == 50_000_000
     told = [event.text for event in bench.all_of(Message)]
     assert [text for text in told if "50 MB are free" in text] == ["Only 50 MB are free on the disk."]
 
@@ -402,7 +402,7 @@ class SavingUntilLookedAt:
 
 
 def test_no_save_begins_before_the_outcome_of_the_last_one_is_taken(bench: Bench) -> None:
-    saves, saving = bench.worker.saves, SavingUntilLookedAt()
+    saves, saving = bench.worker.autosave, SavingUntilLookedAt()
     saves.after_step(20)
     for _ in range(2):
         saves.before_step(saving)

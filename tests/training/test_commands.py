@@ -16,8 +16,8 @@ from quadra.training.commands import Commands
 from quadra.training.events import SaveEveryChanged
 from quadra.training.lifecycle import Phase
 from quadra.training.view import WorkerSettings
+from tests.helpers.bench import Bench
 from tests.helpers.waiting import PATIENCE
-from tests.training.test_worker import Bench
 
 
 @pytest.fixture
