@@ -35,7 +35,7 @@ log = logging.getLogger("quadra.inside")
 SHORTEST_INTERVAL = 0.5  # seconds between two frames
 UNSUBSCRIBED_INTERVAL = 2.0  # the same while no browser has the view open
 LARGEST_SHARE = 0.01  # of the training thread's time
-_LOOK = 0.05  # seconds between two looks whether a frame may be shown already
+_CHECK_EVERY = 0.05  # seconds between two checks whether a frame may be shown already
 _PATIENCE = 5.0  # seconds until it is captured anew instead
 _EVENT = "inside_update"
 # After these events the next frame may be another one.
@@ -78,18 +78,18 @@ class ActivityFeed:
         self._thread: threading.Thread | None = None
 
     def join(self, client: str) -> None:
-        """A browser has opened the view: it is sent a whole frame as soon as there is one."""
+        """Adds a browser that has opened the view: it is sent a whole frame as soon as there is one."""
         with self._lock:
             self._subscribers[client] = _Subscriber()
         self._wake_thread()
 
     def leave(self, client: str) -> None:
-        """A browser has closed the view, or has gone."""
+        """Removes a browser that has closed the view, or has gone."""
         with self._lock:
             self._subscribers.pop(client, None)
 
     def on_event(self, event: Event) -> None:
-        """Note that something has happened, maybe to what the frames show; returns at once."""
+        """Notes that something has happened, maybe to what the frames show; returns at once."""
         if isinstance(event, _CHANGING):
             self._wake_thread()
 
@@ -129,7 +129,7 @@ class ActivityFeed:
             return bool(self._subscribers)
 
     def _send_frame(self) -> float:
-        """Capture a frame and send it; returns how long to leave the training thread alone then, in seconds."""
+        """Captures a frame and sends it; returns how long to leave the training thread alone then, in seconds."""
         frame: ActivityFrame = self._worker.do(lambda state: {"frame": capture_frame(state)}).result()["frame"]
         if self._has_subscribers and self._may_be_shown(frame):
             with self._lock:
@@ -144,13 +144,13 @@ class ActivityFeed:
 
     def _may_be_shown(self, frame: ActivityFrame) -> bool:
         """Blocks until its iteration is shown: no browser sees one that a crash could take back against what was promised."""
-        for _ in range(round(_PATIENCE / _LOOK)):
+        for _ in range(round(_PATIENCE / _CHECK_EVERY)):
             view = self._worker.view()
             if view.status.run != frame.run:
                 return False
             if view.iteration_count >= frame.now.iteration:
                 return True
-            time.sleep(_LOOK)
+            time.sleep(_CHECK_EVERY)
         return False
 
     def _send_to(self, client: str, subscriber: _Subscriber, frame: ActivityFrame) -> None:

@@ -60,7 +60,7 @@ class AlertEvaluator:
         return tuple(self._holds)
 
     def change(self, rules: Iterable[Rule]) -> None:
-        """Evaluate these rules from now on; the condition of one that stays does not begin anew."""
+        """Evaluates these rules from now on; the condition of one that stays does not begin anew."""
         self._holds = {rule: self._holds.get(rule, False) for rule in rules}
 
     def rows(self, first: int, rows: NDArray[np.float32]) -> list[Fired]:
@@ -144,7 +144,7 @@ class AlertMonitor:
         self._number = 0
 
     def on_event(self, event: Event) -> None:
-        """Note an event with the view of this instant; returns at once."""
+        """Notes an event with the view of this instant; returns at once."""
         if not isinstance(event, AlertFired | CommandProgress):
             self._events.append((event, self._view()))
 
@@ -153,7 +153,7 @@ class AlertMonitor:
         return [alert.as_dict() for alert in self._kept]
 
     def check(self) -> None:
-        """Check all that has happened since the last call, and publish what it set off."""
+        """Checks all that has happened since the last call, and publishes what it set off."""
         try:
             self._check()
         except Exception:
@@ -170,7 +170,7 @@ class AlertMonitor:
         self._publish_due(rests=now.status.phase is not Phase.TRAINING)
 
     def _check_until(self, view: View) -> None:
-        """Check everything up to a view, which may be of another run or have other rules."""
+        """Checks everything up to a view, which may be of another run or have other rules."""
         if view.history is self._history:
             self._check_iterations(view)
         else:
@@ -195,14 +195,14 @@ class AlertMonitor:
         self._add(self._evaluator.strikes(iteration, self._strikes))
 
     def _change_run(self, view: View) -> None:
-        """Another run is in memory: what its last iteration had set off already is not published again."""
+        """Follows another run; what its last iteration had set off already is not published again."""
         self._evaluator = AlertEvaluator(view.status.alerts)
         self._history, self._checked = view.history, view.iteration_count
         self._strikes = view.result.integrity_strikes if view.result is not None else 0
         self._check_newest(view)
 
     def _change_rules(self, view: View) -> None:
-        """The run has other rules, which begin with the newest iteration."""
+        """Evaluates other rules, which begin with the newest iteration."""
         self._evaluator.change(view.status.alerts)
         self._add(self._check_newest(view))
         trouble = view.status.trouble

@@ -1,4 +1,4 @@
-"""The terminal: the exact lines that people watch and grep for, printed without ever holding up training."""
+"""Console: prints the exact lines that people watch and grep for, without ever holding up training."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class _Line(NamedTuple):
 
 
 class Console:
-    """Prints events to a stream from a thread of its own; a stream that blocks or is gone harms nobody else."""
+    """Prints events to a stream from a thread of its own; a stream that blocks or is gone holds up nothing else."""
 
     def __init__(self, stream: TextIO, shape: Shape = lambda text, *_: text) -> None:
         self._stream, self._shape = stream, shape
@@ -48,22 +48,22 @@ class Console:
         self._thread = threading.Thread(target=self._run, name="console", daemon=True)
 
     def start(self) -> None:
-        """Start the thread."""
+        """Starts the thread."""
         self._thread.start()
 
     def on_event(self, event: Event) -> None:
-        """Print this event soon; returns at once."""
+        """Prints this event soon; returns at once."""
         self._events.put(event)
 
     def close(self, timeout: float = 2.0) -> None:
-        """Print what is left, the last "saved" line among it; a stream that blocks is left after `timeout` seconds."""
+        """Prints what is left, the last "saved" line among it; a stream that blocks is left after `timeout` seconds."""
         self._events.put(None)
         self._thread.join(timeout)
 
     def _run(self) -> None:
         while True:
             try:
-                event = self._events.get(timeout=self._patience())
+                event = self._events.get(timeout=self._due_in())
             except queue.Empty:
                 self._print_waiting()
                 continue
@@ -72,8 +72,8 @@ class Console:
                 return
             self._handle(event)
 
-    def _patience(self) -> float | None:
-        """Seconds until a line that was held back is due; None: nothing is held back."""
+    def _due_in(self) -> float | None:
+        """Returns the seconds until a line that was held back is due; None: nothing is held back."""
         if self._waiting is None:
             return None
         return max(0.0, self._saved_at + _SECONDS_BETWEEN_SAVED - time.monotonic())

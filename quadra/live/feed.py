@@ -66,16 +66,16 @@ class Sender(Protocol):
     """Sends messages to browsers."""
 
     def send(self, event: str, payload: Mapping[str, Any], to: str | Sequence[str] | None = None) -> None:
-        """Send to one client, to some, or to all."""
+        """Sends to one client, to some, or to all."""
 
     def send_update(self, payload: Mapping[str, Any], clients: Sequence[str], number: int) -> None:
-        """Send a `metrics_update` and ask for an acknowledgement, which names its number."""
+        """Sends a `metrics_update` and asks for an acknowledgement, which names its number."""
 
     def waiting(self, client: str) -> int:
         """Returns how many messages a client has not taken from its queue yet."""
 
     def drop(self, client: str) -> None:
-        """Cut a client's connection."""
+        """Cuts a client's connection."""
 
 
 class Feed:
@@ -104,32 +104,32 @@ class Feed:
         self._thread = threading.Thread(target=self._run, name="feed", daemon=True)
 
     def start(self) -> None:
-        """Start the thread."""
+        """Starts the thread."""
         self._thread.start()
 
     def close(self) -> None:
-        """Send what is left and end the thread."""
+        """Sends what is left and ends the thread."""
         self._closing.set()
         self._wake.set()
         self._thread.join(2.0)
 
     def on_event(self, event: Event) -> None:
-        """Pass an event on soon; returns at once."""
+        """Passes an event on soon; returns at once."""
         self._events.append(event)
         self._wake.set()
 
     def join(self, client: str) -> None:
-        """A browser has connected: from here on it is sent every iteration."""
+        """Adds a browser that has connected: from here on it is sent every iteration."""
         view = self._view()
         self._viewers.join(client, view.history, view.iteration_count)
         self._sender.send("training_status", status_payload(view), client)
 
     def leave(self, client: str) -> None:
-        """A browser has gone."""
+        """Removes a browser that has gone."""
         self._viewers.leave(client)
 
     def acknowledge(self, client: str, number: int) -> None:
-        """A browser has applied an update."""
+        """Notes that a browser has applied an update."""
         self._viewers.acknowledge(client, number)
 
     def _run(self) -> None:
@@ -146,7 +146,7 @@ class Feed:
         return view.status.phase is not Phase.TRAINING and not (behind or self._newest or self._viewers.has_deferred)
 
     def round(self, is_last: bool = False) -> None:
-        """Send what is due now; the thread does so again and again."""
+        """Sends what is due now; the thread does so again and again."""
         try:
             self._check_alerts()
             # Before the events go out: what they put in a queue must not count as slowness.
@@ -162,7 +162,7 @@ class Feed:
             log.exception("An update could not be sent; the next one carries what it held")
 
     def _send_deferred(self, idle: list[str]) -> None:
-        """Send browsers that have emptied their queues what was deferred."""
+        """Sends browsers that have emptied their queues what was deferred."""
         for client, events in self._viewers.take_deferred(idle).items():
             for event, payload in events.items():
                 self._sender.send(
@@ -170,7 +170,7 @@ class Feed:
                 )
 
     def _send_events(self, busy: list[str], is_last: bool) -> None:
-        """Send everything that happened since the last round, in order; of some events the newest is enough."""
+        """Sends everything that happened since the last round, in order; of some events the newest is enough."""
         events = [self._events.popleft() for _ in range(len(self._events))]
         urgent = is_last
         for event in events:
@@ -196,7 +196,7 @@ class Feed:
             self._newest["status_message"] = _message(event)
 
     def _send_newest(self, busy: list[str]) -> None:
-        """Send all browsers what says all; those that are busy are sent it later."""
+        """Sends all browsers what says all; those that are busy are sent it later."""
         if not self._newest:
             return
         newest, self._newest = self._newest, {}
@@ -231,7 +231,7 @@ class Feed:
             self._sender.send("status_message", _message(event))
 
     def _move_all(self, iteration_count: int) -> None:
-        """Another run is in memory: every browser has been told of its first iterations in another message."""
+        """Moves every viewer to another run, whose first iterations another message tells."""
         self._viewers.move_all(self._view().history, iteration_count)
 
     def _send_points(self, view: View, idle: list[str]) -> None:

@@ -37,7 +37,7 @@ class LogSettings:
     budget: int = 50_000_000  # bytes that the file and its older ones take together at most
 
     def check(self) -> None:
-        """Refuse a file that cannot be written, without making it. Raises ConfigurationError."""
+        """Refuses a file that cannot be written, without making it. Raises ConfigurationError."""
         if self.file is None:
             return
         if not self.file.parent.is_dir():
@@ -47,7 +47,7 @@ class LogSettings:
 
 
 class Logs:
-    """Takes what all loggers of the process report, and the terminal's lines."""
+    """Writes what all loggers of the process report, and the terminal's lines."""
 
     def __init__(self, settings: LogSettings) -> None:
         """Raises ConfigurationError where the file cannot be opened."""
@@ -79,7 +79,7 @@ class _Text(logging.Formatter):
     """`2026-01-01T00:00:00.000Z WARNING quadra.backup: message`, and a traceback below it."""
 
     def format(self, record: logging.LogRecord) -> str:
-        line = f"{_moment(record)} {record.levelname} {record.name}: {_one_line(record.getMessage())}"
+        line = f"{_timestamp(record)} {record.levelname} {record.name}: {_one_line(record.getMessage())}"
         return line + (f"\n{self.formatException(record.exc_info)}" if record.exc_info else "")
 
 
@@ -87,34 +87,34 @@ class _Json(logging.Formatter):
     """One object a line."""
 
     def format(self, record: logging.LogRecord) -> str:
-        told: dict[str, Any] = {
-            "time": _moment(record),
+        entry: dict[str, Any] = {
+            "time": _timestamp(record),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
         }
         if hasattr(record, "event"):
-            told["event"] = record.event
+            entry["event"] = record.event
         if record.exc_info:
-            told["exception"] = self.formatException(record.exc_info)
-        return json.dumps(told, ensure_ascii=False)
+            entry["exception"] = self.formatException(record.exc_info)
+        return json.dumps(entry, ensure_ascii=False)
 
 
 class _File(RotatingFileHandler):
     """Says once that it cannot write, and why, until it can again: a full disk must not end anything."""
 
-    _failed = _told = False
+    _failed = _reported = False
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Append a record; begin the next file before this one grows too large."""
+        """Appends a record; begins the next file before this one grows too large."""
         self._failed = False
         super().emit(record)
-        self._told = self._failed
+        self._reported = self._failed
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802, ARG002  # the standard library's name
-        """Called where a record could not be written."""
+        """Notes that a record could not be written; the standard library calls it."""
         self._failed = True
-        if not self._told:
+        if not self._reported:
             with contextlib.suppress(OSError):  # the terminal is gone as well: there is nobody left to tell
                 sys.stderr.write(f"The log file {self.baseFilename} cannot be written: {sys.exc_info()[1]}\n")
 
@@ -138,17 +138,17 @@ def _escaped(kind: type[BaseException], error: BaseException, trace: TracebackTy
     log.critical("The program ended unexpectedly", exc_info=(kind, error, trace))
 
 
-def _escaped_thread(told: threading.ExceptHookArgs) -> None:
-    name = told.thread.name if told.thread else "unknown"
-    value = told.exc_value or told.exc_type()
-    log.error("Thread %s ended unexpectedly", name, exc_info=(told.exc_type, value, told.exc_traceback))
+def _escaped_thread(args: threading.ExceptHookArgs) -> None:
+    name = args.thread.name if args.thread else "unknown"
+    value = args.exc_value or args.exc_type()
+    log.error("Thread %s ended unexpectedly", name, exc_info=(args.exc_type, value, args.exc_traceback))
 
 
-def _moment(record: logging.LogRecord) -> str:
-    moment = datetime.fromtimestamp(record.created, UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def _timestamp(record: logging.LogRecord) -> str:
+    created = datetime.fromtimestamp(record.created, UTC)
+    return created.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _one_line(text: str) -> str:
-    """What is logged may hold what somebody sent: it must not look like a line of its own."""
+    """Returns the text on one line: what somebody sent must not look like a line of the log."""
     return text.replace("\r", "\\r").replace("\n", "\\n")

@@ -53,7 +53,7 @@ class PrometheusExporter:
         self._failures = Counter("quadramatrix_save_failures", "Saves that failed.", registry=self._registry)
 
     def on_event(self, event: Event) -> None:
-        """Count a save; what was saved only because another run took its place has no duration of its own."""
+        """Counts a save; what was saved only because another run took its place has no duration of its own."""
         if isinstance(event, MeasuredSave):
             self._durations.observe(event.duration_ms / 1000.0)
             self._written.inc(event.written)
@@ -128,6 +128,6 @@ def _gauge(name: str, text: str, value: float) -> Metric:
     return GaugeMetricFamily(f"quadramatrix_{name}", text, value=float(value))
 
 
-def _seconds(moment: str) -> float:
+def _seconds(at: str) -> float:
     """Returns an ISO 8601 time in seconds since 1970."""
-    return datetime.fromisoformat(moment).timestamp()
+    return datetime.fromisoformat(at).timestamp()

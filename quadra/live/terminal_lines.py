@@ -44,11 +44,11 @@ class TerminalLines:
         self._listeners: list[Publish] = []
 
     def listen(self, on_event: Publish) -> None:
-        """Have every new or repeated line handed to `on_event`, which must only note it and return."""
+        """Hands every new or repeated line to `on_event`, which must only note it and return."""
         self._listeners.append(on_event)
 
     def add(self, line: str, kind: Level, key: str | None = None) -> None:
-        """Note a line of the terminal; `kind`: info, success, warning or error. Lines in a row with the same key, by
+        """Notes a line of the terminal; `kind`: info, success, warning or error. Lines in a row with the same key, by
         default the same text, share an entry."""
         at, key = datetime.now(UTC).isoformat(timespec="milliseconds"), key or f"{kind} {line}"
         with self._lock:

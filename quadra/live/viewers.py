@@ -66,17 +66,17 @@ class Viewers:
             return list(self._viewers)
 
     def join(self, name: str, history: History, sent: int) -> None:
-        """A viewer has come, and is sent what follows the first `sent` iterations."""
+        """Adds a viewer, which is sent what follows the first `sent` iterations."""
         with self._lock:
             self._viewers[name] = Viewer(history, sent)
 
     def leave(self, name: str) -> None:
-        """A viewer has gone."""
+        """Removes a viewer."""
         with self._lock:
             self._viewers.pop(name, None)
 
     def acknowledge(self, name: str, number: int) -> None:
-        """A viewer has applied an update; any other number than the awaited one says only that it does acknowledge."""
+        """Notes that a viewer has applied an update; any other number than the awaited one says only that it does acknowledge."""
         with self._lock:
             viewer = self._viewers.get(name)
             if viewer is not None:
@@ -85,7 +85,7 @@ class Viewers:
                     viewer.awaited = None
 
     def move_all(self, history: History, sent: int) -> None:
-        """Another run is in memory: all of them are told of its first `sent` iterations in another way."""
+        """Moves all viewers to another run, whose first `sent` iterations another message tells."""
         with self._lock:
             for viewer in self._viewers.values():
                 viewer.history, viewer.sent = history, sent
@@ -110,7 +110,7 @@ class Viewers:
         return groups
 
     def mark_sent(self, names: Iterable[str], history: History, count: int, number: int, now: float) -> None:
-        """Note that these were sent the update with this number, up to the iteration `count`."""
+        """Notes that these were sent the update with this number, up to the iteration `count`."""
         with self._lock:
             for name in names:
                 viewer = self._viewers.get(name)
@@ -118,7 +118,7 @@ class Viewers:
                     viewer.sent, viewer.awaited, viewer.sent_at = count, number, now
 
     def mark_unsent(self, names: Iterable[str], history: History, sent: int, number: int) -> None:
-        """Note that the update with this number could not be sent: these are where they were before."""
+        """Notes that the update with this number could not be sent: these are where they were before."""
         with self._lock:
             for name in names:
                 viewer = self._viewers.get(name)
@@ -134,7 +134,7 @@ class Viewers:
             return any(viewer.deferred for viewer in self._viewers.values())
 
     def defer(self, names: Iterable[str], events: Mapping[str, Mapping[str, Any]]) -> None:
-        """Have payloads sent to these viewers later; of each event the newest, which says all."""
+        """Defers payloads to these viewers; of each event the newest is sent later, which says all."""
         with self._lock:
             for name in names:
                 if name in self._viewers:

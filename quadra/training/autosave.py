@@ -56,7 +56,7 @@ class AutoSave:
         self.start_over()
 
     def start_over(self) -> None:
-        """Another run, or none, is in memory: nothing is known of its saves."""
+        """Forgets all saves: another run, or none, is in memory."""
         self._due_at = None
         self._durable = 0  # iterations of the newest save
         self._must_retry = False  # whether the last save that was asked for at a rest of training failed
@@ -72,13 +72,13 @@ class AutoSave:
         self._listed_run: str | None = None  # the run whose place in the folder the catalog knows
 
     def after_step(self, count: int) -> None:
-        """Note that an iteration is done: a save may be due."""
+        """Notes that an iteration is done: a save may be due."""
         if self._every and count % self._every == 0:
             self._due_at = time.perf_counter()
 
     def set_interval(self, saving: Saving, save_every: int) -> None:
-        """Save so often from now on. Where that is more often, what is not durable may be more than is then promised: it is
-        saved first, so that the promise holds as soon as the change is shown."""
+        """Sets the iterations between two saves. Where they are fewer, more may be unsaved than is then promised: it is saved
+        first, so that the promise holds as soon as the change is shown."""
         if saving.is_unsaved and save_every and not 0 < self._every <= save_every:
             self.save(saving, None)
         self._every = save_every
@@ -86,7 +86,7 @@ class AutoSave:
         self._publisher.publish(SaveEveryChanged(save_every))
 
     def before_step(self, saving: Saving) -> float | None:
-        """Collect a save that has ended, and begin one that is due.
+        """Collects a save that has ended, and begins one that is due.
 
         Returns for how many seconds training must wait; None: it may go on.
         """
@@ -111,7 +111,7 @@ class AutoSave:
         return CHECK_OFTEN
 
     def collect(self, saving: Saving) -> None:
-        """Publish the outcome of a save that has ended, where there is one."""
+        """Publishes the outcome of a save that has ended, where there is one."""
         try:
             receipt = saving.collect()
         except SaveError as error:
@@ -121,7 +121,7 @@ class AutoSave:
             self._on_success(saving, receipt)
 
     def save(self, saving: Saving, ended: Ended | None) -> SaveOutcome | None:
-        """Save all three files and publish the outcome, which is returned; None when it failed, which stops nothing."""
+        """Saves all three files, publishes the outcome and returns it; None when it failed, which stops nothing."""
         self._due_at = None
         self._show_run_events(saving)
         try:
@@ -140,7 +140,7 @@ class AutoSave:
         return RETRY if self._must_retry and saving.is_unsaved else None
 
     def retry(self, saving: Saving) -> None:
-        """Try a save that failed again while training rests, once the disk has answered."""
+        """Tries a save that failed again while training rests, once the disk has answered."""
         if self._must_retry and saving.is_unsaved and not saving.is_under_way:
             self.save(saving, self._retry_ended)
 
@@ -155,7 +155,7 @@ class AutoSave:
         return self._trouble is not None and self._trouble.code == "folder_changed"
 
     def publish_saved_first(self, record: SaveRecord | None) -> None:
-        """Publish that the run in memory was saved before another took its place, where it was."""
+        """Publishes that the run in memory was saved before another took its place, where it was."""
         if record is not None:
             self._publisher.publish(StateSaved(record.iteration_count, record.saved_at, 0.0))
 
@@ -171,7 +171,7 @@ class AutoSave:
         self._due_at = None
 
     def show_newest(self, saving: Saving) -> None:
-        """Show what has happened to the run in memory, and the save that made it the present one, where there was one."""
+        """Shows what has happened to the run in memory, and the save that made it the present one, where there was one."""
         self._show_run_events(saving)
         self._durable = saving.saved_iteration
         if saving.newest_receipt is not None:
@@ -216,7 +216,7 @@ class AutoSave:
             self._publisher.publish(RunEventsChanged())
 
     def _free_bytes(self) -> int | None:
-        """Returns the room on the disk; None where the folder is gone, which the next save tells."""
+        """Returns the free bytes of the disk; None where the folder is gone, which the next save reports."""
         try:
             return self._folder.free_bytes()
         except OSError:

@@ -24,12 +24,12 @@ class Request(NamedTuple):
     reply: Reply
 
     def carry_out(self) -> None:
-        """Carry it out; whatever it raises reaches the caller, and the worker lives on."""
+        """Carries it out; whatever it raises reaches the caller, and the worker lives on."""
         try:
             self.reply.set_result(self.task())
         except QuadraError as error:
             self.reply.set_exception(error)
-        except Exception as error:  # told to the caller; the next command must still be served
+        except Exception as error:  # reported to the caller; the next command must still be served
             log.exception("A command failed unexpectedly")
             self.reply.set_exception(error)
 
@@ -44,11 +44,11 @@ class CommandQueue:
 
     @property
     def is_closed(self) -> bool:
-        """Whether no more requests are taken."""
+        """Whether no more requests are accepted."""
         return self._closed.is_set()
 
     def submit(self, task: Task) -> Reply:
-        """Have something done; returns a future of its outcome, which raises WorkerClosedError once no more is taken."""
+        """Appends a request; returns a future of its outcome, which raises WorkerClosedError once the queue is closed."""
         reply: Reply = Future()
         with self._submitting:  # so that no request slips in behind the last one that is answered
             if self.is_closed:
@@ -58,7 +58,7 @@ class CommandQueue:
         return reply
 
     def put(self, task: Task) -> None:
-        """Have something done that nobody waits for."""
+        """Appends a task that nobody waits for."""
         self._requests.put(Request(task, Future()))
 
     def next(self, wait: float | None) -> Request | None:
@@ -71,11 +71,11 @@ class CommandQueue:
             return None
 
     def close(self) -> None:
-        """Take no more requests."""
+        """Ends: no more requests are accepted."""
         self._closed.set()
 
     def refuse_rest(self) -> None:
-        """Close, and answer what is still waiting."""
+        """Closes, and refuses what is still waiting."""
         with self._submitting:
             self.close()
             while not self._requests.empty():

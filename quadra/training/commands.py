@@ -27,13 +27,13 @@ MOST_BETWEEN_SAVES = 1_000_000_000  # iterations
 
 
 class Commands:
-    """Each command returns a future, which gives what the client is told or raises a QuadraError."""
+    """Each command returns a future of what the client is answered; the future raises a QuadraError where it failed."""
 
     def __init__(self, worker: Worker) -> None:
         self._worker, self._publisher = worker, worker.publisher
 
     def save_slot(self, name: str, overwrite: bool = False) -> Reply:
-        """Save the run as it is now under a name."""
+        """Saves the run as it is now under a name."""
 
         def save(state: TrainingState) -> dict[str, Any]:
             checked_name(name)
@@ -46,11 +46,11 @@ class Commands:
         return self._change_states(save)
 
     def label(self, state_id: str, name: str | None, note: str | None, pinned: bool | None) -> Reply:
-        """Change a saved state's name, note or pin."""
+        """Changes a saved state's name, note or pin."""
         return self._change_states(lambda state: state.saved_states.label(state_id, name, note, pinned).as_dict())
 
     def delete(self, state_id: str) -> Reply:
-        """Have a saved state removed in an hour."""
+        """Deletes a saved state: its files are removed in an hour."""
 
         def delete(state: TrainingState) -> dict[str, Any]:
             state.saved_states.delete(state_id)
@@ -60,7 +60,7 @@ class Commands:
         return self._change_states(delete)
 
     def undelete(self, state_id: str) -> Reply:
-        """Undo a deletion."""
+        """Undoes a deletion."""
 
         def undelete(state: TrainingState) -> dict[str, Any]:
             state.saved_states.undelete(state_id)
@@ -69,7 +69,7 @@ class Commands:
         return self._change_states(undelete)
 
     def import_folder(self, folder: Path, name: str) -> Reply:
-        """Make a verified folder of three files a named state."""
+        """Makes a verified folder of three files a named state."""
 
         def import_it(state: TrainingState) -> dict[str, Any]:
             slot = state.saved_states.import_folder(folder, name)
@@ -80,7 +80,7 @@ class Commands:
         return self._change_states(carried(import_it))
 
     def keep_text(self, file: Path, text: UploadedText) -> Reply:
-        """Make a text that was uploaded one that new runs can train on."""
+        """Makes a text that was uploaded one that new runs can train on."""
 
         def keep(state: TrainingState) -> dict[str, Any]:
             state.saved_states.add_text(file, text)
@@ -91,7 +91,7 @@ class Commands:
         return self._worker.do(keep)
 
     def set_save_every(self, iterations: int) -> Reply:
-        """Save so often from now on, until the server ends; 0: only Stop saves."""
+        """Sets the iterations between two saves, until the server ends; 0: only Stop saves."""
 
         def change(state: TrainingState) -> dict[str, Any]:
             self._worker.autosave.set_interval(state.saving, iterations)
@@ -102,7 +102,7 @@ class Commands:
     def set_alert_rules(
         self, rules: tuple[Rule, ...], run: str | None = None, seen: tuple[Rule, ...] | None = None
     ) -> Reply:
-        """Make these the alert rules of the run in memory, saved with it.
+        """Makes these the alert rules of the run in memory, saved with it.
 
         `run`: the one that they are meant for; `seen`: the rules that the change was made from, None: whatever they are.
         The future raises RefusedError where there is no run or another one, or the rules are others than those that were
@@ -118,7 +118,7 @@ class Commands:
         return self._worker.do(change)
 
     def show_backups(self, health: BackupHealth) -> Reply:
-        """Show how the backups go; done once everybody can see it."""
+        """Shows how the backups go; done once everybody can see it."""
 
         def show(_: TrainingState) -> dict[str, Any]:
             self._publisher.show(backup=health)
@@ -128,7 +128,7 @@ class Commands:
         return self._worker.do(show)
 
     def say(self, message: Message) -> Reply:
-        """Tell everybody a sentence."""
+        """Publishes a sentence for everybody."""
 
         def say(_: TrainingState) -> dict[str, Any]:
             self._publisher.publish(message)
@@ -137,7 +137,7 @@ class Commands:
         return self._worker.do(say)
 
     def _change_states(self, task: Callable[[TrainingState], dict[str, Any]]) -> Reply:
-        """Change the saved states; what was deleted more than an hour ago is removed on this occasion."""
+        """Changes the saved states; what was deleted more than an hour ago is removed on this occasion."""
 
         def change(state: TrainingState) -> dict[str, Any]:
             answer = task(state)

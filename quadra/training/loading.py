@@ -67,9 +67,9 @@ class Loader:
         self._folder = saving.folder
 
     def load(self, source: str | None = None, newest: bool = False, discard_unsaved: bool = False) -> LoadReport:
-        """Load a saved state; `TrainingState.load` says more."""
+        """Loads a saved state; `TrainingState.load` says more."""
         if discard_unsaved or not self._saving.is_unsaved:
-            self._saving.settle()
+            self._saving.finish_pending()
             self._folder.reacquire()  # where another one was put in its place, and nothing of ours would be lost
         if source is not None and not ID.fullmatch(source):
             return self._load_as_new_run(source, discard_unsaved)
@@ -97,7 +97,7 @@ class Loader:
         return replace(found[1], failures=tuple(failures))
 
     def _adopt(self, restored: Restored) -> tuple[str, ...]:
-        """Make the restored run the one in memory; returns what a person should know."""
+        """Makes the restored run the one in memory; returns what a person should know."""
         run = Run.restored(restored.saved, restored.engine)
         self._saving.hold(run, restored.saved.record)
         run.alert_rules, remarks = self._saved_states.alert_rules.load(run.id)
@@ -105,7 +105,7 @@ class Loader:
         return (*restored.warnings, *remarks)
 
     def _tidy(self, choice: Choice, restored: Restored, warnings: tuple[str, ...]) -> LoadReport:
-        """Set aside what is damaged, and make the run the present one on disk."""
+        """Sets aside what is damaged, and makes the run the present one on disk."""
         summary, saved, catalog = restored.summary, restored.saved, choice.catalog
         failures = dict([*restored.failures, *damaged_saves(catalog)])
         gave_up = tuple(set_aside_damaged(self._folder, file, error) for file, error in failures.items())
@@ -123,7 +123,7 @@ class Loader:
         )
 
     def _load_as_new_run(self, state_id: str, discard_unsaved: bool) -> LoadReport:
-        """Load a restore point, a named state or the like: it goes on as a run of its own, and no other run is changed."""
+        """Loads a restore point, a named state or the like: it goes on as a run of its own, and no other run is changed."""
         listed = self._saved_states.listing.find(state_id)
         summary = summarize(listed.file, listed.folder)
         original = self._restore(summary, goes_back=True)  # before a save, which may supersede it
@@ -160,7 +160,7 @@ class Loader:
         return None if discard_unsaved or not self._saving.is_unsaved else self._saving.save().record
 
     def _make_present(self, restored: Restored) -> tuple[str, ...]:
-        """Make the run in memory the present one on disk; a failure is a warning only, since the load went well."""
+        """Makes the run in memory the present one on disk; a failure is a warning only, since the load went well."""
         summary, saved = restored.summary, restored.saved
         try:
             target = self._folder.set_aside((error.path for error in saved.damaged), leave=True)

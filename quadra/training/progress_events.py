@@ -22,21 +22,21 @@ class Progress:
         self._began = clock()  # what is being done now, at whose speed the rest is reckoned
 
     def __call__(self, doing: str, done: int, total: int) -> None:
-        """Publish it, where it is time."""
+        """Publishes how far the command has come, where PAUSE has passed."""
         now = self._clock()
         if done == 0:
             self._began = now
         if now - self._published_at < PAUSE:
             return
         self._published_at = now
-        taken = now - self._began
-        left = taken / done * (total - done) if done and taken >= PAUSE else None
+        passed = now - self._began
+        left = passed / done * (total - done) if done and passed >= PAUSE else None
         seconds_left = None if left is None else round(left, 1)
         self._publish(CommandProgress(self._command, doing, done, total, seconds_left))
 
 
 @contextmanager
 def progress(command: str, publish: Publish) -> Iterator[None]:
-    """Publish how far what is done within has come."""
+    """Within the context, publishes how far a command has come."""
     with measured(Progress(command, publish)):
         yield

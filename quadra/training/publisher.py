@@ -32,34 +32,34 @@ class Publisher:
         self._listeners: list[Publish] = []
 
     def listen(self, on_event: Publish) -> None:
-        """Have every event handed to `on_event`, on the thread that publishes it: it must only note it and return."""
+        """Hands every event to `on_event`, on the thread that publishes it: it must only note it and return."""
         self._listeners.append(on_event)
 
     def publish(self, event: Event) -> None:
-        """Hand an event to every listener."""
+        """Hands an event to every listener."""
         for on_event in self._listeners:
             on_event(event)
 
     def follow(self, state: TrainingState) -> None:
-        """Show the iterations of this state from now on."""
+        """Shows the iterations of this state from now on."""
         self._state = state
 
     def show(self, **changes: Any) -> None:
-        """Change what is shown of the system, by the names of `Status`."""
+        """Changes what is shown of the system, by the names of `Status`."""
         self.view = self.view._replace(status=replace(self.view.status, **changes))
         if self._state is not None:
             self._show_run(self._state, self._rate.value)
 
     def show_step(self, state: TrainingState) -> None:
-        """Show that an iteration is done."""
+        """Shows that an iteration is done."""
         self._show_run(state, self._rate.after(state.iteration_count, time.monotonic()))
 
     def restart_rate(self) -> None:
-        """Measure the iterations a second anew."""
+        """Measures the iterations a second anew."""
         self._rate = Rate()
 
     def _show_run(self, state: TrainingState, rate: float) -> None:
-        """Show the newest iteration, unless a crash could take back more of it than was promised: then later."""
+        """Shows the newest iteration, unless a crash could take back more of it than was promised: then later."""
         status, unsaved = self.view.status, state.saving.unsaved_iterations
         is_other_run = self.view.history is not state.history
         if is_other_run or not status.save_every or status.trouble is not None or unsaved <= status.save_every:

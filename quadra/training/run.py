@@ -45,16 +45,16 @@ class Run:
 
     @property
     def iteration_count(self) -> int:
-        """Good iterations of the run."""
+        """The good iterations of the run."""
         return len(self.history)
 
     @property
     def strikes(self) -> int:
-        """Void iterations of the run so far, those among them that have just ended training."""
+        """The void iterations of the run so far, those among them that have just ended training."""
         return self.engine.neuroplasticity.integrity_strikes
 
     def step(self) -> StepResult:
-        """Train one iteration. Raises IntegrityError after three void ones in a row, CorpusError."""
+        """Trains one iteration. Raises IntegrityError after three void ones in a row, CorpusError."""
         strikes = self.strikes
         try:
             result = self.engine.step()

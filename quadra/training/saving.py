@@ -33,7 +33,7 @@ class Saving:
         self.hold(None)
 
     def hold(self, run: Run | None, record: SaveRecord | None = None) -> None:
-        """Have another run in memory, or none; `record`: of the save that it was restored from."""
+        """Puts another run in memory, or none; `record`: of the save that it was restored from."""
         self.run = run
         self._sequence = 0 if record is None else record.sequence  # of the run's newest save
         self._load_rank = 0 if record is None else record.load_rank
@@ -44,12 +44,12 @@ class Saving:
 
     @property
     def iteration_count(self) -> int:
-        """Good iterations of the run in memory."""
+        """The good iterations of the run in memory."""
         return 0 if self.run is None else self.run.iteration_count
 
     @property
     def unsaved_iterations(self) -> int:
-        """Iterations that only memory holds, as far as outcomes of saves have been collected."""
+        """The iterations that only memory holds, as far as outcomes of saves have been collected."""
         return self.iteration_count - self.saved_iteration
 
     @property
@@ -64,7 +64,7 @@ class Saving:
 
     @property
     def seconds_under_way(self) -> float:
-        """For how long the save that is under way has been; 0.0 where none is."""
+        """The seconds since the save that is under way began; 0.0 where none is."""
         return 0.0 if self._pending is None else time.perf_counter() - self._pending.began_at
 
     @property
@@ -78,11 +78,11 @@ class Saving:
         return None if self.run is None else self.restore_points.best_of(self.run.id, self.run.history.rows())
 
     def save(self, ended: Ended | None = None) -> Receipt:
-        """Save all three files at this iteration, durably. Raises SaveError; the previous saved state is then intact.
+        """Saves all three files at this iteration, durably. Raises SaveError; the previous saved state is then intact.
 
         `ended`: "stopped" makes this run the one that Load takes by default.
         """
-        self.settle()
+        self.finish_pending()
         self.begin(ended, full=True)
         self.wait()
         return self._finish()
@@ -90,7 +90,7 @@ class Saving:
     def begin(
         self, ended: Ended | None = None, full: bool = False, wake: Callable[[], None] | None = None
     ) -> PendingSave:
-        """Begin to save the state as it is now, beside training; `collect` gives the outcome.
+        """Begins to save the state as it is now, beside training; `collect` gives the outcome.
 
         `wake` is called from the writer thread, where that writes the save, when it has ended. Raises SaveTimeoutError while an
         earlier save is still being written.
@@ -98,7 +98,7 @@ class Saving:
         run = require_run(self.run)
         if self._pending is not None:
             self._pending.require_ended()
-        self.settle()  # what the last save proved must be known before the next one looks at the folder
+        self.finish_pending()  # what the last save proved must be known before the next one looks at the folder
         self._sequence += 1
         load_rank = self._next_load_rank() if ended == "stopped" else self._load_rank
         save = self._snapshot(run, ended or run.ended, load_rank, full)
@@ -117,7 +117,7 @@ class Saving:
         if self._pending is not None:
             self._pending.wait()
 
-    def settle(self) -> None:
+    def finish_pending(self) -> None:
         """Blocks until a save that is under way has ended; whether it failed is known from what is unsaved afterwards."""
         try:
             self.wait()
@@ -126,7 +126,7 @@ class Saving:
             log.warning("The last save failed: %s", error)
 
     def make_present(self, saved: SavedState | None) -> None:
-        """Save the run that was just loaded as the one that Load takes by default; `saved`: what the three files hold, where
+        """Saves the run that was just loaded as the one that Load takes by default; `saved`: what the three files hold, where
         they are this run's already. Raises SaveError or OSError."""
         if saved is not None:
             self._store.adopt(saved)
@@ -134,11 +134,11 @@ class Saving:
         self.save()
 
     def forget_folder(self) -> None:
-        """Have the next save look at what stands in the folder."""
+        """Forgets what stands in the folder; the next save inspects it."""
         self._store.forget()
 
     def close(self) -> None:
-        """Release the folder; a write that the disk has not finished holds it until it has."""
+        """Releases the folder; a write that the disk has not finished holds it until it has."""
         self._store.close(self._pending, self.folder.close)
 
     def _finish(self) -> Receipt:

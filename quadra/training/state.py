@@ -65,16 +65,16 @@ class TrainingState:
         return self.saved_states
 
     def close(self) -> None:
-        """Save what is unsaved, then release the folder."""
+        """Saves what is unsaved, then releases the folder."""
         if not self.folder.is_held:
             return
-        self.saving.settle()
+        self.saving.finish_pending()
         if self.saving.is_unsaved:
             self.save_state()
         self.release()
 
     def release(self) -> None:
-        """Release the folder without saving; a write that the disk has not finished holds it until it has."""
+        """Releases the folder without saving; a write that the disk has not finished holds it until it has."""
         if self.is_initialized:
             self.engine.corpus.close()
         self.saving.close()
@@ -112,27 +112,27 @@ class TrainingState:
 
     @property
     def iteration_count(self) -> int:
-        """Good iterations of the run in memory."""
+        """The good iterations of the run in memory."""
         return len(self.history)
 
     @property
     def loss_history(self) -> NDArray[np.float32]:
-        """Loss of every iteration, shape (iteration_count,)."""
+        """The loss of every iteration, shape (iteration_count,)."""
         return self.history.series("loss")
 
     @property
     def reward_history(self) -> NDArray[np.float32]:
-        """Reward of every iteration, shape (iteration_count,)."""
+        """The reward of every iteration, shape (iteration_count,)."""
         return self.history.series("reward")
 
     @property
     def variance_history(self) -> NDArray[np.float32]:
-        """Variance of the core field after every iteration, shape (iteration_count,)."""
+        """The variance of the core field after every iteration, shape (iteration_count,)."""
         return self.history.series("variance")
 
     @property
     def field_mean_history(self) -> NDArray[np.float32]:
-        """Mean of the core field after every iteration, shape (iteration_count,)."""
+        """The mean of the core field after every iteration, shape (iteration_count,)."""
         return self.history.series("mean")
 
     def identity(self) -> dict[str, Any]:
@@ -155,7 +155,7 @@ class TrainingState:
     def initialize(
         self, field_size: int | None = None, seed: int | None = None, corpus: str | None = None
     ) -> SaveRecord | None:
-        """Begin a new run in memory; what is unsaved of the present one is saved first, saved states stay.
+        """Begins a new run in memory; what is unsaved of the present one is saved first, saved states stay.
 
         `corpus`: as `states.own_texts.corpus_path` takes it.
 
@@ -178,7 +178,7 @@ class TrainingState:
         return saved_first
 
     def step(self) -> dict[str, Any]:
-        """Train one iteration; returns its metrics. Raises IntegrityError after three void ones, CorpusError.
+        """Trains one iteration; returns its metrics. Raises IntegrityError after three void ones, CorpusError.
 
         On a field so large that one copy of it must serve both, a save that is under way is waited for (SaveTimeoutError).
         """
@@ -187,7 +187,7 @@ class TrainingState:
         return self.run.step().as_dict()
 
     def save_state(self) -> bool:
-        """Save; durable when it returns True. False, with the reason logged, when it failed."""
+        """Saves; durable when it returns True. False, with the reason logged, when it failed."""
         try:
             self.save()
         except (SaveError, RefusedError) as error:
@@ -196,14 +196,14 @@ class TrainingState:
         return True
 
     def save(self, ended: Ended | None = None) -> Receipt:
-        """Save all three files at this iteration, durably. Raises SaveError; the previous saved state is then intact.
+        """Saves all three files at this iteration, durably. Raises SaveError; the previous saved state is then intact.
 
         `ended`: "stopped" makes this run the one that Load takes by default.
         """
         return self.saving.save(ended)
 
     def load_state(self, source: str | None = None) -> bool:
-        """Load a saved state. False, with the reason logged, when there is none or none could be loaded."""
+        """Loads a saved state. False, with the reason logged, when there is none or none could be loaded."""
         try:
             report = self.load(source)
         except (LoadError, SaveError) as error:
@@ -214,7 +214,7 @@ class TrainingState:
         return True
 
     def load(self, source: str | None = None, newest: bool = False, discard_unsaved: bool = False) -> LoadReport:
-        """Replace the run in memory by a saved one; what is unsaved is saved first, unless it is to be discarded.
+        """Replaces the run in memory by a saved one; what is unsaved is saved first, unless it is to be discarded.
 
         `source`: id of a saved state as `states.listing` has them, default: the run that was last stopped or loaded, or the
         newest of all where `newest` is true. A run that cannot be read is given up for the newest one that can; raises a
@@ -223,7 +223,7 @@ class TrainingState:
         return self._loader.load(source, newest, discard_unsaved)
 
     def save_slot(self, name: str, overwrite: bool = False) -> str:
-        """Save, and keep the state as it is now under a name; returns its id.
+        """Saves, and keeps the state as it is now under a name; returns its id.
 
         Raises SaveError, ConfigurationError, RefusedError or NameTakenError.
         """
@@ -233,18 +233,18 @@ class TrainingState:
         return self.keep_as_slot(name, overwrite)
 
     def keep_as_slot(self, name: str, overwrite: bool = False) -> str:
-        """Keep what has just been saved in full under a name; returns its id. Raises what `save_slot` raises, and OSError."""
-        place = self.folder.path
-        return self.saved_states.add_slot(name, complete_files(read(place), read_file(place / WEIGHTS)), overwrite)
+        """Keeps what was just saved in full under a name; returns its id. Raises what `save_slot` raises, and OSError."""
+        path = self.folder.path
+        return self.saved_states.add_slot(name, complete_files(read(path), read_file(path / WEIGHTS)), overwrite)
 
     def go_on_as_new_run(self) -> Receipt:
-        """Where the folder was exchanged: hold what now stands at its path, and save the run in memory there as a new one,
+        """Holds the folder that now stands at the path, where it was exchanged, and saves the run in memory there as a new one,
         with its own text and its alert rules.
 
         Raises SaveError, FolderUnusableError or FolderLockedError; the run then stays in memory, unsaved.
         """
         run = self.run
-        self.saving.settle()
+        self.saving.finish_pending()
         self.folder.reacquire()
         run.id = secrets.token_hex(8)
         self.saving.hold(run)
@@ -257,7 +257,7 @@ class TrainingState:
     def change_rules(
         self, rules: tuple[Rule, ...], run_id: str | None = None, seen: tuple[Rule, ...] | None = None
     ) -> None:
-        """Make these the alert rules of the run in memory, durably. Raises SaveError, and RefusedError where there is no
+        """Makes these the alert rules of the run in memory, durably. Raises SaveError, and RefusedError where there is no
         run, or not the one that they are meant for, or its rules are not those that were seen; they then stay as they are."""
         run = self.run
         if run_id not in (None, run.id):
@@ -270,8 +270,8 @@ class TrainingState:
         run.alert_rules = rules
 
     def reset(self) -> None:
-        """Clear memory and delete every saved state in the folder; nothing that this program did not write."""
+        """Clears memory and deletes every saved state in the folder; nothing that this program did not write."""
         self.folder.require_own()
-        self.saving.settle()
+        self.saving.finish_pending()
         self.saving.hold(None)
         self.folder.reset()

@@ -79,7 +79,7 @@ class Worker:
         open_state: Callable[[], TrainingState],
     ) -> None:
         self.defaults = config  # of new runs
-        self.layout = StateLayout(folder.path)  # for a look beside the worker
+        self.layout = StateLayout(folder.path)  # for whoever reads beside the worker
         self.uploads_folder = folder.uploads_folder  # callable from any thread
         self._folder = folder
         self._open_state = open_state
@@ -94,7 +94,7 @@ class Worker:
         self.autosave = AutoSave(folder, settings.save_every, self.publisher, self._wake)  # for what `do` does, too
 
     def start(self) -> None:
-        """Start the thread."""
+        """Starts the thread."""
         self._thread.start()
 
     def view(self) -> View:
@@ -102,7 +102,7 @@ class Worker:
         return self.publisher.view
 
     def listen(self, on_event: Publish) -> None:
-        """Have every event handed to `on_event`, on the thread that publishes it: it must only note it and return."""
+        """Hands every event to `on_event`, on the thread that publishes it: it must only note it and return."""
         self.publisher.listen(on_event)
 
     @property
@@ -110,27 +110,27 @@ class Worker:
         return self.publisher.view
 
     def initialize(self, field_size: int | None = None, seed: int | None = None, corpus: str | None = None) -> Reply:
-        """Begin a new run; `corpus`: as `states.own_texts.corpus_path` takes it."""
+        """Begins a new run; `corpus`: as `states.own_texts.corpus_path` takes it."""
         return self._queue.submit(lambda: self._do_initialize(field_size, seed, corpus))
 
     def start_training(self, until: int | None = None) -> Reply:
-        """Train until stopped, or until that iteration."""
+        """Trains until stopped, or until that iteration."""
         return self._queue.submit(lambda: self._do_start(until))
 
     def stop_training(self) -> Reply:
-        """Stop; done when the state is saved."""
+        """Stops; done when the state is saved."""
         return self._queue.submit(self._do_stop)
 
     def load(self, source: str | None = None, discard_unsaved: bool = False) -> Reply:
-        """Load a saved state."""
+        """Loads a saved state."""
         return self._queue.submit(lambda: self._do_load(source, discard_unsaved=discard_unsaved))
 
     def do(self, task: Callable[[TrainingState], dict[str, Any]]) -> Reply:
-        """Have something done with the state between two steps, on the worker thread."""
+        """Carries out a task with the state between two steps, on the worker thread."""
         return self._queue.submit(lambda: task(self._state))
 
     def save_now(self) -> SaveOutcome:
-        """For what `do` does: save all three files. Raises SaveError."""
+        """Saves all three files, within a task of `do`. Raises SaveError."""
         outcome = self.autosave.save(self._state.saving, None)
         if outcome is None:
             raise SaveError(self.autosave.trouble)
@@ -138,28 +138,28 @@ class Worker:
         return outcome
 
     def states_changed(self, state: TrainingState) -> None:
-        """For what `do` does: the saved states in the folder are others than before."""
+        """Shows and publishes, within a task of `do`, that the saved states in the folder are others than before."""
         self.publisher.show(catalog=state.catalog(), deletes=describe_deletable(self._folder.layout))
         self.publisher.publish(StatesChanged())
 
     def save_as_new_run(self) -> Reply:
-        """Where the state directory was exchanged: save the run in memory there as a new one."""
+        """Saves the run in memory as a new one in the folder that now stands at the path, where the directory was exchanged."""
         return self._queue.submit(self._do_save_as_new_run)
 
     def reset(self) -> Reply:
-        """Clear memory and disk."""
+        """Clears memory and disk."""
         return self._queue.submit(self._do_reset)
 
     def set_pace(self, pace: float | None) -> Reply:
-        """Hold training to so many iterations a second; None: no limit."""
+        """Holds training to so many iterations a second; None: no limit."""
         return self._queue.submit(lambda: self._do_set_pace(pace))
 
     def resume(self) -> Reply:
-        """Load the newest intact save of all and train; with no save, start a new run."""
+        """Loads the newest intact save of all and trains; with no save, starts a new run."""
         return self._queue.submit(self._do_resume)
 
     def close(self) -> Reply:
-        """Finish the iteration, save, release the folder and end the thread."""
+        """Finishes the iteration, saves, releases the folder and ends the thread."""
         return self._queue.submit(self._do_close)
 
     def _run(self) -> None:
@@ -199,7 +199,7 @@ class Worker:
         return self._training
 
     def _step(self) -> None:
-        """Train one iteration, and do what follows from it."""
+        """Trains one iteration, and does what follows from it."""
         try:
             self._state.step()
         except IntegrityError as error:
@@ -233,7 +233,7 @@ class Worker:
         self.publisher.publish(Message(text, "error"))
 
     def _offer_rescue(self, until: int | None) -> None:
-        """Name the last good state; with the option, go back to it and train on, once for each iteration that failed."""
+        """Shows the last good state; with the option, goes back to it and trains on, once for each iteration that failed."""
         count = self._state.iteration_count
         good = last_good(self._state.saved_states.listing, self._state.run.id, count)
         rescue = None if good is None else Rescue(count, good.id, good.iteration_count)
@@ -250,7 +250,7 @@ class Worker:
             self.publisher.publish(Message(f"Training could not go on by itself: {error}", "error"))
 
     def _end_training(self, ended: Ended | None, by_itself: bool = True) -> SaveOutcome | None:
-        """Go from training to ready, saved; `ended` is "stopped" where a person or `until` asked for it."""
+        """Goes from training to ready, saved; `ended` is "stopped" where a person or `until` asked for it."""
         outcome = self.autosave.save(self._state.saving, ended)
         self.publisher.restart_rate()
         self.publisher.show(phase=Phase.READY, until=None)
@@ -356,7 +356,7 @@ class Worker:
         return self._do_start(None)
 
     def _do_close(self) -> dict[str, Any]:
-        """Save and release the folder, which is free afterwards whatever happens here. Raises SaveError."""
+        """Saves and releases the folder, which is free afterwards whatever happens here. Raises SaveError."""
         state = self._state
         try:
             failed = state.saving.is_unsaved and self.autosave.save(state.saving, None) is None
@@ -368,7 +368,7 @@ class Worker:
         return {}
 
     def _show_run(self, target: Phase) -> None:
-        """Show that another run, or none, is in memory."""
+        """Shows that another run, or none, is in memory."""
         state = self._state
         self.autosave.start_over()
         self.publisher.show(
@@ -387,7 +387,7 @@ class Worker:
         self.autosave.show_newest(state.saving)
 
     def _wake(self) -> None:
-        """Have the worker check the save under way; callable from any thread."""
+        """Makes the worker check the save under way; callable from any thread."""
         self._queue.put(self._check_save)
 
     def _check_save(self) -> dict[str, Any]:
