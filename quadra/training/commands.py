@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from quadra.byte_progress import carried
+from quadra.errors import SaveError
 from quadra.states.alert_rules import Rule, as_list
 from quadra.states.own_texts import UploadedText, own_texts
 from quadra.storage.labels import checked_name
 from quadra.storage.reset import describe_deletable
 from quadra.training.command_queue import Reply
-from quadra.training.events import AlertRulesChanged, BackupChanged, Message
+from quadra.training.events import AlertRulesChanged, BackupChanged, Message, StatesChanged
 from quadra.training.view import BackupHealth
 from quadra.training.worker import Worker
 
@@ -38,7 +39,7 @@ class Commands:
         def save(state: TrainingState) -> dict[str, Any]:
             checked_name(name)
             state.run  # noqa: B018  # raises where there is no run
-            self._worker.save_now()
+            self._save(state)
             slot = state.keep_as_slot(name, overwrite)
             self._announce(f"Saved as {name!r}: {state.iteration_count} iterations.")
             return {"id": slot, "iteration_count": state.iteration_count}
@@ -142,10 +143,17 @@ class Commands:
         def change(state: TrainingState) -> dict[str, Any]:
             answer = task(state)
             state.saved_states.purge(datetime.now(UTC))
-            self._worker.states_changed(state)
+            self._publisher.show(catalog=state.catalog(), deletes=describe_deletable(state.folder.layout))
+            self._publisher.publish(StatesChanged())
             return answer
 
         return self._worker.do(change)
+
+    def _save(self, state: TrainingState) -> None:
+        """Saves all three files. Raises SaveError."""
+        if self._worker.autosave.save(state.saving, None) is None:
+            raise SaveError(self._worker.autosave.trouble)
+        self._publisher.show()
 
     def _announce(self, text: str) -> None:
         self._publisher.publish(Message(text, "success"))
