@@ -255,13 +255,17 @@ def test_how_far_a_check_of_what_comes_in_has_come_is_told_to_the_browsers(
 
 SLOWED = """
 import time
+from pathlib import Path
 from quadra import byte_progress as measure
 
-passed = measure._Measure.passed
+passed, calls = measure._Measure.passed, []
 
 def slowly(self, count):
-    time.sleep(0.3)
+    calls.append(count)
+    time.sleep(0.3 if len(calls) <= 3 else 0.0)
     passed(self, count)
+    while len(calls) >= 3 and not Path("GO_ON").exists():  # by now it was shown how long it still takes
+        time.sleep(0.02)
 
 measure._Measure.passed = slowly
 """
@@ -271,7 +275,8 @@ measure._Measure.passed = slowly
 def test_the_page_shows_how_far_a_long_load_has_come_and_how_long_it_still_takes(
     browser: Browser, tmp_path: Path
 ) -> None:
-    (tmp_path / "sitecustomize.py").write_text(SLOWED)
+    go_on = tmp_path / "go on"
+    (tmp_path / "sitecustomize.py").write_text(SLOWED.replace("GO_ON", str(go_on)))
     with warm_server(tmp_path / "state", *FAST, environment={"PYTHONPATH": str(tmp_path)}) as server:
         page = page_of(browser, server.url)
         page.click("#initialize-button")
@@ -283,6 +288,7 @@ def test_the_page_shows_how_far_a_long_load_has_come_and_how_long_it_still_takes
             re.compile(r"^\d+ s · Reading and checking \S+ \wB of \S+ \wB \(\d+ %\), \d+ s left$")
         )
         expect(page.locator("#message-progress")).to_have_attribute("value", re.compile(r"0\.\d+"))
+        go_on.touch()
         expect(page.locator("#message")).to_contain_text("Loaded: 20 iterations")
         expect(told).to_be_hidden()
         page.context.close()
