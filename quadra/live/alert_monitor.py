@@ -177,7 +177,7 @@ class AlertMonitor:
             self._check_rows(self._history, len(self._history))  # what was trained before the other run took its place
             self._change_run(view)
         self._run = view.status.run
-        if view.status.alerts != self._evaluator.rules:
+        if view.status.alert_rules != self._evaluator.rules:
             self._change_rules(view)
 
     def _check_iterations(self, view: View) -> None:
@@ -196,14 +196,14 @@ class AlertMonitor:
 
     def _change_run(self, view: View) -> None:
         """Follows another run; what its last iteration had set off already is not published again."""
-        self._evaluator = AlertEvaluator(view.status.alerts)
+        self._evaluator = AlertEvaluator(view.status.alert_rules)
         self._history, self._checked = view.history, view.iteration_count
         self._strikes = view.result.integrity_strikes if view.result is not None else 0
         self._check_newest(view)
 
     def _change_rules(self, view: View) -> None:
         """Evaluates other rules, which begin with the newest iteration."""
-        self._evaluator.change(view.status.alerts)
+        self._evaluator.change(view.status.alert_rules)
         self._add(self._check_newest(view))
         trouble = view.status.trouble
         self._add(self._evaluator.saves(view.iteration_count, trouble is not None))

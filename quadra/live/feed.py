@@ -304,7 +304,7 @@ def status_payload(view: View) -> dict[str, Any]:
         "parent": status.parent,
         "best": _best(status),
         "rescue": _dict_or_none(status.rescue),
-        "alerts": as_list(status.alerts),
+        "alerts": as_list(status.alert_rules),
         **status.run_events._asdict(),
         "iterations_per_second": round(view.iterations_per_second, 2),
         "save_every": status.save_every,

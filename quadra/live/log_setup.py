@@ -51,7 +51,7 @@ class Logs:
 
     def __init__(self, settings: LogSettings) -> None:
         """Raises ConfigurationError where the file cannot be opened."""
-        self._form: logging.Formatter = _Json() if settings.form == "json" else _Text()
+        self._form: logging.Formatter = _JsonFormatter() if settings.form == "json" else _TextFormatter()
         self._line: logging.Formatter = self._form if settings.form == "json" else logging.Formatter("%(message)s")
         self._file = _opened(settings) if settings.file else None
         screen = logging.StreamHandler(sys.stderr)
@@ -75,7 +75,7 @@ class Logs:
         return self._line.format(record)
 
 
-class _Text(logging.Formatter):
+class _TextFormatter(logging.Formatter):
     """`2026-01-01T00:00:00.000Z WARNING quadra.backup: message`, and a traceback below it."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -83,7 +83,7 @@ class _Text(logging.Formatter):
         return line + (f"\n{self.formatException(record.exc_info)}" if record.exc_info else "")
 
 
-class _Json(logging.Formatter):
+class _JsonFormatter(logging.Formatter):
     """One object a line."""
 
     def format(self, record: logging.LogRecord) -> str:

@@ -1,4 +1,4 @@
-"""CommandQueue: what other threads ask of the worker, one request at a time, each with a reply; callable from any thread."""
+"""CommandQueue: what other threads ask of the worker, one task at a time, each with a reply; callable from any thread."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Task = Callable[[], dict[str, Any]]
 Reply = Future[dict[str, Any]]
 
 
-class Request(NamedTuple):
+class QueuedTask(NamedTuple):
     """Something to do on the worker thread, and where its outcome goes."""
 
     task: Task
@@ -35,48 +35,48 @@ class Request(NamedTuple):
 
 
 class CommandQueue:
-    """Holds requests in the order in which they came."""
+    """Holds tasks in the order in which they came."""
 
     def __init__(self) -> None:
-        self._requests: queue.SimpleQueue[Request] = queue.SimpleQueue()
+        self._tasks: queue.SimpleQueue[QueuedTask] = queue.SimpleQueue()
         self._closed = threading.Event()
         self._submitting = threading.Lock()
 
     @property
     def is_closed(self) -> bool:
-        """Whether no more requests are accepted."""
+        """Whether no more tasks are accepted."""
         return self._closed.is_set()
 
     def submit(self, task: Task) -> Reply:
-        """Appends a request; returns a future of its outcome, which raises WorkerClosedError once the queue is closed."""
+        """Appends a task; returns a future of its outcome, which raises WorkerClosedError once the queue is closed."""
         reply: Reply = Future()
-        with self._submitting:  # so that no request slips in behind the last one that is answered
+        with self._submitting:  # so that no task slips in behind the last one that is answered
             if self.is_closed:
                 reply.set_exception(WorkerClosedError("The server is shutting down."))
             else:
-                self._requests.put(Request(task, reply))
+                self._tasks.put(QueuedTask(task, reply))
         return reply
 
     def put(self, task: Task) -> None:
         """Appends a task that nobody waits for."""
-        self._requests.put(Request(task, Future()))
+        self._tasks.put(QueuedTask(task, Future()))
 
-    def next(self, wait: float | None) -> Request | None:
-        """Returns the next request; None when there is none within `wait` seconds. Without a limit where `wait` is None."""
+    def next(self, wait: float | None) -> QueuedTask | None:
+        """Returns the next task; None when there is none within `wait` seconds. Without a limit where `wait` is None."""
         try:
             if wait is None:
-                return self._requests.get()
-            return self._requests.get(timeout=wait) if wait > 0 else self._requests.get_nowait()
+                return self._tasks.get()
+            return self._tasks.get(timeout=wait) if wait > 0 else self._tasks.get_nowait()
         except queue.Empty:
             return None
 
     def close(self) -> None:
-        """Ends: no more requests are accepted."""
+        """Ends: no more tasks are accepted."""
         self._closed.set()
 
     def refuse_rest(self) -> None:
         """Closes, and refuses what is still waiting."""
         with self._submitting:
             self.close()
-            while not self._requests.empty():
-                self._requests.get().reply.set_exception(WorkerClosedError("The server is shutting down."))
+            while not self._tasks.empty():
+                self._tasks.get().reply.set_exception(WorkerClosedError("The server is shutting down."))

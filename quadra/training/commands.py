@@ -111,8 +111,8 @@ class Commands:
         """
 
         def change(state: TrainingState) -> dict[str, Any]:
-            state.change_rules(rules, run, seen)
-            self._publisher.show(alerts=rules, deletes=describe_deletable(state.folder.layout))
+            state.change_alert_rules(rules, run, seen)
+            self._publisher.show(alert_rules=rules, deletes=describe_deletable(state.folder.layout))
             self._publisher.publish(AlertRulesChanged(rules, state.run.id))
             return {"rules": as_list(rules)}
 

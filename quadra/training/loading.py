@@ -49,7 +49,7 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class Restored:
+class RestoredState:
     """A saved state that was read and found whole, and the engine that continues it."""
 
     summary: SavedSummary
@@ -86,7 +86,7 @@ class Loader:
         first = next((state for state in catalog.states if state.id == asked.id), catalog.default)
         return Choice(asked, first, catalog, source is None, saved_first)
 
-    def _read(self, choice: Choice) -> Restored:
+    def _read(self, choice: Choice) -> RestoredState:
         """Returns the first state in the load order that can be read. Raises LoadError where none can."""
         failures = list(choice.catalog.unreadable)
         attempts = load_attempts(choice.catalog, choice.first, self._folder.layout)
@@ -96,7 +96,7 @@ class Loader:
             raise LoadError(" ".join(load_failure(file, error) for file, error in dict(failures).items()))
         return replace(found[1], failures=tuple(failures))
 
-    def _adopt(self, restored: Restored) -> tuple[str, ...]:
+    def _adopt(self, restored: RestoredState) -> tuple[str, ...]:
         """Makes the restored run the one in memory; returns what a person should know."""
         run = Run.restored(restored.saved, restored.engine)
         self._saving.hold(run, restored.saved.record)
@@ -104,7 +104,7 @@ class Loader:
         run.events = run.events.and_loaded(run.iteration_count)
         return (*restored.warnings, *remarks)
 
-    def _tidy(self, choice: Choice, restored: Restored, warnings: tuple[str, ...]) -> LoadReport:
+    def _tidy(self, choice: Choice, restored: RestoredState, warnings: tuple[str, ...]) -> LoadReport:
         """Sets aside what is damaged, and makes the run the present one on disk."""
         summary, saved, catalog = restored.summary, restored.saved, choice.catalog
         failures = dict([*restored.failures, *damaged_saves(catalog)])
@@ -150,16 +150,16 @@ class Loader:
             went_on_from=parent,
         )
 
-    def _restore(self, summary: SavedSummary, salvage: bool = False, goes_back: bool = False) -> Restored:
+    def _restore(self, summary: SavedSummary, salvage: bool = False, goes_back: bool = False) -> RestoredState:
         """Returns a saved state and its engine. Raises a BadFileError."""
         expect("Reading and checking", bytes_of_load(summary, self._folder.layout, goes_back))
         saved = read_any_format(summary.file, summary.folder, self._defaults, salvage)
-        return Restored(summary, saved, *restore(saved, self._defaults, self._folder.path))
+        return RestoredState(summary, saved, *restore(saved, self._defaults, self._folder.path))
 
     def _save_what_is_unsaved(self, discard_unsaved: bool) -> SaveRecord | None:
         return None if discard_unsaved or not self._saving.is_unsaved else self._saving.save().record
 
-    def _make_present(self, restored: Restored) -> tuple[str, ...]:
+    def _make_present(self, restored: RestoredState) -> tuple[str, ...]:
         """Makes the run in memory the present one on disk; a failure is a warning only, since the load went well."""
         summary, saved = restored.summary, restored.saved
         try:

@@ -230,7 +230,7 @@ class Operations:
             **state.identity(),
             texts=own_texts(self.state.folder.path),
             best=state.saving.best,
-            alerts=state.run.alert_rules if state.is_initialized else (),
+            alert_rules=state.run.alert_rules if state.is_initialized else (),
             rescue=None,
             catalog=state.catalog(),
             deletes=describe_deletable(self.state.folder.layout),

@@ -254,7 +254,7 @@ class TrainingState:
             log.warning(remark)
         return receipt
 
-    def change_rules(
+    def change_alert_rules(
         self, rules: tuple[Rule, ...], run_id: str | None = None, seen: tuple[Rule, ...] | None = None
     ) -> None:
         """Makes these the alert rules of the run in memory, durably. Raises SaveError, and RefusedError where there is no

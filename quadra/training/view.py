@@ -127,7 +127,7 @@ class Status:
     parent: str | None = None  # the state that the run went on from, `<run>@<iteration>`
     run_events: RunEvents = field(default=RunEvents())  # what happened to the run besides training
     backup: BackupHealth | None = None  # None: no place for backups was given
-    alerts: tuple[Rule, ...] = ()  # rules of the run
+    alert_rules: tuple[Rule, ...] = ()  # of the run
     own_text: str | None = None  # id of the own text that the run trains on; None: another corpus
     texts: tuple[UploadedText, ...] = ()  # own texts that new runs can train on
     new_run: TrainingConfig = field(default=TrainingConfig())  # what a new run gets where nothing else is asked for

@@ -1,6 +1,6 @@
 """The worker thread: it alone touches the training state. Commands come in with a reply; steps and saves go out as views.
 
-A button press becomes a request on a queue. The worker takes requests between steps, so "stopped and saved" means just
+A button press becomes a task on a queue. The worker takes tasks between steps, so "stopped and saved" means just
 that, and nothing can race a step. What others see is an immutable View, replaced after every step and command. What each
 command does stands in `operations`.
 """
@@ -16,7 +16,7 @@ from quadra.config import TrainingConfig
 from quadra.storage.folder import StateFolder
 from quadra.storage.layout import StateLayout
 from quadra.training.autosave import CHECK_EVERY, AutoSave
-from quadra.training.command_queue import CommandQueue, Reply, Request
+from quadra.training.command_queue import CommandQueue, QueuedTask, Reply
 from quadra.training.events import Publish, WorkerDied
 from quadra.training.lifecycle import Phase
 from quadra.training.operations import Operations
@@ -116,9 +116,9 @@ class Worker:
             self._opened = Operations(state, self.publisher, self.autosave, self._settings.rescue)
             self.publisher.follow(state)
             while not self._queue.is_closed:
-                request = self._next_request()
-                if request is not None:
-                    request.carry_out()
+                task = self._next_task()
+                if task is not None:
+                    task.carry_out()
                 elif self._view.status.phase is not Phase.TRAINING:
                     self.autosave.retry(self._state.saving)
                 elif self._is_step_due:
@@ -129,8 +129,8 @@ class Worker:
         finally:
             self._queue.refuse_rest()
 
-    def _next_request(self) -> Request | None:
-        """Returns the next request; None when a step, or a check of the save under way, is due before one comes."""
+    def _next_task(self) -> QueuedTask | None:
+        """Returns the next task; None when a step, or a check of the save under way, is due before one comes."""
         wait: float | None
         if self._view.status.phase is Phase.TRAINING:
             held_up = self.autosave.before_step(self._state.saving)
@@ -144,7 +144,7 @@ class Worker:
 
     @property
     def _operations(self) -> Operations:
-        assert self._opened is not None, "the state is opened before the first request is carried out"
+        assert self._opened is not None, "the state is opened before the first task is carried out"
         return self._opened
 
     @property

@@ -80,7 +80,7 @@ def marks() -> dict[str, Any]:
 def alerts() -> dict[str, Any]:
     """Answers the alert rules of the run, and the newest alerts."""
     status = services().worker.view().status
-    return {"run": status.run, "rules": as_list(status.alerts), "fired": services().alerts.alerts()}
+    return {"run": status.run, "rules": as_list(status.alert_rules), "fired": services().alerts.alerts()}
 
 
 @run_routes.get("/api/log")

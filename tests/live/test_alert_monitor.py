@@ -62,11 +62,11 @@ class Desk:
             self.history.append(loss, 8.0, 0.1, 0.0)
 
     def set(self, *rules: Rule) -> None:
-        self.status = replace(self.status, alerts=rules)
+        self.status = replace(self.status, alert_rules=rules)
         self.monitor.on_event(AlertRulesChanged(rules, RUN))
 
     def load(self, run: str, history: History, *rules: Rule) -> None:
-        self.history, self.status = history, replace(self.status, run=run, alerts=rules)
+        self.history, self.status = history, replace(self.status, run=run, alert_rules=rules)
         self.monitor.on_event(StateLoaded(len(history)))
 
     def rest(self) -> None:

@@ -47,7 +47,7 @@ def with_rules(state: TrainingState, *rules: Rule, count: int = 2) -> str:
     """A saved run with these rules; returns its id."""
     run = new_run(state, count)
     state.save()
-    state.change_rules(rules)
+    state.change_alert_rules(rules)
     return run
 
 
@@ -104,7 +104,7 @@ def test_rules_come_back_with_their_run_and_after_a_restart(tmp_path: Path) -> N
     with opened(tmp_path) as state:
         state.load(second)
         assert state.run.alert_rules == (REWARD,)
-        state.change_rules(())
+        state.change_alert_rules(())
     with opened(tmp_path) as state:
         state.load(second)
         assert state.run.alert_rules == ()
@@ -113,11 +113,11 @@ def test_rules_come_back_with_their_run_and_after_a_restart(tmp_path: Path) -> N
 def test_rules_are_those_of_the_run_that_they_are_meant_for(tmp_path: Path) -> None:
     with opened(tmp_path) as state:
         with pytest.raises(RefusedError):
-            state.change_rules((LOSS,))
+            state.change_alert_rules((LOSS,))
         run = with_rules(state, LOSS)
         state.initialize()
         with pytest.raises(RefusedError, match="Another run"):
-            state.change_rules((REWARD,), run)
+            state.change_alert_rules((REWARD,), run)
         assert read_rules(tmp_path) == {run: (LOSS,)}
 
 
@@ -130,7 +130,7 @@ def test_going_back_takes_the_rules_along_and_leaves_those_of_the_run_that_was_l
         state.load(f"{run}@2")
         assert state.run.id != run
         assert state.run.alert_rules == (LOSS,)
-        state.change_rules((LOSS, REWARD))
+        state.change_alert_rules((LOSS, REWARD))
         train(state, 1)
         branch = state.run.id
         state.load(run)
@@ -220,7 +220,7 @@ def test_a_damaged_file_is_set_aside_and_told_and_the_run_loads(tmp_path: Path, 
         report = state.load(run)
         assert any("alert rules are lost" in text and SET_ASIDE in text for text in report.remarks())
         assert state.run.alert_rules == ()
-        state.change_rules((REWARD,))
+        state.change_alert_rules((REWARD,))
         assert read_rules(tmp_path) == {run: (REWARD,)}
         train(state, 1)
     assert [path.read_bytes() for path in (tmp_path / SET_ASIDE).rglob(ALERTS)] == [content]
@@ -244,7 +244,7 @@ def test_whatever_call_fails_the_rules_are_the_old_or_the_new_ones(tmp_path: Pat
             failing = None
             try:
                 with fault(number, error) as failing:
-                    state.change_rules(new)
+                    state.change_alert_rules(new)
             except SaveError as told:
                 assert "stay as they were: No space left" in str(told)
                 assert state.run.alert_rules == old
@@ -254,7 +254,7 @@ def test_whatever_call_fails_the_rules_are_the_old_or_the_new_ones(tmp_path: Pat
             assert kept in (old, new)
             if failing is not None and not failing.happened:
                 break
-            state.change_rules((LOSS,))
+            state.change_alert_rules((LOSS,))
         else:
             pytest.fail("the change never succeeded")
         assert kept == new
@@ -273,7 +273,7 @@ def test_rules_that_cannot_be_read_now_are_not_written_over(tmp_path: Path, monk
         with monkeypatch.context() as patch:
             patch.setattr(Path, "open", unreadable)
             with pytest.raises(SaveError, match="Permission denied"):
-                state.change_rules((REWARD,))
+                state.change_alert_rules((REWARD,))
             assert any("cannot be read" in text for text in state.load(run).remarks())
         assert read_rules(tmp_path) == {run: (LOSS,)}
 
@@ -295,7 +295,7 @@ def test_a_run_that_goes_on_as_a_new_one_keeps_its_rules(tmp_path: Path) -> None
         (tmp_path / "state").rename(tmp_path / "gone")
         (tmp_path / "state").mkdir()
         with pytest.raises(SaveError):
-            state.change_rules((REWARD,))
+            state.change_alert_rules((REWARD,))
         state.go_on_as_new_run()
         assert read_rules(tmp_path / "state") == {state.run.id: (LOSS,)}
 

@@ -1,4 +1,4 @@
-"""Requests are answered in their order, whatever they raise; once the queue is closed each is refused."""
+"""Tasks are carried out in their order, whatever they raise; once the queue is closed each is refused."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from quadra.errors import RefusedError, WorkerClosedError
 from quadra.training.command_queue import CommandQueue
 
 
-def test_requests_come_in_the_order_in_which_they_were_submitted() -> None:
+def test_tasks_come_in_the_order_in_which_they_were_submitted() -> None:
     queue = CommandQueue()
     replies = [queue.submit(lambda number=number: {"number": number}) for number in range(3)]  # type: ignore[misc]
-    while (request := queue.next(0.0)) is not None:
-        request.carry_out()
+    while (task := queue.next(0.0)) is not None:
+        task.carry_out()
     assert [reply.result(0) for reply in replies] == [{"number": 0}, {"number": 1}, {"number": 2}]
 
 
@@ -27,9 +27,9 @@ def test_what_a_task_raises_reaches_who_asked(error: Exception, caplog: pytest.L
     reply, after = queue.submit(fail), queue.submit(dict)
     with caplog.at_level(logging.CRITICAL):
         for _ in range(2):
-            request = queue.next(0.0)
-            assert request is not None
-            request.carry_out()
+            task = queue.next(0.0)
+            assert task is not None
+            task.carry_out()
     assert reply.exception(0) is error
     assert after.result(0) == {}
 

@@ -128,7 +128,7 @@ def test_what_one_client_can_queue_for_the_worker_is_bounded_and_another_one_has
     for thread in flood:
         thread.start()
     refused = [answers.get(timeout=PATIENCE)["error"]["code"] for _ in range(60 - MOST_COMMANDS_AT_ONCE)]
-    waiting = site.worker._queue._requests.qsize()
+    waiting = site.worker._queue._tasks.qsize()
     other.start()
     released.set()
     for thread in (*flood, other):
