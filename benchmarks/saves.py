@@ -62,16 +62,16 @@ def _rates(worker: Worker, pair: int) -> tuple[float, float]:
 
 @contextmanager
 def _training(save_every: int) -> Iterator[Worker]:
-    """A worker with a new run, and a scribe as the server has it; it rests."""
+    """A worker with a new run, and a writer process as the server has it; it rests."""
     with tempfile.TemporaryDirectory() as place:
         folder = StateFolder(Path(place) / "state")
-        scribe = WriterProcess(folder.lock_descriptor)
-        worker = Worker(folder, CONFIG, WorkerSettings(save_every, None), lambda: TrainingState(folder, CONFIG, scribe))
+        writer = WriterProcess(folder.lock_descriptor)
+        worker = Worker(folder, CONFIG, WorkerSettings(save_every, None), lambda: TrainingState(folder, CONFIG, writer))
         worker.start()
         worker.initialize().result(_PATIENCE)
         yield worker
         worker.close().result(_PATIENCE)
-        scribe.close()
+        writer.close()
 
 
 def _rate(worker: Worker, every: int) -> float:
@@ -84,13 +84,13 @@ def _rate(worker: Worker, every: int) -> float:
 
 
 def _processor(quick: bool) -> dict[str, float]:
-    """Processor time of one auto-save: of the thread that trains, whose caches ten steps have filled, and of the scribe."""
+    """Processor time of one auto-save: of training, whose caches ten steps have filled, and of the writer process."""
     saves = 100 if quick else 1000
     own = []
-    idle = _of_a_scribe(lambda _: None)
+    idle = _of_a_writer(lambda _: None)
 
-    def save_often(scribe: WriterProcess) -> None:
-        with tempfile.TemporaryDirectory() as place, TrainingState(Path(place) / "state", CONFIG, scribe) as state:
+    def save_often(writer: WriterProcess) -> None:
+        with tempfile.TemporaryDirectory() as place, TrainingState(Path(place) / "state", CONFIG, writer) as state:
             state.initialize()
             state.save()
             for _ in range(saves):
@@ -104,19 +104,21 @@ def _processor(quick: bool) -> dict[str, float]:
                 state.saving.collect()
                 own.append(began + time.thread_time() - started)
 
-    written = _of_a_scribe(save_often)
+    written = _of_a_writer(save_often)
     return {
         "training thread ms": round(statistics.median(own) * 1000, 3),
-        "scribe ms": round((written - idle) / saves * 1000, 3),  # without its start; one save in 32 is not the scribe's
+        "writer process ms": round(
+            (written - idle) / saves * 1000, 3
+        ),  # without its start; one save in 32 is a thread's
     }
 
 
-def _of_a_scribe(work: Callable[[WriterProcess], None]) -> float:
-    """Processor seconds of a scribe from its start to its end."""
+def _of_a_writer(work: Callable[[WriterProcess], None]) -> float:
+    """Processor seconds of a writer process from its start to its end."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    scribe = WriterProcess()
-    work(scribe)
-    scribe.close()
+    writer = WriterProcess()
+    work(writer)
+    writer.close()
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
 
@@ -137,7 +139,7 @@ def _flat_cost(quick: bool) -> dict[str, float]:
 
 @contextmanager
 def _with_history(count: int) -> Iterator[TrainingState]:
-    """A trained state to which so many iterations of history are ascribed."""
+    """A trained state to which so many iterations of history are awriterd."""
     with tempfile.TemporaryDirectory() as place, TrainingState(Path(place) / "state", CONFIG) as state:
         state.initialize()
         for _ in range(50):

@@ -25,7 +25,7 @@ from quadra.states.restore import build_engine
 from quadra.storage import legacy, metrics_file
 from quadra.storage.files import safe_pickle
 from quadra.storage.files.durable import Piece, is_plain_file, read_file, remove, replace_file, sync_folder, write_file
-from quadra.storage.files.untrusted_zip import ArchiveEntry, entries_of, parts_of, shown
+from quadra.storage.files.untrusted_zip import ArchiveEntry, entries_of, parts_of, short_repr
 from quadra.storage.layout import ALERTS, CORPORA, FILES, METRICS, SYSTEM, TEXT_FILE, WEIGHTS
 from quadra.storage.save_record import resealed
 from quadra.storage.saved_state import NotSealedError, SavedState, read_plain, read_save, require_finite
@@ -206,7 +206,7 @@ def _chosen(entries: Sequence[ArchiveEntry]) -> dict[str, ArchiveEntry]:
         folder, name = entry.parts[:-1], "".join(entry.parts[-1:])
         if name in FILES:
             if name in folders.setdefault(folder, {}):
-                raise BadArchiveError(f"The file {shown(entry.name)} was uploaded twice; nothing was taken.")
+                raise BadArchiveError(f"The file {short_repr(entry.name)} was uploaded twice; nothing was taken.")
             folders[folder][name] = entry
     if not folders:
         raise BadArchiveError(
@@ -215,7 +215,7 @@ def _chosen(entries: Sequence[ArchiveEntry]) -> dict[str, ArchiveEntry]:
         )
     tops = [folder for folder in folders if not any(folder[:depth] in folders for depth in range(len(folder)))]
     if len(tops) > 1:
-        names = ", ".join(shown("/".join((*folder, ""))) for folder in sorted(tops)[:_MOST_NAMED])
+        names = ", ".join(short_repr("/".join((*folder, ""))) for folder in sorted(tops)[:_MOST_NAMED])
         raise BadArchiveError(
             f"There are {len(tops)} saved states in what was uploaded, in {names}. Upload one at a time."
         )
@@ -238,7 +238,7 @@ def _bounded(entry: ArchiveEntry, most: int) -> Iterator[bytes]:
         size += len(piece)
         if size > most:
             raise BadArchiveError(
-                f"The file {shown(entry.name)} is larger than is taken ({most:,} bytes are left for it)."
+                f"The file {short_repr(entry.name)} is larger than is taken ({most:,} bytes are left for it)."
             )
         yield piece
 

@@ -1,4 +1,4 @@
-"""Which saved states a folder holds, which of them Load takes by default, and which is newer; needs no torch."""
+"""Which saved states a directory holds, which of them Load takes by default, and which is newer; needs no torch."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from quadra.storage.save_record import SaveRecord, peek
 
 @dataclass(frozen=True)
 class SavedSummary:
-    """One saved state as it is listed; `id` is what Load takes as its source."""
+    """One saved state as its record describes it; `id` is what Load takes as its source."""
 
     id: str
     iteration_count: int
     saved_at: str
     ended: str
     field_size: int
-    seed: int | None  # None: not known (earlier generation)
+    seed: int | None  # None: not known (legacy format)
     load_rank: int
     sequence: int
     file: Path  # the weights file
@@ -39,22 +39,22 @@ class SavedSummary:
 
     @property
     def is_earlier_save(self) -> bool:
-        """Whether this is a save that the present one of its run has followed."""
+        """Whether a later save of its run stands in the directory."""
         return self.file.parent != self.folder
 
     def as_dict(self) -> dict[str, Any]:
-        """What pages and scripts are told."""
-        told = asdict(self)
-        return {name: told[name] for name in ("id", "iteration_count", "saved_at", "ended", "field_size", "seed")}
+        """Returns what pages and scripts get."""
+        values = asdict(self)
+        return {name: values[name] for name in ("id", "iteration_count", "saved_at", "ended", "field_size", "seed")}
 
     def brief(self) -> dict[str, Any]:
-        """What says which one it is."""
+        """Returns what tells this state from others."""
         return {"id": self.id, "iteration_count": self.iteration_count, "saved_at": self.saved_at}
 
 
 @dataclass(frozen=True)
 class Catalog:
-    """The saved states of a folder, and what stands in their places but could not be read."""
+    """The saved states of a directory, and the files that stand where a state belongs but cannot be read."""
 
     copies: tuple[
         SavedSummary, ...
@@ -63,7 +63,7 @@ class Catalog:
 
     @property
     def states(self) -> tuple[SavedSummary, ...]:
-        """One per run, at its newest save; newest first. At the same save what is complete goes before an earlier save."""
+        """One state per run, at its newest save; newest first. Of the same save, a complete copy wins over an earlier save."""
         newest: dict[str, SavedSummary] = {}
         for copy in sorted(self.copies, key=lambda copy: (copy.sequence, not copy.is_earlier_save), reverse=True):
             newest.setdefault(copy.id, copy)
@@ -82,7 +82,7 @@ class Catalog:
         return max(self.states, key=_age, default=None)
 
     def newer_than(self, state: SavedSummary | None) -> SavedSummary | None:
-        """A newer save that was cut off, of another run than the given one."""
+        """Returns a newer save that was cut off, of another run than the given one."""
         newest = self.newest
         if state is None or newest is None or newest.id == state.id or newest.ended != "cut off":
             return None
@@ -90,61 +90,65 @@ class Catalog:
 
     @property
     def largest_load_rank(self) -> int:
-        """The largest load rank in the folder; a stop or a load takes the next one."""
+        """The largest load rank in the directory; a stop or a load takes the next one."""
         return max((copy.load_rank for copy in self.copies), default=0)
 
     def with_copy(self, copy: SavedSummary) -> Catalog:
-        """This catalog after a save: the new copy in place of the one that stood in its file."""
+        """Returns this catalog after a save: the new copy replaces the one that stood in its file."""
         rest = tuple(other for other in self.copies if other.file != copy.file)
         return Catalog((*rest, copy), tuple(entry for entry in self.unreadable if entry[0] != copy.file))
 
     def without(self, files: Collection[Path]) -> Catalog:
-        """This catalog without some weights files."""
+        """Returns this catalog without some weights files."""
         return Catalog(
             tuple(copy for copy in self.copies if copy.file not in files),
             tuple(entry for entry in self.unreadable if entry[0] not in files),
         )
 
     def candidates(self, first: SavedSummary) -> Sequence[SavedSummary]:
-        """What to try in turn: the asked-for state, other copies of its run, then every other copy; newest first."""
+        """Returns what a load tries in turn: the requested state, other copies of its run, then all others; newest first."""
         rest = sorted((copy for copy in self.copies if copy is not first), key=_age, reverse=True)
         return [first, *sorted(rest, key=lambda copy: copy.id != first.id)]
 
 
-def read_catalog(folder: StateLayout, with_deleted: bool = False) -> Catalog:
-    """List a folder, without the earlier runs that wait to be removed.
+def read_catalog(layout: StateLayout, with_deleted: bool = False) -> Catalog:
+    """Lists a directory, by default without the earlier runs that wait to be removed.
 
     A run's own folder goes before the present files at the same save: a new run's first save may have been cut off after
     it replaced some of them.
     """
     copies: list[SavedSummary] = []
     unreadable: list[tuple[Path, BadFileError]] = []
-    deleted = () if with_deleted else _deleted(folder.path)
-    runs = [place for place in sorted(folder.run_folders()) if place.name not in deleted]
-    places = [(place / WEIGHTS, place) for place in (*runs, folder.path)]
-    for file, place in (*places, *((file, folder.path) for file in folder.earlier_saves())):
+    deleted = () if with_deleted else _deleted(layout.path)
+    runs = [folder for folder in sorted(layout.run_folders()) if folder.name not in deleted]
+    files = [(folder / WEIGHTS, folder) for folder in (*runs, layout.path)]
+    files += [(file, layout.path) for file in layout.earlier_saves()]
+    for file, folder in files:
         try:
-            if file.parent != place or _is_started(place):
-                copies.append(summarize(file, place))
+            if file.parent != folder or _is_started(folder):
+                copies.append(summarize(file, folder))
         except BadFileError as error:
             unreadable.append((file, error))
-    return Catalog(tuple(_with_load_rank(copies, folder.path)), tuple(unreadable))
+    return Catalog(tuple(_with_load_rank(copies, layout.path)), tuple(unreadable))
 
 
 def _deleted(folder: Path) -> Collection[str]:
-    """What a person has deleted but could still take back."""
+    """Returns the ids of states that a person has deleted but could still restore."""
     try:
         return {state for state, label in read_labels(folder).items() if label.deleted_at is not None}
-    except BadFileError:  # told where the names are needed
+    except BadFileError:  # reported where the names are needed
         return ()
 
 
 def _with_load_rank(copies: Sequence[SavedSummary], folder: Path) -> Sequence[SavedSummary]:
-    """The system state says too whether the present run was stopped or loaded: where the weights file is lost, the
-    earlier saves, from before that, do not, and Load would turn to another run."""
+    """Returns the copies with the load rank that the system state adds to the present run's.
+
+    Where the newest weights file is lost, the earlier saves, from before a stop or a load, do not say that the run was ended
+    or loaded; Load would then turn to another run.
+    """
     try:
         system = loads(read_file(folder / SYSTEM), folder / SYSTEM, arrays=False)
-    except BadFileError:  # told by the load, where it is looked at
+    except BadFileError:  # reported by the load, which reads it
         return copies
     run, load_rank = system.get("run"), system.get("chosen")
     if not isinstance(load_rank, int):
@@ -155,23 +159,23 @@ def _with_load_rank(copies: Sequence[SavedSummary], folder: Path) -> Sequence[Sa
     ]
 
 
-def _is_started(place: Path) -> bool:
+def _is_started(folder: Path) -> bool:
     """Whether a save was ever committed here; metrics alone are left by a first save that was cut off."""
     try:
-        names = [entry.name for entry in place.iterdir()]
+        names = [entry.name for entry in folder.iterdir()]
     except OSError as error:
-        raise InaccessibleFileError(place, f"cannot be read: {error.strerror}") from error
+        raise InaccessibleFileError(folder, f"cannot be read: {error.strerror}") from error
     return WEIGHTS in names or SYSTEM in names
 
 
 def summarize(file: Path, folder: Path) -> SavedSummary:
-    """The saved state of one weights file, as its record says; raises a BadFileError."""
+    """Returns the saved state of one weights file, as its record says. Raises a BadFileError."""
     record = peek(file)
-    return _earlier(file, folder) if record is None else summary_of(record, file, folder)
+    return _legacy_summary(file, folder) if record is None else summary_of(record, file, folder)
 
 
 def summary_of(record: SaveRecord, file: Path, folder: Path) -> SavedSummary:
-    """A record as it is listed."""
+    """Returns the summary of a record."""
     return SavedSummary(
         id=record.run, iteration_count=record.iteration_count, saved_at=record.saved_at, ended=record.ended,
         field_size=record.field_size, seed=record.seed, load_rank=record.load_rank, sequence=record.sequence,
@@ -179,13 +183,13 @@ def summary_of(record: SaveRecord, file: Path, folder: Path) -> SavedSummary:
     )  # fmt: skip
 
 
-def earlier_id(content: bytes) -> str:
-    """The run id of a weights file of the earlier generation, which had none."""
+def legacy_id(content: bytes) -> str:
+    """Returns a run id for a weights file in the legacy format, which has none."""
     return hashlib.sha256(content).hexdigest()[:16]
 
 
-def _earlier(file: Path, folder: Path) -> SavedSummary:
-    """A folder of the earlier generation: its files say less, and only the file's time says when."""
+def _legacy_summary(file: Path, folder: Path) -> SavedSummary:
+    """Returns the state of a directory in the legacy format: its files say less, and only the file's time says when."""
     metrics = loads(read_file(folder / METRICS), folder / METRICS, arrays=True)
     system = loads(read_file(folder / SYSTEM), folder / SYSTEM, arrays=True)
     size = system.get("field_size")
@@ -194,14 +198,14 @@ def _earlier(file: Path, folder: Path) -> SavedSummary:
         raise DamagedFileError(folder / METRICS, "its loss history is not a list of numbers")
     changed = file.stat().st_mtime
     return SavedSummary(
-        id=earlier_id(read_file(file)), iteration_count=len(losses),
+        id=legacy_id(read_file(file)), iteration_count=len(losses),
         saved_at=iso(datetime.fromtimestamp(changed, UTC)), ended="stopped", field_size=size if isinstance(size, int) else 0,
         seed=None, load_rank=0, sequence=0, file=file, folder=folder,
     )  # fmt: skip
 
 
 def iso(moment: datetime) -> str:
-    """ISO 8601 in UTC, to the millisecond."""
+    """Returns a time in ISO 8601, UTC, to the millisecond."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 

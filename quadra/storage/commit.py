@@ -33,10 +33,10 @@ from quadra.storage.files.durable import (
     write_file,
 )
 from quadra.storage.files.lock import require_lock
-from quadra.storage.files.zip_writer import lay_out
+from quadra.storage.files.zip_writer import archive_pieces
 from quadra.storage.layout import RING, SAVES, WEIGHTS
 from quadra.storage.save_record import SaveRecord, seal
-from quadra.storage.weights_entries import Contents, members_of
+from quadra.storage.weights_entries import Contents, archive_entries
 
 FEWEST_KEPT = 2
 MOST_KEPT = 10
@@ -66,13 +66,13 @@ class Committed(NamedTuple):
 
 
 def commit(request: CommitRequest) -> Committed:
-    """Make a weights file the newest save of its folder; durable on return.
+    """Makes a weights file the newest save of its directory; it is durable on return.
 
     Raises FolderChangedError or OSError: the present file is then intact, or the new one is.
     """
     folder, target = request.folder, os.path.join(request.folder, WEIGHTS)
     temporary = temporary_name(target)
-    pieces = seal(lay_out(members_of(request.tensors, request.contents)), request.record)
+    pieces = seal(archive_pieces(archive_entries(request.tensors, request.contents)), request.record)
     size = sum(memoryview(piece).nbytes for piece in pieces)
     require_own_save(folder, request.lock, request.present)
     try:
@@ -94,16 +94,16 @@ def commit(request: CommitRequest) -> Committed:
 
 
 def _keep_points(request: CommitRequest) -> str:
-    """Give the new file its further names. The save is durable already: a failure here is a remark."""
+    """Gives the new file its further names. The save is durable already: a failure is returned as a remark."""
     try:
-        for place in dict.fromkeys(map(os.path.dirname, (*request.points, *request.expired))):
-            if not (is_plain_folder(os.path.dirname(place)) and is_plain_folder(place)):
-                raise NotADirectoryError(errno.ENOTDIR, "its folder is not there, or is a link", place)
+        for folder in dict.fromkeys(map(os.path.dirname, (*request.points, *request.expired))):
+            if not (is_plain_folder(os.path.dirname(folder)) and is_plain_folder(folder)):
+                raise NotADirectoryError(errno.ENOTDIR, "its folder is not there, or is a link", folder)
         for point in request.points:
             link_or_copy(os.path.join(request.folder, WEIGHTS), point)
         if request.expired:
-            for place in dict.fromkeys(map(os.path.dirname, request.points)):
-                sync_folder(place)
+            for folder in dict.fromkeys(map(os.path.dirname, request.points)):
+                sync_folder(folder)
         for point in request.expired:
             remove(point)
     except OSError as error:
@@ -112,7 +112,7 @@ def _keep_points(request: CommitRequest) -> str:
 
 
 def require_own_save(folder: AnyPath, lock: Identity, present: Identity | None) -> None:
-    """Raise FolderChangedError unless the folder, and the newest save in it, are those that are known."""
+    """Raises FolderChangedError unless the directory, and the newest save in it, are those that are known."""
     require_lock(folder, lock)
     target = os.path.join(folder, WEIGHTS)
     if identity_of(target) != present:
@@ -123,5 +123,5 @@ def require_own_save(folder: AnyPath, lock: Identity, present: Identity | None) 
 
 
 def slot(sequence: int, size: int) -> int:
-    """Where a save is kept when the next one follows: one place after the other, so that the last ones are there."""
+    """Returns the index in RING under which a save is kept when the next one follows; the newest few are always there."""
     return (sequence - 1) % max(FEWEST_KEPT, min(MOST_KEPT, RING_BYTES // max(1, size)))

@@ -71,7 +71,7 @@ class StateFolder:
             ) from error
 
     def close(self) -> None:
-        """Release the folder for others."""
+        """Releases the directory for others."""
         self._lock.release()
 
     def __enter__(self) -> StateFolder:
@@ -82,25 +82,25 @@ class StateFolder:
 
     @property
     def is_held(self) -> bool:
-        """Whether this object still holds the folder."""
+        """Whether this object still holds the directory."""
         return self._lock.is_held
 
     @property
     def lock_descriptor(self) -> int:
-        """For a process that writes on behalf of this one, and must hold the folder as long as it lives."""
+        """Descriptor of the lock, for a process that writes for this one and must hold the directory as long as it lives."""
         return self._lock.descriptor
 
     @property
     def lock(self) -> Identity:
-        """What tells this folder from one that is put in its place."""
+        """Identity of the lock file, which tells this directory from one that is put in its place."""
         return self._lock.identity
 
     def require_own(self) -> None:
-        """Raise FolderChangedError unless the folder at the path is still the one that is held."""
+        """Raises FolderChangedError unless the directory at the path is still the one that is held."""
         require_lock(self.path, self.lock)
 
     def reacquire(self) -> None:
-        """Hold the folder that now stands at the path. Raises FolderUnusableError or FolderLockedError."""
+        """Holds the directory that now stands at the path. Raises FolderUnusableError or FolderLockedError."""
         if self._lock.still_stands():
             return
         fresh = StateFolder(self.path)
@@ -108,22 +108,22 @@ class StateFolder:
         self._lock = fresh._lock
 
     def saves_folder(self) -> Path:
-        """The folder of the earlier saves, made where it is not there. Raises OSError or FolderUnusableError."""
+        """Returns the folder of the earlier saves, made if it is not there. Raises OSError or FolderUnusableError."""
         return self._folder(SAVES)
 
     def corpora_folder(self) -> Path:
-        """Where own texts stand, made where it is not there. Raises OSError or FolderUnusableError."""
+        """Returns the folder of own texts, made if it is not there. Raises OSError or FolderUnusableError."""
         return self._folder(CORPORA)
 
     def uploads_folder(self) -> Path:
-        """Where uploads are unpacked, made where it is not there. Raises OSError or FolderUnusableError."""
+        """Returns the folder where uploads are unpacked, made if it is not there. Raises OSError or FolderUnusableError."""
         folder = self.path / UPLOADS
         self._require_no_link(UPLOADS)
         folder.mkdir(exist_ok=True)
         return folder
 
     def restore_points_folder(self, run: str) -> Path:
-        """The folder of a run's restore points, made where it is not there. Raises OSError or FolderUnusableError."""
+        """Returns the folder of a run's restore points, made if it is not there. Raises OSError or FolderUnusableError."""
         folder = self.path / RESTORE_POINTS / run
         self._require_no_link(RESTORE_POINTS)
         self._require_no_link(f"{RESTORE_POINTS}/{run}")
@@ -134,7 +134,7 @@ class StateFolder:
         return folder
 
     def keep_as_restore_point(self, save: Path, run: str, iteration: int) -> Path:
-        """A save of a run gets a second name, as one of its restore points; returns it."""
+        """Gives a save of a run a second name, as one of its restore points. Returns that name."""
         target = self.restore_points_folder(run) / f"{iteration}.pth"
         if not is_plain_file(target):
             link_or_copy(save, target)
@@ -142,7 +142,7 @@ class StateFolder:
         return target
 
     def remove_restore_points(self, run: str) -> None:
-        """Delete all restore points of a run."""
+        """Deletes all restore points of a run."""
         folder = self.path / RESTORE_POINTS / run
         if folder not in self.layout.restore_point_folders():
             return
@@ -152,19 +152,19 @@ class StateFolder:
         sync_folder(folder.parent)
 
     def add_run(self, run: str, files: Mapping[str, Iterable[Piece]]) -> None:
-        """Write three files into `runs/<run>/`, complete or not at all; an older copy there is replaced."""
+        """Writes three files into `runs/<run>/`, complete or not at all; an older copy there is replaced."""
         self._add(RUNS, run, files)
 
     def add_slot(self, slot: str, files: Mapping[str, Iterable[Piece]]) -> None:
-        """Write three files into `slots/<slot>/`, complete or not at all."""
+        """Writes three files into `slots/<slot>/`, complete or not at all."""
         self._add(SLOTS, slot, files)
 
     def remove_run(self, run: str) -> None:
-        """Delete the copy of a run that the present files have superseded; whatever happens, all three files or none."""
+        """Deletes the copy of a run that the present files have superseded; a crash leaves all three files or none."""
         self._remove(RUNS, run)
 
     def remove_slot(self, slot: str) -> None:
-        """Delete a named state; whatever happens, all three files or none."""
+        """Deletes a named state; a crash leaves all three files or none."""
         self._remove(SLOTS, slot)
 
     def _folder(self, name: str) -> Path:
@@ -216,7 +216,7 @@ class StateFolder:
         remove_state_folder(temporary)
 
     def set_aside(self, files: Iterable[Path], leave: bool = False) -> Path | None:
-        """Move damaged files of ours to `set-aside/<time>/`; returns that folder, or None where none of them is there.
+        """Moves damaged files of ours to `set-aside/<time>/`. Returns that folder, or None where none of them is there.
 
         `leave`: they get a second name there instead, and stand where they are until the save that follows replaces
         them: what is intact in them is then not out of reach should that save be cut off.
@@ -238,7 +238,7 @@ class StateFolder:
         return targets[0]
 
     def set_aside_run(self, folder: Path) -> Path | None:
-        """Move the files of a state that could not be read, the present one or a run's, to `set-aside/<time>/`."""
+        """Moves the files of a state that cannot be read, the present one or a run's, to `set-aside/<time>/`."""
         copies = [self.path / SAVES / METRICS_COPY] if folder == self.path else []
         target = self.set_aside([*(folder / name for name in FILES), *copies])
         if folder != self.path:
@@ -246,15 +246,15 @@ class StateFolder:
         return target
 
     def reset(self) -> None:
-        """Delete every saved state and set-aside file, durably; one that is cut off is finished at the next start."""
+        """Deletes every saved state and set-aside file, durably; one that is cut off is finished at the next start."""
         delete_states(self.layout)
 
     def free_bytes(self) -> int:
-        """Room on the disk. Raises OSError."""
+        """Returns the free space on the disk, in bytes. Raises OSError."""
         return shutil.disk_usage(self.path).free
 
     def _is_within(self, file: Path) -> bool:
-        """Whether a file stands in the folder, and no link leads there."""
+        """Whether a file stands in the directory, and no link leads there."""
         if not file.is_relative_to(self.path):
             return False
         return not any((self.path / part).is_symlink() for part in file.relative_to(self.path).parents if part.name)
@@ -272,7 +272,7 @@ class StateFolder:
 
 
 def _make_folder(path: Path) -> None:
-    """Make a folder and what leads to it, durably."""
+    """Makes a folder and its parents, durably."""
     made = [folder for folder in (path.absolute(), *path.absolute().parents) if not folder.exists()]
     path.mkdir(parents=True, exist_ok=True)
     for folder in made:

@@ -28,7 +28,7 @@ _LARGEST = 64 << 20  # bytes of the file
 
 @dataclass(frozen=True)
 class Label:
-    """What is said of one saved state."""
+    """What a person says of one saved state."""
 
     name: str = ""
     note: str = ""
@@ -40,7 +40,7 @@ NO_LABEL = Label()
 
 
 def read_labels(folder: Path) -> dict[str, Label]:
-    """The labels by the states' ids, from the first file that is whole. Raises DamagedFileError where none is."""
+    """Returns the labels by state id, from the first file that is whole. Raises DamagedFileError where none is."""
     failures: list[BadFileError] = []
     for name in (LABELS, LABELS_COPY):
         try:
@@ -54,15 +54,15 @@ def read_labels(folder: Path) -> dict[str, Label]:
 
 
 def write_labels(folder: Path, labels: Mapping[str, Label]) -> None:
-    """Write both files, durably. Raises OSError; one of them is then whole."""
-    told = {state: asdict(label) for state, label in labels.items() if label != NO_LABEL}
-    content = json.dumps({"format_version": _FORMAT, "states": told}, ensure_ascii=False, indent=1).encode()
+    """Writes both files, durably. Raises OSError; one of them is then whole."""
+    states = {state: asdict(label) for state, label in labels.items() if label != NO_LABEL}
+    content = json.dumps({"format_version": _FORMAT, "states": states}, ensure_ascii=False, indent=1).encode()
     for name in (LABELS, LABELS_COPY):
         replace_file(folder / name, [content])
 
 
 def checked_name(name: str) -> str:
-    """A name that people can read back. Raises ConfigurationError."""
+    """Returns a name that people can read back. Raises ConfigurationError."""
     name = _printable(name.strip(), "name", LONGEST_NAME)
     if not name:
         raise ConfigurationError("name", "must not be empty")
@@ -70,7 +70,7 @@ def checked_name(name: str) -> str:
 
 
 def checked_note(note: str) -> str:
-    """A note, which may have several lines. Raises ConfigurationError."""
+    """Returns a note, which may have several lines. Raises ConfigurationError."""
     return _printable(note.strip(), "note", LONGEST_NOTE)
 
 
@@ -87,9 +87,10 @@ def _parsed(content: bytes, file: Path) -> dict[str, Label]:
     if len(content) > _LARGEST:
         raise DamagedFileError(file, "is far larger than any list of names")
     try:
-        told: dict[str, dict[str, Any]] = json.loads(content)["states"]
+        states: dict[str, dict[str, Any]] = json.loads(content)["states"]
         labels = {
-            state: Label(**{field.name: label[field.name] for field in fields(Label)}) for state, label in told.items()
+            state: Label(**{field.name: label[field.name] for field in fields(Label)})
+            for state, label in states.items()
         }
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DamagedFileError(file, "is not a list of names as this program writes it") from error

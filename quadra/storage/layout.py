@@ -1,4 +1,4 @@
-"""StateLayout: the names in a state directory, and where they stand; for looking only, nothing is changed here."""
+"""StateLayout: the names in a state directory and where they stand; it reads names, and changes nothing."""
 
 from __future__ import annotations
 
@@ -39,25 +39,25 @@ RESTORE_POINT_FILE = re.compile(r"[1-9]\d{0,15}\.pth")
 
 
 class StateLayout:
-    """The places of a state directory, for looking only: neither held nor changed."""
+    """Where the files of a state directory stand; the directory is neither held nor changed."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
 
     def run_folders(self) -> list[Path]:
-        """The folders of earlier runs, in no promised order."""
+        """Returns the folders of earlier runs, in no promised order."""
         return own_folders(self.path / RUNS, ID)
 
     def slot_folders(self) -> list[Path]:
-        """The folders of named states, in no promised order."""
+        """Returns the folders of named states, in no promised order."""
         return own_folders(self.path / SLOTS, ID)
 
     def restore_point_folders(self) -> list[Path]:
-        """The folders of restore points, one for each run that has any, in no promised order."""
+        """Returns the folders of restore points, one for each run that has any, in no promised order."""
         return own_folders(self.path / RESTORE_POINTS, ID)
 
     def restore_points_of(self, run: str) -> list[Path]:
-        """The weights files of a run's restore points, the oldest iteration first; the best state is not among them."""
+        """Returns the weights files of a run's restore points, the oldest iteration first; the best state is not among them."""
         folder = self.path / RESTORE_POINTS / run
         if not (is_plain_folder(folder.parent) and is_plain_folder(folder)):
             return []
@@ -65,28 +65,28 @@ class StateLayout:
         return sorted(files, key=iteration_of)
 
     def earlier_saves(self) -> list[Path]:
-        """The weights files of earlier saves, in no promised order."""
+        """Returns the weights files of earlier saves, in no promised order."""
         folder = self.path / SAVES
         return [] if folder.is_symlink() else [folder / name for name in RING if is_plain_file(folder / name)]
 
     def restore_point(self, run: str, iteration: int) -> Path:
-        """Where the restore point of an iteration stands."""
+        """Returns where the restore point of an iteration stands."""
         return self.path / RESTORE_POINTS / run / f"{iteration}.pth"
 
 
 def iteration_of(point: Path) -> int:
-    """The iteration that the name of a restore point says."""
+    """Returns the iteration that the name of a restore point says."""
     return int(point.stem)
 
 
 def restore_point_names(folder: Path, form: str = "{}") -> list[str]:
-    """The names in a folder of restore points that this program writes; `form`: of the names, `.{}.tmp` for temporaries."""
+    """Returns the names of restore points in a folder; `form`: how they are written, `.{}.tmp` for temporary files."""
     own = re.compile(re.escape(form).replace(r"\{\}", rf"({RESTORE_POINT_FILE.pattern}|{re.escape(BEST_FILE)})"))
     return [entry.name for entry in folder.iterdir() if own.fullmatch(entry.name)]
 
 
 def text_names(folder: Path, form: str = "{}") -> list[str]:
-    """The names in a folder of own texts and of what stands beside them; `form`: as in `restore_point_names`."""
+    """Returns the names of own texts and their notes in a folder; `form`: as in `restore_point_names`."""
     if not is_plain_folder(folder):
         return []
     start, end = form.split("{}")
@@ -95,14 +95,14 @@ def text_names(folder: Path, form: str = "{}") -> list[str]:
 
 
 def own_folders(parent: Path, pattern: re.Pattern[str]) -> list[Path]:
-    """The folders in a place that have a name of ours; no link is followed."""
+    """Returns the folders below `parent` whose names are ours; no link is followed."""
     if not is_plain_folder(parent):
         return []
     return [entry for entry in parent.iterdir() if pattern.fullmatch(entry.name) and is_plain_folder(entry)]
 
 
 def metrics_files(folder: Path, run: str) -> list[Path]:
-    """Where a run's history may stand: the metrics file first, its copies only where they belong; no link is followed."""
+    """Returns where a run's history may stand: the metrics file, then its copies where they belong; no link is followed."""
     copies = [folder / SAVES / METRICS_COPY] if is_plain_folder(folder / SAVES) else []
     kept = folder / RUNS / run
     if is_plain_folder(kept.parent) and is_plain_folder(kept) and is_plain_file(kept / METRICS):

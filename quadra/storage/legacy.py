@@ -1,4 +1,8 @@
-"""Folders of the earlier generation of this dashboard, read as saved states of this one.
+"""State directories in the legacy format, of the generation of this dashboard before this one, read as saved states.
+
+What is known of the format: no `format_version`; weights under `nn1`, `nn2`, `nn3` with extra `lif1.*` to `lif3.*` entries,
+`field` and `q_table` (state -> {action: value}); the four histories as lists of floats; `field_size` and
+`integrity_strikes`.
 
 Known of them: no `format_version`; weights under `nn1`, `nn2`, `nn3` with extra `lif1.*` to `lif3.*` entries, `field` and
 `q_table` (state -> {action: value}); the four histories as lists of floats; `field_size` and `integrity_strikes`.
@@ -35,7 +39,7 @@ _NAMES = dict(zip(NETWORKS, ("nn1", "nn2", "nn3"), strict=True))
 
 
 def convert(folder: Path, weights: Mapping[str, Any], config: TrainingConfig, corpus: Corpus) -> SavedState:
-    """A saved state from files of the earlier generation; `config` gives what they lack, its seed among it.
+    """Returns a saved state from files in the legacy format; `config` gives what they lack, its seed among it.
 
     Raises a BadFileError that names the file at fault.
     """
@@ -70,7 +74,7 @@ def _rows(folder: Path) -> NDArray[np.float32]:
 
 
 def _sized(config: TrainingConfig, weights: Mapping[str, Any], field_size: object) -> TrainingConfig:
-    """The configuration with the sizes that the files have."""
+    """Returns the configuration with the sizes that the files have."""
     field = int(weights["field"].numel())
     if field_size != field or field < SMALLEST_FIELD:
         raise MismatchError(SYSTEM, f"says field size {field_size}, but the weights have {field}")
@@ -85,10 +89,10 @@ def _sized(config: TrainingConfig, weights: Mapping[str, Any], field_size: objec
 
 
 def _learned(config: TrainingConfig, weights: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of an engine's state that the files have: networks, field and Q-table."""
+    """Returns the part of an engine's state that the files have: networks, field and Q-table."""
     networks: dict[str, dict[str, Any]] = {name: {} for name in _NAMES}
-    for place, shape in parameter_shapes(config).items():
-        name, entry = place.split(".", 1)
+    for tensor, shape in parameter_shapes(config).items():
+        name, entry = tensor.split(".", 1)
         value = weights[_NAMES[name]].get(entry)
         if value is None or tuple(value.shape) != shape:
             raise MismatchError(WEIGHTS, f"{_NAMES[name]}.{entry} is missing or has another shape than this model's")

@@ -46,7 +46,7 @@ class MetricsLog:
 
     run: str
     rows: int
-    ending_at: int  # place of the byte that is overwritten by the next append
+    ending_at: int  # offset of the byte that is overwritten by the next append
     size: int  # bytes up to the end of the program; what stands behind them is left from an append that was cut off
 
     @property
@@ -65,14 +65,14 @@ class ParsedMetrics:
 
 
 def encode(run: str, rows: NDArray[np.float32]) -> tuple[list[bytes], MetricsLog]:
-    """A whole file with all rows, shape (rows, 4), in one block."""
+    """Returns a whole file with all rows, shape (rows, 4), in one block."""
     parts = [_header(run), _block(rows), _ending(len(rows))]
     size = sum(map(len, parts))
     return parts, MetricsLog(run, len(rows), size - len(parts[-1]), size)
 
 
 def append(log: MetricsLog, rows: NDArray[np.float32]) -> tuple[bytes, MetricsLog]:
-    """What to write at `log.size`, and the log once the byte at `log.ending_at` has been changed to SKIPPED."""
+    """Returns what to write at `log.size`, and the log once the byte at `log.ending_at` is changed to SKIPPED."""
     count = log.rows + len(rows)
     ending = _ending(count)
     content = pickle.POP + _block(rows) + ending
@@ -86,7 +86,7 @@ def is_log(content: bytes) -> bool:
 
 
 def parse(content: bytes, file: str | Path) -> ParsedMetrics:
-    """The rows of a file, as far as its blocks can be told apart.
+    """Returns the rows of a file, as far as its blocks can be told apart.
 
     Raises DamagedFileError where not even the beginning is that of a metrics file.
     """
@@ -95,23 +95,23 @@ def parse(content: bytes, file: str | Path) -> ParsedMetrics:
     if not content.startswith(header):
         raise DamagedFileError(file, "does not begin as a metrics file does")
     blocks: list[NDArray[np.float32]] = []
-    place, ending_at, count, intact = len(header), len(header), 0, True
-    while (block := _read_block(content, place)) is not None:
+    offset, ending_at, count, intact = len(header), len(header), 0, True
+    while (block := _read_block(content, offset)) is not None:
         blocks.append(block.rows)
         passed(block.end - ending_at)
         count += len(block.rows)
         intact = intact and block.intact
         ending, ending_at = _ending(count), block.end
-        place = ending_at + len(ending)
-        if content[ending_at + 1 : place] != ending[1:]:
+        offset = ending_at + len(ending)
+        if content[ending_at + 1 : offset] != ending[1:]:
             break
         first = content[ending_at : ending_at + 1]
         if first == _COMPLETE:
-            return _parsed(run, blocks, ending_at, place, intact)
-        if first + content[place : place + 1] != SKIPPED + pickle.POP:
+            return _parsed(run, blocks, ending_at, offset, intact)
+        if first + content[offset : offset + 1] != SKIPPED + pickle.POP:
             break
-        place += 1
-    return _parsed(run, blocks, ending_at, place, intact=False)
+        offset += 1
+    return _parsed(run, blocks, ending_at, offset, intact=False)
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ def _parsed(run: str, blocks: list[NDArray[np.float32]], ending_at: int, size: i
 
 
 def _block(rows: NDArray[np.float32]) -> bytes:
-    """ndarray((4, k), "<f4", bytes) is appended to the list; the bytes' checksum is pushed and dropped."""
+    """Returns the code of one block: ndarray((4, k), "<f4", bytes) is appended to the list; the bytes' checksum is dropped."""
     content = np.ascontiguousarray(rows.T, "<f4").tobytes()
     (checksum,) = struct.unpack("<i", struct.pack("<I", zlib.crc32(content)))
     return b"".join(
@@ -137,11 +137,11 @@ def _block(rows: NDArray[np.float32]) -> bytes:
     )  # fmt: skip
 
 
-def _read_block(content: bytes, place: int) -> _Block | None:
-    """The block at a place; None where there is none. A block whose checksum does not fit has rows of not-a-number."""
-    shaped = place + len(_BLOCK_START) + 4
+def _read_block(content: bytes, offset: int) -> _Block | None:
+    """Returns the block at an offset; None where there is none. A block whose checksum does not fit has rows of NaN."""
+    shaped = offset + len(_BLOCK_START) + 4
     begin = shaped + len(_BLOCK_SHAPED) + 8
-    if len(content) < begin or content[place : place + len(_BLOCK_START)] != _BLOCK_START:
+    if len(content) < begin or content[offset : offset + len(_BLOCK_START)] != _BLOCK_START:
         return None
     (count,) = struct.unpack_from("<i", content, shaped - 4)
     (size,) = struct.unpack_from("<Q", content, begin - 8)
@@ -163,7 +163,7 @@ def _read_block(content: bytes, place: int) -> _Block | None:
 
 
 def _ending(count: int) -> bytes:
-    """dict(zip(keys, concatenate(list, 1))), then the entries that are no series, then STOP."""
+    """Returns the code of an ending: dict(zip(keys, concatenate(list, 1))), the entries that are no series, then STOP."""
     body = _JOIN + struct.pack("<i", count) + _NAMED
     return _COMPLETE + bytes([len(body)]) + body
 
@@ -181,9 +181,9 @@ def _name(module: str, name: str) -> bytes:
 
 
 _RUN, _RUN_KEY, _COUNT_KEY, _VERSION_KEY, _KEYS, _TYPE, _ARRAY, _CONCATENATE, _ZIP, _DICT, _LIST = (
-    pickle.BINGET + bytes([place]) for place in range(11)
+    pickle.BINGET + bytes([index]) for index in range(11)
 )
-_MEMORIZED = (  # in the order of their places, behind the run's id
+_MEMORIZED = (  # in the order of their memo indices, after the run's id
     _text("run"),
     _text("iteration_count"),
     _text("format_version"),
@@ -196,14 +196,14 @@ _MEMORIZED = (  # in the order of their places, behind the run's id
 )
 
 
-def _memorized(value: bytes, place: int) -> bytes:
-    return value + pickle.BINPUT + bytes([place]) + pickle.POP
+def _memorized(value: bytes, index: int) -> bytes:
+    return value + pickle.BINPUT + bytes([index]) + pickle.POP
 
 
 _START = pickle.PROTO + b"\x04" + pickle.BINUNICODE + struct.pack("<I", _RUN_LENGTH)
 _MEMORIES = (
     _memorized(b"", 0)
-    + b"".join(_memorized(value, place) for place, value in enumerate(_MEMORIZED, start=1))
+    + b"".join(_memorized(value, index) for index, value in enumerate(_MEMORIZED, start=1))
     + pickle.EMPTY_LIST + pickle.BINPUT + _LIST[1:]
 )  # fmt: skip
 _BLOCK_START = _ARRAY + pickle.BININT1 + bytes([len(SERIES)]) + pickle.BININT

@@ -24,7 +24,7 @@ log = logging.getLogger("quadra")
 
 
 class OtherRuns:
-    """The files of other runs in a folder that is held."""
+    """The files of other runs in a directory that is held."""
 
     def __init__(self, folder: StateFolder) -> None:
         self._folder = folder
@@ -32,7 +32,7 @@ class OtherRuns:
         self._bad: frozenset[Path] = frozenset()  # files that have a second name in `set-aside` already
 
     def make_room(self, run: str) -> None:
-        """Before the first save of `run`: keep another run's newest intact save as a run of its own, set bad files aside."""
+        """Keeps another run's newest intact save as a run by itself, before the first save of `run`, and sets bad files aside."""
         present = (*self._files.values(), self._folder.path / SAVES / METRICS_COPY)
         bad = [path for path in present if os.path.lexists(path)]
         catalog = read_catalog(self._folder.layout)
@@ -54,7 +54,7 @@ class OtherRuns:
             log.warning("Files that could not be used were set aside in %s: %s", target, ", ".join(map(str, bad)))
 
     def drop_saves(self, run: str) -> None:
-        """After the first save of `run`: make earlier saves of other runs restore points; what cannot go now stays."""
+        """Makes earlier saves of other runs restore points, after the first save of `run`; what cannot go now stays."""
         for file in self._folder.layout.earlier_saves():
             try:
                 self._drop(file, run)
@@ -62,7 +62,7 @@ class OtherRuns:
                 log.info("An earlier save of another run stays: %s", error)
 
     def _present_saves(self, catalog: Catalog) -> Sequence[SavedSummary]:
-        """The folder's own saves, newest first."""
+        """Returns the directory's own saves, newest first."""
         own = [copy for copy in catalog.copies if copy.folder == self._folder.path]
         return sorted(own, key=lambda copy: (copy.sequence, not copy.is_earlier_save), reverse=True)
 
@@ -74,7 +74,7 @@ class OtherRuns:
         )
 
     def _keep(self, save: SavedSummary, of_this_run: bool) -> list[Path]:
-        """Keep a save of another run as three complete files; returns what was found bad on the way."""
+        """Keeps a save of another run as three complete files. Returns the files that were found bad."""
         try:
             state = read_save(save.file, self._folder.path)
         except NotSealedError:  # the legacy format had no checksums: kept as it is

@@ -37,7 +37,7 @@ Outcome = Receipt | BaseException
 
 
 class PendingSave:
-    """A save that is being written beside training; for the thread that began it.
+    """A save that is being written beside training; it is used by the thread that began it.
 
     `poll` blocks for so many seconds (None: without a limit), or until the save has ended; it returns the receipt, what
     went wrong, or None while the save is still being written.
@@ -55,12 +55,12 @@ class PendingSave:
         return self._ended_within(0.0)
 
     def require_ended(self) -> None:
-        """Raise SaveTimeoutError while the save is being written."""
+        """Raises SaveTimeoutError while the save is being written."""
         if not self.has_ended:
             raise SaveTimeoutError("The disk has not finished the last save yet. It is tried again at the next turn.")
 
     def wait(self, timeout: float | None = None) -> None:
-        """Block until the save has ended, well or not; for at most `timeout` seconds, by default TIMEOUT.
+        """Blocks until the save has ended, well or not; for at most `timeout` seconds, by default TIMEOUT.
 
         Raises SaveTimeoutError when that takes too long; the save stays under way.
         """
@@ -71,7 +71,7 @@ class PendingSave:
             )
 
     def receipt(self) -> Receipt:
-        """Block until the save is durable, and return what it proved. Raises SaveError where it failed."""
+        """Blocks until the save is durable. Returns what it proved; raises SaveError where it failed."""
         self._ended_within(None)
         assert self._outcome is not None, "waited for without a limit"
         if isinstance(self._outcome, Receipt):
@@ -90,7 +90,7 @@ class PendingSave:
 
 
 def _save_error(error: Exception) -> SaveError:
-    """What a person is told of a save that failed."""
+    """Returns what a person reads of a save that failed."""
     if isinstance(error, (FolderError, BadFileError)):
         return SaveError(str(error))
     if isinstance(error, OSError):

@@ -42,7 +42,7 @@ from quadra.storage.layout import (
 
 
 def deletable(layout: StateLayout) -> list[Path]:
-    """Every file that a reset deletes, relative to the state directory."""
+    """Returns every file that a reset deletes, relative to the state directory."""
     path = layout.path
     own: list[tuple[Path, Iterable[str]]] = [(path, (*FILES, *LISTS))]
     own += [(folder, FILES) for folder in (*layout.run_folders(), *layout.slot_folders())]
@@ -60,7 +60,7 @@ def deletable(layout: StateLayout) -> list[Path]:
 
 
 def describe_deletable(layout: StateLayout) -> tuple[str, ...]:
-    """What a reset deletes, in words: a folder's files are counted, not named one by one."""
+    """Returns what a reset deletes, in words: a folder's files are counted, not named one by one."""
     files = deletable(layout)
     single = [file.name for file in files if file.parent == Path()]
     folders = sorted({file.parent.as_posix() for file in files if file.parent != Path()})
@@ -69,26 +69,26 @@ def describe_deletable(layout: StateLayout) -> tuple[str, ...]:
 
 
 def delete_states(layout: StateLayout) -> None:
-    """Delete every saved state and set-aside file, durably. Raises OSError; what is left can then be reset again."""
+    """Deletes every saved state and set-aside file, durably. Raises OSError; what is left can then be reset again."""
     marker = layout.path / RESET_MARKER
     try:
         write_file(marker, [])
         sync_folder(layout.path)
         _delete(layout)
     except OSError:
-        remove(marker)  # the caller is told; a later start must not delete what comes next
+        remove(marker)  # the caller hears of it; a later start must not delete what comes next
         raise
 
 
 def call_off(layout: StateLayout) -> None:
-    """A reset that failed, and was told so, must not be finished at the next start, over what is saved from now on."""
+    """Removes the marker of a reset that failed: it must not be finished at the next start, over what is saved since."""
     if os.path.lexists(layout.path / RESET_MARKER):
         remove(layout.path / RESET_MARKER)
         sync_folder(layout.path)
 
 
 def clear_leftovers(layout: StateLayout) -> None:
-    """Finish a reset that was cut off, and remove temporary files of a save that was. Raises OSError."""
+    """Finishes a reset that was cut off, and removes temporary files of a save that was. Raises OSError."""
     if os.path.lexists(layout.path / RESET_MARKER):
         _delete(layout)
     _remove_temporaries(layout)
@@ -99,7 +99,7 @@ def clear_leftovers(layout: StateLayout) -> None:
 
 
 def remove_state_folder(folder: Path) -> None:
-    """Delete the files of a state and the folder, unless something of the user's is in it."""
+    """Deletes the files of a state and their folder, unless something of the user's is in it."""
     if not is_plain_folder(folder):
         return
     for name in (SYSTEM, WEIGHTS, METRICS):  # cut off in between, what is left is a whole state or none
@@ -109,7 +109,7 @@ def remove_state_folder(folder: Path) -> None:
 
 
 def remove_empty(folder: Path) -> None:
-    """Delete a folder, unless it is not there or something of the user's is in it."""
+    """Deletes a folder, unless it is not there or something of the user's is in it."""
     with contextlib.suppress(OSError):
         folder.rmdir()
 
@@ -160,11 +160,11 @@ def _remove_half_texts(path: Path) -> None:
 
 
 def _sync_what_stays(folder: Path) -> None:
-    """Make deletions in a folder durable that could not go as a whole."""
+    """Makes deletions durable in a folder that could not go as a whole."""
     if is_plain_folder(folder):
         sync_folder(folder)
 
 
 def _is_file_or_link(path: Path) -> bool:
-    """A folder under one of our names was not made by us."""
+    """Whether this may be one of our files: a folder under one of our names was not made by us."""
     return path.is_symlink() or path.is_file()

@@ -202,6 +202,6 @@ def _labelled_states(layout: StateLayout) -> frozenset[str] | None:
     """Returns the states that somebody has named, noted or pinned; None where that cannot be read."""
     try:
         labels = read_labels(layout.path)
-    except BadFileError:  # told where the names are needed
+    except BadFileError:  # reported where the names are needed
         return None
     return frozenset(state for state, label in labels.items() if label.name or label.note or label.pinned)

@@ -39,17 +39,17 @@ _SEAL_SIZE = 64  # hexadecimal digits of a SHA-256, at the very end of the file
 
 
 class RunEvents(NamedTuple):
-    """What came over a run besides training, as iterations: the newest MOST_EVENTS of a kind, the oldest first."""
+    """What happened to a run besides training, as iterations: the newest MOST_EVENTS of a kind, the oldest first."""
 
     loaded_at: tuple[int, ...] = ()  # how many iterations the run had
     struck_at: tuple[int, ...] = ()  # what should have become this iteration was void
 
-    def and_loaded(self, iteration: int) -> RunEvents:
-        """The run has been loaded; at one iteration, several times are one event."""
+    def with_load(self, iteration: int) -> RunEvents:
+        """Returns the events after the run was loaded; several loads at one iteration are one event."""
         return self._replace(loaded_at=_with(self.loaded_at, iteration))
 
-    def and_struck(self, iteration: int) -> RunEvents:
-        """An iteration was void; several times in a row are one event."""
+    def with_void(self, iteration: int) -> RunEvents:
+        """Returns the events after an iteration was void; several void ones in a row are one event."""
         return self._replace(struck_at=_with(self.struck_at, iteration))
 
 
@@ -82,17 +82,17 @@ class SaveRecord:
 
     @property
     def state(self) -> str:
-        """What tells this state from all others: `<run>@<iteration>`."""
+        """The id that tells this state from all others: `<run>@<iteration>`."""
         return f"{self.run}@{self.iteration_count}"
 
     @property
-    def happened(self) -> RunEvents:
-        """What came over the run up to here."""
+    def events(self) -> RunEvents:
+        """What happened to the run until this save."""
         return RunEvents(self.loaded_at, self.struck_at)
 
 
 def seal(archive: Sequence[Piece], record: SaveRecord) -> list[Piece]:
-    """The pieces of the archive with the record and its checksum as the comment; it must have no comment yet."""
+    """Returns the pieces of the archive with the record and its checksum as its comment; it must have no comment yet."""
     text = dump(record)
     pieces = [*archive[:-1], bytes(archive[-1])[:-2] + struct.pack("<H", len(text) + _SEAL_SIZE) + text]
     digest = hashlib.sha256()
@@ -102,13 +102,13 @@ def seal(archive: Sequence[Piece], record: SaveRecord) -> list[Piece]:
 
 
 def resealed(content: bytes, record: SaveRecord) -> list[Piece]:
-    """The pieces of a weights file that was sealed already, with another record."""
+    """Returns the pieces of a weights file that was sealed already, with another record."""
     start = content.rfind(_END_OF_ARCHIVE)
     return seal([memoryview(content)[:start], content[start : start + _END_SIZE]], record)
 
 
 def verify(content: bytes, file: str | Path) -> SaveRecord | None:
-    """The record of a whole weights file, after its checksum; None where it was never sealed (an earlier generation)."""
+    """Returns the record of a whole weights file whose checksum fits; None where it was never sealed (legacy format)."""
     text = _comment(content[-_LONGEST_COMMENT - _END_SIZE :], file)
     if text and digest_of(memoryview(content)[:-_SEAL_SIZE]).hexdigest().encode() != content[-_SEAL_SIZE:]:
         raise DamagedFileError(file, "its checksum does not fit its content: it was altered or damaged")
@@ -116,7 +116,7 @@ def verify(content: bytes, file: str | Path) -> SaveRecord | None:
 
 
 def peek(path: Path) -> SaveRecord | None:
-    """The record of a weights file without reading or verifying the rest; None where it was never sealed."""
+    """Returns the record of a weights file without reading or verifying the rest; None where it was never sealed."""
     try:
         require_plain(path)
         with path.open("rb") as stream:
@@ -131,18 +131,18 @@ def peek(path: Path) -> SaveRecord | None:
 
 
 def newer_format(version: int) -> str:
-    """What is wrong with a file of a newer format, in words."""
+    """Returns what is wrong with a file of a newer format, in words."""
     return f"has format {version}, this program reads up to {FORMAT_VERSION}. Update the program to load it."
 
 
 def dump(record: SaveRecord) -> bytes:
-    """The record as JSON."""
+    """Returns the record as JSON."""
     values = {_NAMES_IN_FILES.get(name, name): value for name, value in vars(record).items()}
     return json.dumps(values, sort_keys=True).encode("ascii")
 
 
 def _comment(end: bytes, file: str | Path) -> bytes:
-    """The text of the record; empty where the file was never sealed."""
+    """Returns the text of the record; empty where the file was never sealed."""
     start = end.rfind(_END_OF_ARCHIVE)
     if start < 0 or len(end) < start + _END_SIZE:
         raise DamagedFileError(file, "is not a complete weights file (empty or cut short)")
@@ -156,7 +156,7 @@ def _comment(end: bytes, file: str | Path) -> bytes:
 
 
 def parse(text: bytes, file: str | Path) -> SaveRecord:
-    """The record that this JSON holds. Raises DamagedFileError or NewerFormatError, which name the file."""
+    """Returns the record that this JSON holds. Raises DamagedFileError or NewerFormatError, which name the file."""
     try:
         values: dict[str, Any] = json.loads(text)
         if _is_whole(values["format_version"], 1) and values["format_version"] > FORMAT_VERSION:
@@ -201,7 +201,9 @@ def _tuple(value: object) -> object:
 
 
 def _are_events(value: object) -> bool:
-    return isinstance(value, tuple) and len(value) <= MOST_EVENTS and all(_is_whole(place, 0) for place in value)
+    return (
+        isinstance(value, tuple) and len(value) <= MOST_EVENTS and all(_is_whole(iteration, 0) for iteration in value)
+    )
 
 
 def _is_finite(value: object) -> bool:

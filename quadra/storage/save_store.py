@@ -1,4 +1,13 @@
-"""SaveStore: the present run's files in a held folder, saved as one commit. `docs/reliability.md` tells the protocol.
+"""SaveStore: the present run's files in a held directory, saved as one commit. `docs/reliability.md` explains the protocol.
+
+A full save (the first one, Stop, Save, the end of the server, every few hundred iterations) writes, in this order:
+
+1. `metrics_history.pkl`, the history, which grows in place, and then its copy `saves/history.pkl`;
+2. `oscillator_weights.pth`, the commit (`commit`): everything else, and the history's rows that the metrics file lacks;
+3. `system_state.pkl`, which repeats what people and scripts ask for.
+
+An auto-save writes the weights file alone. The writer process commits it from a copy in shared memory; where there is no
+such process, or the save is too large for it, the writer thread does.
 
 The weights file is the commit. A save writes it beside the present one, gives the present one a second name among the
 earlier saves, and renames the new one over it. A full save first extends the metrics file and its copy, and afterwards
@@ -60,7 +69,7 @@ _VERIFY_EVERY = 32  # saves; one of them is read back
 class Save:
     """What one save writes: all of it copied, or never changed again, so that training may go on meanwhile."""
 
-    record: SaveRecord  # its `metrics_rows` is set by the store, where it is not `SaveStore.counted_on` already
+    record: SaveRecord  # its `metrics_rows` is set by the store, where it is not `SaveStore.metrics_rows` already
     config: TrainingConfig
     snapshot: Snapshot
     rows: NDArray[np.float32]  # the whole history, shape (iteration_count, 4)
@@ -68,7 +77,7 @@ class Save:
 
 
 class SaveStore:
-    """Writes the saves of one held folder, one at a time: never use it from two threads at once."""
+    """Writes the saves of one held directory, one at a time; not for use from two threads at once."""
 
     def __init__(
         self, folder: StateFolder, process: WriterProcess | None = None, retention: Retention | None = None
@@ -82,7 +91,7 @@ class SaveStore:
         self.forget()
 
     def forget(self) -> None:
-        """Nothing is known of what stands in the folder; the next save looks."""
+        """Forgets what stands in the directory; the next save checks."""
         self._run: str | None = None  # whose newest save in the folder is known
         self._room_for: str | None = None  # the run for which other runs' files have been kept already
         self._logs: dict[Path, MetricsLog] = {}
@@ -92,10 +101,10 @@ class SaveStore:
         self.restore_points.forget()
         # Rows that the metrics files held before they were last extended. The weights file carries all later ones, so
         # that it is completed by a metrics file of that time too, as a `cp -r` beside training may have caught it.
-        self.counted_on = 0
+        self.metrics_rows = 0
 
     def adopt(self, state: SavedState) -> None:
-        """The folder's own files are those of this state, as `read_save` found them."""
+        """Notes that the directory's own files are those of this state, as `read_save` found them."""
         self.forget()
         self._run = state.record.run
         damaged = {str(error.path) for error in state.damaged}
@@ -103,10 +112,10 @@ class SaveStore:
             Path(path): log for path, log in state.logs.items() if log.rows <= len(state.rows) and path not in damaged
         }
         self._identities = {path: identity_of(path) for path in (*self._files.values(), *self._logs)}
-        self.counted_on = min(state.record.metrics_rows, self._rows_in_metrics() or 0)
+        self.metrics_rows = min(state.record.metrics_rows, self._rows_in_metrics() or 0)
 
     def begin(self, save: Save, on_end: Callable[[], None] | None = None) -> PendingSave:
-        """Have a save written beside training: by the writer process where it is a small one, else on the writer thread.
+        """Has a save written beside training: by the writer process where it is a small one, else on the writer thread.
 
         `on_end` is called on that thread, where it writes the save, once the save has ended. The snapshot is released as soon
         as its memory is not needed any more.
@@ -115,12 +124,15 @@ class SaveStore:
         return pending or self._thread.begin(lambda: self._commit_and_release(save), on_end)
 
     def close(self, pending: PendingSave | None, then: Callable[[], None]) -> None:
-        """Write no more saves. `then` is called once this process does not write `pending` any more; what the writer process
-        may still be writing ends with the process that holds the folder."""
+        """Writes no more saves. `then` is called once this process does not write `pending` any more; what the writer process
+        may still be writing ends with the process that holds the directory."""
         self._thread.close(pending, then)
 
     def commit(self, save: Save) -> Receipt:
-        """Save; durable on return. Raises FolderError, SaveError or OSError: the previous save is then intact, or this one is."""
+        """Saves a state; durable on return.
+
+        Raises FolderError, SaveError or OSError: the previous save is then intact, or this one is.
+        """
         started = time.perf_counter()
         self._folder.require_own()
         _require_finite(save, self._tail_of(save))
@@ -135,7 +147,7 @@ class SaveStore:
         full = save.full or is_first or self._tail_of(save) >= MOST_TAIL
         written = self._extend_metrics(save) if full else 0
         request, plan = self._request(save, keep_present=not is_first)
-        self._make_points_folder(request)
+        self._make_restore_points_folder(request)
         committed = self._commit_weights(request, plan)
         self._run = self._room_for = run
         if full:
@@ -149,7 +161,7 @@ class SaveStore:
         return _receipt(request.record, committed, started, written, full, verified)
 
     def _begin_in_process(self, save: Save) -> PendingSave | None:
-        """Hand a copy of a save to the writer process; None where it is not one for it.
+        """Hands a copy of a save to the writer process. Returns None where it is not one for it.
 
         It takes saves of the weights alone: whatever else may be due, `commit` sees to it. Each number of a step was found
         finite by the engine; a full save checks all of them again.
@@ -168,9 +180,9 @@ class SaveStore:
     def _outcome(
         self, record: SaveRecord, plan: Plan, started: float, answer: Committed | Exception | None
     ) -> Outcome | None:
-        """What came of a save that the writer process was handed; None while there is no answer."""
+        """Returns what came of a save that the writer process was handed; None while there is no answer."""
         if isinstance(answer, Committed):
-            self._note(record.run, plan, answer)
+            self._after_commit(record.run, plan, answer)
             return _receipt(record, answer, started)
         if answer is not None:
             self._recognize(record)
@@ -188,11 +200,11 @@ class SaveStore:
         except BaseException:
             self._recognize(request.record)
             raise
-        self._note(request.record.run, plan, committed)
+        self._after_commit(request.record.run, plan, committed)
         return committed
 
-    def _note(self, run: str, plan: Plan, committed: Committed) -> None:
-        """A weights file has become durable."""
+    def _after_commit(self, run: str, plan: Plan, committed: Committed) -> None:
+        """Notes that a weights file has become durable."""
         self._identities[self._files[WEIGHTS]] = committed.identity
         if committed.remark:
             self.restore_points.forget()
@@ -200,50 +212,50 @@ class SaveStore:
             self.restore_points.apply(run, plan, committed.size)
 
     def _verify(self, run: str) -> None:
-        """Read the weights file back. Raises a BadFileError where it is not what was written."""
+        """Reads the weights file back. Raises a BadFileError where it is not what was written."""
         sync_folder(self._folder.path / SAVES)  # an earlier save's name need be durable only for a damaged newest one
         if run in self._has_points:
             sync_folder(self._folder.path / RESTORE_POINTS / run)
         verify(read_file(self._files[WEIGHTS]), self._files[WEIGHTS])
 
     def _recognize(self, record: SaveRecord) -> None:
-        """A commit that failed may have failed behind its rename: then what stands there is not somebody else's."""
+        """Notes the weights file as ours where a commit failed after its rename."""
         path = self._files[WEIGHTS]
         with contextlib.suppress(BadFileError):
             if peek(path) == record:
                 self._identities[path] = identity_of(path)
 
     def _tail_of(self, save: Save) -> int:
-        """Rows that are not in both metrics files yet."""
+        """Returns the number of rows that are not in both metrics files yet."""
         return len(save.rows) - (self._rows_in_metrics() or 0)
 
     def _rows_in_metrics(self) -> int | None:
-        """Rows that both metrics files hold; None where that is not known."""
+        """Returns the number of rows that both metrics files hold; None where that is not known."""
         one, other = map(self._logs.get, self._metrics)
         return None if one is None or other is None else min(one.rows, other.rows)
 
     def _extend_metrics(self, save: Save) -> int:
-        """Bring the metrics and their copy up to date, one after the other; returns the bytes written."""
+        """Brings the metrics and their copy up to date, one after the other. Returns the bytes written."""
         held = self._rows_in_metrics()
         written = sum(self._extend(path, save) for path in self._metrics)
-        self.counted_on = len(save.rows) if held is None else held
+        self.metrics_rows = len(save.rows) if held is None else held
         return written
 
     def _write_system(self, save: Save) -> int:
-        """Replace the system state, after the commit: where it stands, there was a weights file. Returns the bytes."""
+        """Replaces the system state, after the commit: where it stands, there was a weights file. Returns the bytes written."""
         system, content = self._files[SYSTEM], encode_system(save.record, save.config, save.snapshot.rest)
-        self._keep_foreign(system)
+        self._set_aside_changed(system)
         replace_file(system, content)
         self._identities[system] = identity_of(system)
         return _size(content)
 
     def _extend(self, path: Path, save: Save) -> int:
-        """Bring one metrics file to all rows; returns the bytes written.
+        """Brings one metrics file to all rows. Returns the bytes written.
 
         Until that is done nothing is known of the file: a failed append is not appended to.
         """
-        foreign, log = self._keep_foreign(path), self._logs.pop(path, None)
-        if foreign or log is None or log.is_fragmented or _length_of(path) != log.size:
+        changed, log = self._set_aside_changed(path), self._logs.pop(path, None)
+        if changed or log is None or log.is_fragmented or _length_of(path) != log.size:
             pieces, log = metrics_file.encode(save.record.run, save.rows)
             replace_file(path, pieces)
             written = _size(pieces)
@@ -257,8 +269,8 @@ class SaveStore:
         self._logs[path], self._identities[path] = log, identity_of(path)
         return written
 
-    def _keep_foreign(self, path: Path) -> bool:
-        """Set a file aside that is not as this object left it; whether it was not. Raises FolderChangedError."""
+    def _set_aside_changed(self, path: Path) -> bool:
+        """Sets a file aside that is not as this object left it. Returns whether it was not; raises FolderChangedError."""
         self._folder.require_own()
         known = self._identities.pop(path, _NOT_KNOWN)  # until it is written: what a failed write leaves is our own
         if known is _NOT_KNOWN or identity_of(path) == known:
@@ -268,11 +280,11 @@ class SaveStore:
         return True
 
     def _request(self, save: Save, keep_present: bool) -> tuple[CommitRequest, Plan]:
-        """The weights file of a save, to be committed, and what the save does to the restore points."""
+        """Returns the weights file of a save, to be committed, and what the save does to the restore points."""
         if self._encoder is None:
             self._encoder = WeightsEncoder(save.config, save.snapshot)
         record, tensors = self._with_metrics_rows(save.record), bytes_of(save.snapshot.flat)
-        contents = self._encoder.contents(save.snapshot, save.rows[self.counted_on :])
+        contents = self._encoder.contents(save.snapshot, save.rows[self.metrics_rows :])
         plan = self.restore_points.plan(save.record, save.rows, len(tensors) + sum(map(len, contents)))
         request = CommitRequest(
             folder=str(self._folder.path),
@@ -288,19 +300,19 @@ class SaveStore:
         return request, plan
 
     def _with_metrics_rows(self, record: SaveRecord) -> SaveRecord:
-        """The record with the rows that the metrics file is counted on for."""
-        rows = self.counted_on
+        """Returns the record with the number of rows that the metrics file is counted on for."""
+        rows = self.metrics_rows
         return record if record.metrics_rows == rows else replace(record, metrics_rows=rows)
 
-    def _make_points_folder(self, request: CommitRequest) -> None:
-        """The folder of the restore points; where it cannot be had, the commit says so when it has kept the state."""
+    def _make_restore_points_folder(self, request: CommitRequest) -> None:
+        """Makes the folder of the restore points; where that fails, the commit says so once it has kept the state."""
         if request.points and request.record.run not in self._has_points:
             with contextlib.suppress(OSError, FolderUnusableError):
                 self._folder.restore_points_folder(request.record.run)
                 self._has_points.add(request.record.run)
 
     def _drop_surplus(self, run: str) -> None:
-        """Remove restore points that are over the budget though no save has added one; what cannot go now stays."""
+        """Removes restore points that are over the budget though no save has added one; what cannot go now stays."""
         try:
             for point in self.restore_points.surplus(run):
                 remove(point)
@@ -309,7 +321,7 @@ class SaveStore:
 
 
 def _require_finite(save: Save, tail: int) -> None:
-    """Raise SaveError for a number that is not finite, in what has changed since the last save."""
+    """Raises SaveError for a number that is not finite, in what has changed since the last save."""
     rest = save.snapshot.rest
     values = [number for number in rest["neuroplasticity"].values() if number is not None]
     total = sum(values) + sum(map(sum, map(dict.values, rest["q_table"].values())))
@@ -335,5 +347,5 @@ def _size(pieces: Sequence[Piece]) -> int:
 
 
 def _length_of(path: Path) -> int | None:
-    """Bytes of a plain file; None where there is none."""
+    """Returns the bytes of a plain file; None where there is none."""
     return path.stat().st_size if is_plain_file(path) else None

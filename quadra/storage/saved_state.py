@@ -56,12 +56,12 @@ class SavedState:
 
 
 def read(folder: Path) -> SavedState:
-    """The state of a folder, verified. Raises a BadFileError that names the file at fault and what is wrong with it."""
+    """Returns the state of a directory, verified. Raises a BadFileError that names the file at fault and says what is wrong."""
     return read_save(folder / WEIGHTS, folder)
 
 
 def read_save(file: Path, folder: Path, salvage: bool = False) -> SavedState:
-    """The state whose weights file is `file`, with the history that stands in `folder`. Raises a BadFileError.
+    """Returns the state whose weights file is `file`, with the history that stands in `folder`. Raises a BadFileError.
 
     `salvage`: rows of the history that are in no file come out as not-a-number, instead of an error.
     """
@@ -76,9 +76,15 @@ def read_save(file: Path, folder: Path, salvage: bool = False) -> SavedState:
         raise DamagedFileError(file, f"does not hold what belongs there: {error}") from error
     history = _read_history(folder, record, tail, salvage)
     damaged = _system_findings(folder, record, config)
-    told = tuple(f"{error}. Nothing was lost: the weights file holds the same." for error in damaged)
+    warnings = tuple(f"{error}. Nothing was lost: the weights file holds the same." for error in damaged)
     state = SavedState(
-        record, config, weights, history.rows, (*history.warnings, *told), (*history.damaged, *damaged), history.logs
+        record,
+        config,
+        weights,
+        history.rows,
+        (*history.warnings, *warnings),
+        (*history.damaged, *damaged),
+        history.logs,
     )
     require_finite(state, file)
     return state
@@ -87,7 +93,7 @@ def read_save(file: Path, folder: Path, salvage: bool = False) -> SavedState:
 def _content(
     weights: dict[str, Any], file: Path, record: SaveRecord, size: int
 ) -> tuple[TrainingConfig, NDArray[np.float32]]:
-    """The configuration and the history's newest rows; the other entries are left as the engine takes them.
+    """Returns the configuration and the history's newest rows; the other entries are left as the engine takes them.
 
     Raises a BadFileError, or what Python raises where an entry is of the wrong kind: a seal can be forged.
     """
@@ -104,7 +110,7 @@ def _content(
 
 
 def _floats_of(config: TrainingConfig) -> int:
-    """Numbers that an engine of this configuration holds and a save of it therefore has."""
+    """Returns how many numbers an engine of this configuration holds, and a save of it therefore has."""
     learned = sum(math.prod(shape) for shape in parameter_shapes(config).values())
     return 3 * learned + config.field_size * (1 + len(config.syntropy_decays) + config.patterns)
 
@@ -118,14 +124,14 @@ class NotSealedError(Exception):
 
 
 def require_keys(values: Mapping[str, Any], file: str | Path, names: tuple[str, ...]) -> None:
-    """Raise MissingKeyError for the first name that is not there."""
+    """Raises MissingKeyError for the first name that is not there."""
     for name in names:
         if name not in values:
             raise MissingKeyError(file, f"the entry {name!r} is missing")
 
 
 def require_finite(state: SavedState, file: str | Path = WEIGHTS) -> None:
-    """Raise DamagedFileError for a state with a number that is not finite: such a one is never loaded as good."""
+    """Raises DamagedFileError for a state with a number that is not finite: such a state is never loaded as good."""
     if not are_whole(state.rows):
         raise DamagedFileError(METRICS, "holds numbers that are not finite")
     if not _all_finite(state.engine):
@@ -133,18 +139,18 @@ def require_finite(state: SavedState, file: str | Path = WEIGHTS) -> None:
 
 
 def are_whole(rows: NDArray[np.float32]) -> bool:
-    """Whether every row of a history is finite, or marked as lost: not a number in all four series."""
+    """Whether every row of a history is finite, or marked as lost: NaN in all four series."""
     finite = np.isfinite(rows)
     return bool(finite.all() or (finite.all(1) | np.isnan(rows).all(1)).all())
 
 
 def read_plain(path: Path, arrays: bool) -> dict[str, Any]:
-    """A pickle of plain data; raises a BadFileError."""
+    """Returns the content of a pickle of plain data. Raises a BadFileError."""
     return safe_pickle.loads(read_file(path), path, arrays)
 
 
 def as_series(values: object, file: str | Path) -> NDArray[np.float32]:
-    """One history as an array; raises DamagedFileError for what is no list of numbers."""
+    """Returns one history as an array. Raises DamagedFileError for what is no list of numbers."""
     plain = isinstance(values, list) and all(type(value) in (int, float) for value in values)
     if plain or (isinstance(values, np.ndarray) and values.ndim == 1):
         with np.errstate(over="ignore"):  # too large for single precision: refused later, as not finite
@@ -160,7 +166,7 @@ def _config(values: Mapping[str, Any], file: Path) -> TrainingConfig:
 
 
 def _tail(weights: dict[str, Any], file: Path, record: SaveRecord) -> NDArray[np.float32]:
-    """The rows behind the first `record.metrics_rows`, which the weights file carries itself."""
+    """Returns the rows behind the first `record.metrics_rows`, which the weights file carries itself."""
     tail = weights.pop(TAIL, None)
     rows = _EMPTY if tail is None else tail.numpy()
     if rows.shape != (record.iteration_count - record.metrics_rows, len(SERIES)) or rows.dtype != np.float32:
@@ -177,7 +183,7 @@ class _History:
 
 
 def _read_history(folder: Path, record: SaveRecord, tail: NDArray[np.float32], salvage: bool) -> _History:
-    """The rows that the record names, from the first metrics file that fits; all that do are told by their path.
+    """Returns the rows that the record names, from the first metrics file that fits, and the logs of all that do.
 
     A file that was not written for this run is no damage where a new run's first save was cut off: its turn comes last.
     """
@@ -204,8 +210,8 @@ def _read_history(folder: Path, record: SaveRecord, tail: NDArray[np.float32], s
         together = _put_together(parts, tail, record)
         fitting = together if checksum_of(together) == record.history_sha256 else None
     if fitting is not None:
-        told = tuple(f"{error}. Nothing was lost: all of it is in what is intact." for error in failures)
-        return _History(fitting, told, tuple(failures), logs)
+        warnings = tuple(f"{error}. Nothing was lost: all of it is in what is intact." for error in failures)
+        return _History(fitting, warnings, tuple(failures), logs)
     if not salvage:
         raise _most_telling(failures)
     return _salvaged(together, record, failures)
@@ -219,7 +225,7 @@ class _Metrics:
 
 
 def _read_metrics(path: Path, run: str) -> _Metrics:
-    """A metrics file of this format or an earlier one; raises a BadFileError."""
+    """Returns a metrics file of this format or an earlier one. Raises a BadFileError."""
     content = read_file(path)
     if metrics_file.is_log(content):
         parsed = metrics_file.parse(content, path)
@@ -245,14 +251,14 @@ def _misfit(path: Path, found: _Metrics, record: SaveRecord) -> BadFileError:
 
 
 def _most_telling(failures: Sequence[BadFileError]) -> BadFileError:
-    """Of several, the first that is more than a copy's absence."""
+    """Returns the first failure that is more than a copy's absence."""
     return next((error for error in failures if not isinstance(error, MissingFileError)), failures[0])
 
 
 def _put_together(
     parts: Sequence[NDArray[np.float32]], tail: NDArray[np.float32], record: SaveRecord
 ) -> NDArray[np.float32]:
-    """All rows that any of the files has; those that none has are not-a-number in all series."""
+    """Returns all rows that any of the files has; those that none has are NaN in all series."""
     if record.metrics_rows > _MOST_MISSING + max(map(len, parts), default=0):
         raise MismatchError(METRICS, f"lacks most of the {record.metrics_rows} iterations that the weights count on")
     rows = np.full((record.iteration_count, len(SERIES)), np.nan, np.float32)
@@ -264,16 +270,16 @@ def _put_together(
 
 
 def _salvaged(rows: NDArray[np.float32], record: SaveRecord, failures: Sequence[BadFileError]) -> _History:
-    """What is left of a history none of whose files is whole."""
+    """Returns what is left of a history none of whose files is whole."""
     if not np.isnan(rows).any():  # a row is wrong, and nothing says which
         rows[: record.metrics_rows] = np.nan
     lost = int(np.isnan(rows).any(1).sum())
-    told = f"The metrics of {lost} iterations are lost: {' '.join(f'{error}.' for error in failures)}"
-    return _History(rows, (told,), tuple(failures), {})
+    warning = f"The metrics of {lost} iterations are lost: {' '.join(f'{error}.' for error in failures)}"
+    return _History(rows, (warning,), tuple(failures), {})
 
 
 def _system_findings(folder: Path, record: SaveRecord, config: TrainingConfig) -> tuple[BadFileError, ...]:
-    """What is wrong with the system state; nothing in it is needed, since the weights file carries it too."""
+    """Returns what is wrong with the system state; nothing in it is needed, since the weights file carries it too."""
     path = folder / SYSTEM
     try:
         system = read_plain(path, arrays=False)

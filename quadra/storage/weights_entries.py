@@ -1,4 +1,4 @@
-"""Members: what a weights file is made of, from bytes and builtins alone, in whichever process writes it.
+"""The entries of a weights file, made from bytes and builtins alone, in whichever process writes it.
 
 Training hands over its plain values packed (`model.packing`), which is the quickest way to copy them; to describe them in a
 pickle, which takes ten times as long, is left to who writes the file. This module imports neither torch nor numpy.
@@ -28,8 +28,8 @@ class Contents(NamedTuple):
     plain: bytes  # everything else, by `model.packing.packed`
 
 
-def members_of(tensors: Piece, contents: Contents) -> list[tuple[str, Piece]]:
-    """The members of the archive by name, the large tensors' memory first."""
+def archive_entries(tensors: Piece, contents: Contents) -> list[tuple[str, Piece]]:
+    """Returns the entries of the archive with their names, the large tensors' memory first."""
     rest = unpacked(contents.plain)
     numbers = array("q", [*rest.pop("wins"), rest.pop("optimizer_step")])
     generators = rest.pop("generators")
@@ -50,7 +50,7 @@ def members_of(tensors: Piece, contents: Contents) -> list[tuple[str, Piece]]:
 
 
 def entries_in(pickled: bytes) -> bytes:
-    """The part of a dictionary's pickle that sets its entries: many such parts in a row fill one dictionary."""
+    """Returns the part of a dictionary's pickle that sets its entries: many such parts in a row fill one dictionary."""
     return pickled.removeprefix(OPENING).removesuffix(pickle.STOP)
 
 

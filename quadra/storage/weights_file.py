@@ -1,7 +1,7 @@
 """The weights file: what `torch.save` would write, encoded without it, and decoded by `torch.load` with weights only.
 
 A save every few milliseconds must not hold the interpreter. So the tensors' bytes go to the file from where they lie, and
-the description of the tensors, which never changes within a run, is pickled once; `quadra.members` has the rest.
+the description of the tensors, which never changes within a run, is pickled once; `weights_entries` has the rest.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from quadra.config import TrainingConfig
 from quadra.errors import DamagedFileError
 from quadra.model.run_buffers import Snapshot
 from quadra.storage.files.durable import Piece
-from quadra.storage.files.zip_writer import lay_out
+from quadra.storage.files.zip_writer import archive_pieces
 from quadra.storage.layout import WEIGHTS
 from quadra.storage.save_record import FORMAT_VERSION
-from quadra.storage.weights_entries import PROTOCOL, Contents, entries_in, members_of
+from quadra.storage.weights_entries import PROTOCOL, Contents, archive_entries, entries_in
 
 TAIL = "history_tail"  # entry for the history's rows that the metrics file does not hold yet
 _DEEPEST = 20  # entries within entries; ours are five deep
@@ -51,16 +51,16 @@ class WeightsEncoder:
         self._described = _entries(tensors) + _entries(constants) + _GENERATORS + samples
 
     def encode(self, snapshot: Snapshot, tail: NDArray[np.float32]) -> list[Piece]:
-        """The pieces of the archive, not sealed yet. `tail`: shape (rows, 4)."""
-        return lay_out(members_of(bytes_of(snapshot.flat), self.contents(snapshot, tail)))
+        """Returns the pieces of the archive, not sealed yet. `tail`: shape (rows, 4)."""
+        return archive_pieces(archive_entries(bytes_of(snapshot.flat), self.contents(snapshot, tail)))
 
     def contents(self, snapshot: Snapshot, tail: NDArray[np.float32]) -> Contents:
-        """What the file holds besides the snapshot's own memory."""
+        """Returns what the file holds besides the snapshot's own memory."""
         return Contents(self._described, _tail_entry(*tail.shape), tail.tobytes(), snapshot.plain)
 
 
 def decode(content: bytes, file: str | Path = WEIGHTS) -> dict[str, Any]:
-    """The dictionary in a weights file of this or the earlier generation; no code in it is run.
+    """Returns the dictionary in a weights file of this or the legacy format; no code in it is run.
 
     Raises DamagedFileError, naming the file.
     """
@@ -78,19 +78,19 @@ def decode(content: bytes, file: str | Path = WEIGHTS) -> dict[str, Any]:
 
 
 def _require_unpacked(content: bytes) -> None:
-    """Raise ValueError for an archive whose members, or the objects they describe, are larger than it is itself."""
+    """Raises ValueError for an archive whose entries, or the objects they describe, are larger than it is itself."""
     if not content.startswith(b"PK\x03\x04"):
         raise ValueError("something stands before its archive")  # torch would read that, in a form that claims memory
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        members = archive.infolist()
-    if sum(member.file_size for member in members) > len(content):
+        infos = archive.infolist()
+    if sum(info.file_size for info in infos) > len(content):
         raise ValueError("it would unpack to more than it is")
-    if any(member.filename.lower().endswith(".pkl") and member.file_size > _LONGEST_PICKLE for member in members):
+    if any(info.filename.lower().endswith(".pkl") and info.file_size > _LONGEST_PICKLE for info in infos):
         raise ValueError("it describes more than a save holds")
 
 
 def _require_plain(weights: object, size: int) -> None:
-    """Raise ValueError where sharing, nesting or strides make more of a file than its bytes can hold."""
+    """Raises ValueError where sharing, nesting or strides make more of a file than its bytes can hold."""
     count, claimed, open_parts = 0, 0, [iter([weights])]
     while open_parts:
         try:
@@ -159,7 +159,7 @@ def _tail_entry(rows: int, columns: int) -> bytes:
 
 
 def _nested(views: Mapping[str, _View]) -> dict[str, Any]:
-    """By the engine's names, `<part>/<network>.<tensor>` or `<tensor>`, as the file's dictionary has them."""
+    """Returns views under the engine's names, `<part>/<network>.<tensor>` or `<tensor>`, as nested in the file's dictionary."""
     nested: dict[str, Any] = {"optimizer": {}}
     for name, view in views.items():
         part, _, of_network = name.rpartition("/")
@@ -173,11 +173,11 @@ def _nested(views: Mapping[str, _View]) -> dict[str, Any]:
 
 
 def bytes_of(flat: NDArray[np.float32]) -> memoryview:
-    """The memory of an array, shape (numbers,)."""
+    """Returns the memory of an array, shape (numbers,)."""
     return flat.data.cast("B")
 
 
-# Files of the earlier generation may hold numpy numbers where a plain float was meant; these names make nothing else.
+# Files in the legacy format may hold numpy numbers where a plain float was meant; these names make nothing else.
 _NUMPY_NUMBERS: list[Any] = [
     np.dtype,
     np.dtypes.Float64DType,

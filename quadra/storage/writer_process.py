@@ -34,7 +34,7 @@ _LENGTHS = struct.Struct("<II")  # of the tensors, and of the rest of the reques
 
 
 class WriterProcess:
-    """The process, from the side of training; it takes one request at a time.
+    """The writer process, from the side of training; it takes one request at a time.
 
     `lock`: descriptor of the folder's lock. Where the server is killed, the folder is then not free before the writer
     process, which may be in a last call to a slow disk, has ended as well.
@@ -62,7 +62,7 @@ class WriterProcess:
         self._poll.register(self._answers, select.POLLIN)
 
     def send(self, request: CommitRequest) -> bool:
-        """Have a request carried out, from a copy; `answer` tells what came of it.
+        """Has a request committed, from a copy; `answer` returns what came of it.
 
         Returns False where the request does not fit, an earlier one is not answered yet, or the process has ended.
         """
@@ -83,7 +83,7 @@ class WriterProcess:
         return True
 
     def answer(self, timeout: float | None) -> Committed | Exception | None:
-        """Block for so many seconds (None: without a limit), or until the request that was sent is answered.
+        """Blocks for `timeout` seconds (None: without a limit), or until the request that was sent is answered.
 
         Returns what came of it, once; None where there is no answer by then.
         """
@@ -97,11 +97,11 @@ class WriterProcess:
         return answer
 
     def wait(self) -> int:
-        """Block until the process has ended; returns its exit code."""
+        """Blocks until the process has ended. Returns its exit code."""
         return self._process.wait()
 
     def close(self) -> None:
-        """End the process, once it has finished what it is at."""
+        """Ends the process, once it has finished the request that it has."""
         with contextlib.suppress(OSError):
             os.close(self._requests)
         self._process.wait()
@@ -110,14 +110,29 @@ class WriterProcess:
 
 
 def serve() -> NoReturn:
-    """The process: commit what is requested until the parent closes the pipe or ends."""
+    """Runs the process: commits what is requested until the parent closes the pipe or ends."""
     requests, answers, memory, parent = map(int, sys.argv[1:])
-    _end_with(parent)
+    signals = _end_with(parent)
     shared = memoryview(mmap.mmap(memory, CAPACITY))
-    with os.fdopen(requests, "rb") as stream:
-        while header := stream.read(_LENGTHS.size):
-            os.write(answers, _answer_to(_request(shared, *_LENGTHS.unpack(header))))
+    while header := _next_header(requests, signals):
+        os.write(answers, _answer_to(_request(shared, *_LENGTHS.unpack(header))))
     os._exit(0)
+
+
+def _next_header(requests: int, signals: int) -> bytes:
+    """Blocks until a request lies in shared memory. Returns its lengths, or nothing once the parent has closed the pipe.
+
+    A signal that comes right before a call that blocks would be handled only when the call returns; so `signals` ends it.
+    """
+    poll = select.poll()
+    for descriptor in (requests, signals):
+        poll.register(descriptor, select.POLLIN)
+    while True:
+        ready = dict(poll.poll())
+        if signals in ready:
+            os.read(signals, _LONGEST_ANSWER)
+        if requests in ready:
+            return os.read(requests, _LENGTHS.size)
 
 
 def _request(shared: memoryview, size: int, length: int) -> CommitRequest:
@@ -134,18 +149,24 @@ def _answer_to(request: CommitRequest) -> bytes:
         outcome = commit(request)
     except (OSError, SaveError) as error:
         outcome = error
-    except Exception as error:  # noqa: BLE001  # told to the parent, which shows it; the next request is still carried out
+    except Exception as error:  # noqa: BLE001  # sent to the parent, which shows it; the next request is still carried out
         outcome = SaveError(f"{type(error).__name__}: {error}"[: _LONGEST_ANSWER // 8])
     return pickle.dumps(outcome)
 
 
-def _end_with(parent: int) -> None:
-    """Pass signals on to the parent, and end when it does, without an instant's delay where the system can see to that."""
+def _end_with(parent: int) -> int:
+    """Passes signals on to the parent, and ends when it does, at once where the system can see to that.
+
+    Returns a descriptor from which a byte can be read for each signal.
+    """
 
     def pass_on(number: int, _frame: object) -> None:
         if os.getppid() == parent:
             os.kill(parent, number)
 
+    signals, woken = os.pipe()
+    os.set_blocking(woken, False)
+    signal.set_wakeup_fd(woken, warn_on_full_buffer=False)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, pass_on)
     if sys.platform == "linux":
@@ -154,10 +175,11 @@ def _end_with(parent: int) -> None:
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
     if os.getppid() != parent:
         os._exit(0)
+    return signals
 
 
 def _shared_memory() -> int:
-    """A descriptor of memory that two processes can map, with no name that could outlive them."""
+    """Returns a descriptor of memory that two processes can map, with no name that could outlive them."""
     if hasattr(os, "memfd_create"):
         descriptor = os.memfd_create("quadra-save")
     else:  # macOS

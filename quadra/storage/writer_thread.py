@@ -16,14 +16,14 @@ class WriterThread:
         self._executor = ThreadPoolExecutor(1, "writer")
 
     def begin(self, commit: Callable[[], Receipt], on_end: Callable[[], None] | None = None) -> PendingSave:
-        """Have a save written. `on_end` is called on the writer thread once the save has ended."""
+        """Has a save written. `on_end` is called on the writer thread once the save has ended."""
         future = self._executor.submit(carried(commit))
         if on_end is not None:
             future.add_done_callback(lambda _: on_end())
         return PendingSave(lambda timeout: _outcome_of(future, timeout), "thread")
 
     def close(self, pending: PendingSave | None, then: Callable[[], None]) -> None:
-        """Take no more saves. `then` is called once `pending` is not being written here, at once where it is not."""
+        """Takes no more saves. `then` is called once `pending` is not being written here, at once where it is not."""
         if pending is not None and pending.writer == "thread" and not pending.has_ended:
             self._executor.submit(then)  # the only thread comes to it when it has written the save
         else:
@@ -32,7 +32,7 @@ class WriterThread:
 
 
 def _outcome_of(future: Future[Receipt], timeout: float | None) -> Outcome | None:
-    """Block for so many seconds; None where the future is not done by then."""
+    """Blocks for `timeout` seconds. Returns None where the future is not done by then."""
     try:
         error = future.exception(timeout)
     except TimeoutError:

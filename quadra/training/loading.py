@@ -101,7 +101,7 @@ class Loader:
         run = Run.restored(restored.saved, restored.engine)
         self._saving.hold(run, restored.saved.record)
         run.alert_rules, remarks = self._saved_states.alert_rules.load(run.id)
-        run.events = run.events.and_loaded(run.iteration_count)
+        run.events = run.events.with_load(run.iteration_count)
         return (*restored.warnings, *remarks)
 
     def _tidy(self, choice: Choice, restored: RestoredState, warnings: tuple[str, ...]) -> LoadReport:

@@ -32,7 +32,7 @@ class Run:
     def restored(cls, saved: SavedState, engine: Engine) -> Run:
         """Returns the run of a saved state; `engine` continues that state."""
         run = cls(engine, saved.record.run)
-        run.parent, run.events, run.ended = saved.record.parent, saved.record.happened, saved.record.ended
+        run.parent, run.events, run.ended = saved.record.parent, saved.record.events, saved.record.ended
         run.history = History(saved.rows)
         if len(saved.rows):
             run.last_result = engine.result(*saved.rows[-1].tolist())
@@ -60,7 +60,7 @@ class Run:
             result = self.engine.step()
         finally:
             if self.strikes > strikes:
-                self.events = self.events.and_struck(self.iteration_count + 1)
+                self.events = self.events.with_void(self.iteration_count + 1)
         self.history.append(result.loss, result.reward, result.variance, result.mean)
         self.last_result = result
         if result.iteration >= self.activity.due:

@@ -165,7 +165,7 @@ class Saving:
         record = SaveRecord(
             run=run.id, sequence=self._sequence, iteration_count=run.iteration_count,
             saved_at=iso(datetime.now(UTC)), ended=ended, load_rank=load_rank, field_size=config.field_size,
-            seed=config.seed or 0, history_sha256=run.history.checksum(), metrics_rows=self._store.counted_on,
+            seed=config.seed or 0, history_sha256=run.history.checksum(), metrics_rows=self._store.metrics_rows,
             loss=run.newest("loss"), reward=run.newest("reward"), parent=run.parent,
             program=__version__,
             **run.events._asdict(),

@@ -155,7 +155,7 @@ def test_a_signal_finishes_saves_and_exits_zero(tmp_path: Path, number: int) -> 
         assert state.iteration_count >= shown
 
 
-def scribe_of(server: Server) -> int:
+def writer_process_of(server: Server) -> int:
     """The process that writes saves for a server."""
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
@@ -175,7 +175,7 @@ def test_a_signal_to_the_process_that_writes_saves_ends_the_server_saved_and_the
             client.ask("initialize_system")
             client.ask("start_training")
             shown = client.wait_for("metrics_update", lambda payload: payload["iteration"] >= 50)["iteration"]
-        os.kill(scribe_of(server), number)
+        os.kill(writer_process_of(server), number)
         assert server.process.wait(PATIENCE) == code, server.lines
     with TrainingState(tmp_path / "state") as state:
         assert state.load_state()

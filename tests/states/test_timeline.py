@@ -106,7 +106,7 @@ def test_a_void_iteration_is_told_by_the_iteration_that_it_should_have_become(
 def test_loads_and_strikes_are_known_after_a_restart_and_on_a_restore_point(tmp_path: Path) -> None:
     with opened(tmp_path / "state") as state:
         run = new_run(state, 4, "stopped")
-        state.run.events = state.run.events.and_struck(3).and_loaded(4)
+        state.run.events = state.run.events.with_void(3).with_load(4)
         train(state, 1)
         state.save()
     with opened(tmp_path / "state") as state:
@@ -123,7 +123,7 @@ def test_loads_and_strikes_are_known_after_a_restart_and_on_a_restore_point(tmp_
 def test_several_events_at_one_iteration_are_one_and_only_the_newest_are_kept() -> None:
     happened = RunEvents()
     for at in (5, 5, *range(10, 10 + MOST_EVENTS)):
-        happened = happened.and_struck(at).and_loaded(at)
+        happened = happened.with_void(at).with_load(at)
     assert happened.struck_at == happened.loaded_at == tuple(range(10, 10 + MOST_EVENTS))
 
 
@@ -131,7 +131,7 @@ def test_a_record_tells_its_events_and_an_older_one_has_none() -> None:
     known = record(loaded_at=(1, 2), struck_at=(3,))
     assert parse(dump(known), "file") == known
     older = dump(known).replace(b'"loaded_at": [1, 2], ', b"").replace(b', "struck_at": [3]', b"")
-    assert parse(older, "file").happened == RunEvents()
+    assert parse(older, "file").events == RunEvents()
 
 
 @pytest.mark.parametrize("bad", ['"text"', "[-1]", "[1.5]", "[true]", "{}", "null", str([1] * (MOST_EVENTS + 1))])

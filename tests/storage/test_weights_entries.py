@@ -13,11 +13,11 @@ from quadra import TrainingState
 from quadra.model.packing import packed, unpacked
 from quadra.storage.commit import Committed, commit
 from quadra.storage.files.durable import identity_of
-from quadra.storage.files.zip_writer import lay_out
+from quadra.storage.files.zip_writer import archive_pieces
 from quadra.storage.folder import StateFolder
 from quadra.storage.layout import WEIGHTS
 from quadra.storage.save_store import SaveStore
-from quadra.storage.weights_entries import Contents, members_of
+from quadra.storage.weights_entries import Contents, archive_entries
 from quadra.storage.weights_file import WeightsEncoder
 from quadra.storage.writer_process import IS_POSSIBLE, WriterProcess
 from tests.helpers.state_helpers import save_of, saved_states, small_config, train
@@ -38,17 +38,17 @@ def writer() -> Iterator[WriterProcess]:
 
 def test_the_members_hold_the_memory_as_it_is_and_the_numbers_as_torch_reads_them() -> None:
     tensors = memoryview(b"tensors")
-    members = dict(members_of(tensors, Contents(b"", b"", b"tail", packed(EVERYTHING))))
-    assert members["archive/data/0"] is tensors
-    assert np.frombuffer(members["archive/data/1"], np.int64).tolist() == [3, 4, 5]
-    assert members["archive/data/2"] == b"bits"
-    assert members["archive/data/3"] == b"tail"
+    entries = dict(archive_entries(tensors, Contents(b"", b"", b"tail", packed(EVERYTHING))))
+    assert entries["archive/data/0"] is tensors
+    assert np.frombuffer(entries["archive/data/1"], np.int64).tolist() == [3, 4, 5]
+    assert entries["archive/data/2"] == b"bits"
+    assert entries["archive/data/3"] == b"tail"
 
 
 def test_the_description_is_one_pickled_dictionary() -> None:
     described = pickle.BINUNICODE + b"\x0a\0\0\0generators" + pickle.EMPTY_DICT
-    members = dict(members_of(b"", Contents(described, b"", b"", packed(EVERYTHING))))
-    values = pickle.loads(bytes(members["archive/data.pkl"]))
+    entries = dict(archive_entries(b"", Contents(described, b"", b"", packed(EVERYTHING))))
+    values = pickle.loads(bytes(entries["archive/data.pkl"]))
     expected = unpacked(packed(EVERYTHING))
     assert values.pop("generators") == {"samples_device": "cpu"}
     assert values == {name: expected[name] for name in ("q_table", "neuroplasticity", "iteration_count")}
@@ -81,5 +81,5 @@ def test_a_snapshot_that_is_written_later_gives_the_same_bytes(tmp_path: Path) -
         at_once = b"".join(encoder.encode(snapshot, tail))
         train(state, 5)
         contents = encoder.contents(snapshot, tail)
-        assert b"".join(lay_out(members_of(snapshot.flat.tobytes(), contents))) == at_once
+        assert b"".join(archive_pieces(archive_entries(snapshot.flat.tobytes(), contents))) == at_once
         snapshot.release()

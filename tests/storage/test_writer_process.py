@@ -49,7 +49,7 @@ PLAIN = packed({"wins": [1, 2], "optimizer_step": 3, "generators": {"samples": b
 def request(folder: StateFolder, tensors: bytes = b"t" * 1000, tail: bytes = b"tail") -> CommitRequest:
     return CommitRequest(
         folder=str(folder.path), lock=folder.lock, present=identity_of(folder.path / WEIGHTS), keep_present=True,
-        record=record(), tensors=tensors, contents=Contents(b"described", b"tail described", tail, PLAIN),
+        record=record(), tensors=tensors, contents=Contents(b"dewriterd", b"tail dewriterd", tail, PLAIN),
     )  # fmt: skip
 
 
@@ -224,8 +224,8 @@ def test_a_signal_that_reaches_the_writer_process_is_passed_on() -> None:
 
 
 def wait_for_handlers(pid: int) -> None:
-    """Until a writer process has taken its signals over."""
-    wait_until(lambda: caught_signals(pid) >> (signal.SIGTERM - 1) & 1)
+    """Until a writer process has handlers for its signals, SIGHUP the last; for that one its parent has none to inherit."""
+    wait_until(lambda: caught_signals(pid) >> (signal.SIGHUP - 1) & 1)
 
 
 def caught_signals(pid: int) -> int:

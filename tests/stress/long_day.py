@@ -62,7 +62,7 @@ class Sample:
     iterations: int
     training_seconds: float  # processor time of its busiest thread, which trains
     memory: int  # of the server, without what it shares with files
-    scribe_memory: int
+    writer_memory: int
     threads: int
     files: int  # open in the server
     disk: int
@@ -94,7 +94,7 @@ class Watched:
     def __init__(self, server: Server, folder: Path, log: Path) -> None:
         self._server, self._folder, self._log = server, folder, log
         self._place = Path("/proc", str(server.process.pid))
-        self._scribe = _child_of(server.process.pid)
+        self._writer = _child_of(server.process.pid)
         self._began = time.monotonic()
         self._yardstick = Yardstick()
         self.updates = 0
@@ -106,7 +106,7 @@ class Watched:
             iterations=self._iterations(),
             training_seconds=max(_processor_seconds(task) for task in (self._place / "task").iterdir()),
             memory=_memory(self._place),
-            scribe_memory=_memory(self._scribe),
+            writer_memory=_memory(self._writer),
             threads=len(list((self._place / "task").iterdir())),
             files=len(list((self._place / "fd").iterdir())),
             disk=_disk(self._folder),
@@ -211,14 +211,14 @@ def _memory_of(first: Sequence[Sample], last: Sequence[Sample], settled: Sequenc
 
     iterations = middle(last, "iterations") - middle(first, "iterations")
     grown = middle(last, "memory") - middle(first, "memory")
-    scribe = middle(last, "scribe_memory") - middle(first, "scribe_memory")
+    writer = middle(last, "writer_memory") - middle(first, "writer_memory")
     allowed = _BYTES_AN_ITERATION * iterations + _SLACK
     text = (
         f"memory {middle(first, 'memory') / 1e6:.1f} -> {middle(last, 'memory') / 1e6:.1f} MB (highest "
         f"{max(sample.memory for sample in settled) / 1e6:.1f}): {grown / max(1.0, iterations):.1f} bytes an iteration over "
-        f"{iterations:,.0f}; of the process that writes saves {scribe / 1e6:+.2f} MB"
+        f"{iterations:,.0f}; of the process that writes saves {writer / 1e6:+.2f} MB"
     )
-    return text, grown <= allowed and scribe <= _SLACK
+    return text, grown <= allowed and writer <= _SLACK
 
 
 def _count_of(name: str, first: Sequence[Sample], last: Sequence[Sample]) -> tuple[str, bool]:

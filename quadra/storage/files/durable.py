@@ -1,4 +1,4 @@
-"""Disk: the few operations on files that a save is made of, each durable or undone when it returns.
+"""The few file operations that a save is made of, each durable or undone when it returns.
 
 Everything goes through functions of module `os`, one call each, so that a test can fail, cut off or forget any of them.
 """
@@ -29,18 +29,18 @@ _LARGEST_READ = 1 << 26  # bytes in one call, for the same reason
 
 
 def temporary_of(path: Path) -> Path:
-    """The name under which a file is written before it takes its place."""
+    """Returns the name under which a file is written before it is renamed."""
     return Path(temporary_name(path))
 
 
 def temporary_name(path: AnyPath) -> str:
-    """The same as text."""
+    """Returns the same as text."""
     folder, name = os.path.split(path)
     return os.path.join(folder, f".{name}.tmp")
 
 
 def write_file(path: AnyPath, pieces: Iterable[Piece]) -> None:
-    """Write a new file, or over one of ours, durably; its name is durable only after `sync_folder`. Raises OSError."""
+    """Writes a new file, or over one of ours, durably; its name is durable only after `sync_folder`. Raises OSError."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _NO_FOLLOW | _BINARY, 0o644)
     try:
         for piece in pieces:
@@ -51,7 +51,7 @@ def write_file(path: AnyPath, pieces: Iterable[Piece]) -> None:
 
 
 def replace_file(path: Path, pieces: Iterable[Piece]) -> None:
-    """Write a file so that at every instant it is either the old or the new one, and the new one is durable on return.
+    """Replaces a file so that at every instant it is the old or the new one; the new one is durable on return.
 
     Raises OSError; the old file is then unchanged, or the new one is complete.
     """
@@ -67,7 +67,7 @@ def replace_file(path: Path, pieces: Iterable[Piece]) -> None:
 
 
 def write_at(path: Path, offset: int, content: Piece) -> None:
-    """Write into a file that is there, from an offset, and cut off what stood behind; durable on return. Raises OSError."""
+    """Writes into an existing file from an offset, and cuts off what stood behind; durable on return. Raises OSError."""
     descriptor = os.open(path, os.O_WRONLY | _NO_FOLLOW | _BINARY)
     try:
         os.lseek(descriptor, offset, os.SEEK_SET)
@@ -79,7 +79,7 @@ def write_at(path: Path, offset: int, content: Piece) -> None:
 
 
 def overwrite_byte(path: Path, offset: int, byte: bytes) -> None:
-    """Change one byte of a file; durable on return. Raises OSError."""
+    """Changes one byte of a file; durable on return. Raises OSError."""
     descriptor = os.open(path, os.O_WRONLY | _NO_FOLLOW | _BINARY)
     try:
         os.lseek(descriptor, offset, os.SEEK_SET)
@@ -90,7 +90,7 @@ def overwrite_byte(path: Path, offset: int, byte: bytes) -> None:
 
 
 def link_or_copy(source: AnyPath, target: AnyPath) -> None:
-    """Give a file a second name, replacing what has it; on disks without such links, a copy. Durable after `sync_folder`.
+    """Gives a file a second name, replacing what has it; on disks without hard links, a copy. Durable after `sync_folder`.
 
     The second name first stands under a temporary one: to rename one name of a file onto another of its names does
     nothing, and would leave the temporary one behind.
@@ -112,7 +112,7 @@ def link_or_copy(source: AnyPath, target: AnyPath) -> None:
 
 
 def read_file(path: Path) -> bytes:
-    """The content of a plain file; links are not followed. Raises a BadFileError."""
+    """Returns the content of a plain file; links are not followed. Raises a BadFileError."""
     try:
         require_plain(path)
         return _content(path)
@@ -139,18 +139,18 @@ def _content(path: Path) -> bytes:
 
 
 def require_plain(path: Path) -> None:
-    """Raise DamagedFileError for what is neither a file nor nothing: a link would lead out, a pipe would not end."""
+    """Raises DamagedFileError for what is neither a file nor nothing: a link would lead out, a pipe would not end."""
     if path.is_symlink() or (path.exists() and not path.is_file()):
         raise DamagedFileError(path, "is a link or a folder, not a file; links are not followed")
 
 
 def sync(descriptor: int) -> None:
-    """Make the content of an open file durable."""
+    """Makes the content of an open file durable."""
     getattr(os, "fdatasync", os.fsync)(descriptor)  # neither Windows nor macOS has fdatasync
 
 
 def sync_folder(path: AnyPath) -> None:
-    """Make the names in a folder durable (on Windows the system does so by itself)."""
+    """Makes the names in a folder durable (on Windows the system does so by itself)."""
     if os.name == "nt":
         return
     descriptor = os.open(path, os.O_RDONLY)
@@ -161,7 +161,7 @@ def sync_folder(path: AnyPath) -> None:
 
 
 def remove(path: AnyPath) -> None:
-    """Delete a file or a link, where it is there."""
+    """Deletes a file or a link, if it is there."""
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path)
 
@@ -177,7 +177,7 @@ def is_plain_folder(path: AnyPath) -> bool:
 
 
 def _mode_of(path: AnyPath) -> int:
-    """What kind of a thing this is, links not followed; 0 where nothing is."""
+    """Returns the mode bits of a path, links not followed; 0 where nothing is."""
     try:
         return os.lstat(path).st_mode
     except ValueError:  # no path could be so
@@ -197,7 +197,7 @@ def _write(descriptor: int, content: Piece) -> None:
 
 
 def identity_of(path: AnyPath) -> Identity | None:
-    """What tells this file from any other, and from itself once it is written to; None where it is not there."""
+    """Returns what tells a file from any other, and from itself once it is written to; None where it is not there."""
     try:
         found = os.lstat(path)
     except FileNotFoundError:

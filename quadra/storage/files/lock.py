@@ -1,4 +1,4 @@
-"""FolderLock: one owner for a state directory; the system frees it when the owner's process ends, however it ends."""
+"""FolderLock: one owner for a state directory. The system frees it when the owner's process ends, however it ends."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def stands(folder: AnyPath, identity: Identity) -> bool:
 
 
 def require_lock(folder: AnyPath, lock: Identity) -> None:
-    """Raise FolderChangedError unless this lock file still stands in the folder."""
+    """Raises FolderChangedError unless this lock file still stands in the folder."""
     if stands(folder, lock):
         return
     what = "was exchanged for another one" if Path(folder).exists() else "is not there any more"
@@ -39,7 +39,10 @@ def require_lock(folder: AnyPath, lock: Identity) -> None:
 
 
 class FolderLock:
-    """Held from its making until `release`. Raises FolderUnusableError or FolderLockedError."""
+    """The lock of a state directory, held from its creation until `release`.
+
+    Raises FolderUnusableError or FolderLockedError when it cannot be had.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -59,7 +62,7 @@ class FolderLock:
 
     @property
     def descriptor(self) -> int:
-        """Of the lock file; a process that is handed it holds the lock as well, until both have ended."""
+        """Descriptor of the lock file; a process that is handed it holds the lock as well, until both have ended."""
         return self._descriptor
 
     @property
@@ -68,7 +71,7 @@ class FolderLock:
         return self._descriptor >= 0
 
     def release(self) -> None:
-        """Free the folder for others."""
+        """Frees the directory for others."""
         if self._descriptor >= 0:
             if fcntl is not None:
                 fcntl.flock(self._descriptor, fcntl.LOCK_UN)  # also where another process was handed it
@@ -77,11 +80,11 @@ class FolderLock:
 
     @property
     def identity(self) -> Identity:
-        """Device and number of the lock file that is held; empty where none is."""
+        """Device and inode of the lock file that is held; empty where none is."""
         return self._identity
 
     def still_stands(self) -> bool:
-        """Whether the lock file in the folder is the one that is held: not so once the folder was exchanged."""
+        """Whether the lock file in the directory is the one that is held: not so once the directory was exchanged."""
         return stands(self._folder, self.identity)
 
     def _take(self) -> None:

@@ -27,13 +27,13 @@ _BYTES_OF_ONE = 3  # of a file, for each further one: a list of numpy numbers, t
 
 
 def dumps(values: dict[str, Any]) -> bytes:
-    """The values as a sealed pickle that holds nothing but builtins and numpy arrays."""
+    """Returns the values as a sealed pickle that holds nothing but builtins and numpy arrays."""
     content = pickle.dumps(values, protocol=PROTOCOL)
     return content + _seal_of(content)
 
 
 def loads(content: bytes, file: str | Path, arrays: bool) -> dict[str, Any]:
-    """The dictionary in a pickle of builtins, and numpy numbers and arrays of numbers where `arrays` is true.
+    """Returns the dictionary in a pickle of builtins; `arrays`: also numpy numbers and arrays of numbers.
 
     Raises DamagedFileError, naming the file, for anything else and for a broken seal; no code in the file is run.
     """
@@ -75,7 +75,7 @@ class _PlainUnpickler(pickle._Unpickler):
         raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is not plain data")
 
     def _build(self) -> None:
-        """Give an array or number type its state; anything else has none that is plain data."""
+        """Sets the state of an array or a number type; nothing else that is plain data has one."""
         target, state = self.stack[-2:]  # type: ignore[attr-defined]  # the stubs leave the operations' stack out
         if type(target) is not np.ndarray and not (isinstance(target, np.dtype) and _is_byte_order(state)):
             raise pickle.UnpicklingError("it sets the state of something that is not an array of numbers")
@@ -87,7 +87,10 @@ class _PlainUnpickler(pickle._Unpickler):
 
     @staticmethod
     def _counted(operation: Callable[[_PlainUnpickler], None]) -> Callable[[_PlainUnpickler], None]:
-        """An operation of a byte or two that makes an object of a hundred: a small file could claim all memory."""
+        """Returns an operation that fails after too many calls.
+
+        A byte or two in the file make an object of a hundred bytes: a small file could claim all memory.
+        """
 
         def run(self: _PlainUnpickler) -> None:
             self._objects_left -= 1
@@ -115,7 +118,7 @@ class _PlainUnpickler(pickle._Unpickler):
 
 
 def _array_part(module: str, name: str) -> Callable[..., Any] | None:
-    """What numpy's own pickles name, each in a form that can make arrays of numbers only."""
+    """Returns what numpy's own pickles name, in a form that can make arrays of numbers only; None for other names."""
     if module in _ARRAY_MODULES and name == "_reconstruct":
         return _empty_array
     if module in _ARRAY_MODULES and name == "scalar":
@@ -133,12 +136,12 @@ def _is_byte_order(state: object) -> bool:
 
 
 def _array_class(*_: object) -> None:
-    """Stands for the class where `_reconstruct` is told it; calling it would be a way to claim memory."""
+    """Stands for the class where `_reconstruct` is given it; calling it would be a way to claim memory."""
     raise pickle.UnpicklingError("it calls numpy.ndarray, which plain data does not need")
 
 
 def _empty_array(kind: object, shape: object, code: object) -> np.ndarray[Any, Any]:
-    """The start of every pickled array: its shape and bytes follow, and numpy checks that they fit each other."""
+    """Returns the start of every pickled array: its shape and bytes follow, and numpy checks that they fit each other."""
     del kind, shape, code  # always ndarray, (0,) and b"b"; a forged shape would only claim memory
     return np.ndarray.__new__(np.ndarray, (0,), np.int8)
 

@@ -1,5 +1,8 @@
 """Zip archives from outside, read entry by entry: nothing in them is believed, and no name in them becomes a path.
 
+`zipfile` finds the entries and inflates them, some kilobytes at a time. What it would believe is checked first: how many
+entries there are, where they lie, what their names and kinds are. Declared sizes count for nothing.
+
 `zipfile` finds the entries and inflates them, some kilobytes at a time. What it would believe is looked at first: how many
 entries there are, where they lie, what their names and kinds are. Declared sizes count for nothing.
 """
@@ -42,49 +45,47 @@ class ArchiveEntry:
 
 
 def entries_of(stream: BinaryIO) -> list[ArchiveEntry]:
-    """The files of an archive, folders left out. Raises BadArchiveError for one that is damaged or made to do harm."""
+    """Returns the files of an archive, without folders. Raises BadArchiveError for one that is damaged or made to do harm."""
     source = _Source(stream)
     with _damage_told("What was uploaded is not a zip archive, or a damaged one"):
         archive = zipfile.ZipFile(cast("BinaryIO", source))
-    members = archive.infolist()
-    if len(members) > MOST_ENTRIES:
-        raise BadArchiveError(
-            f"The archive has {len(members):,} entries; {MOST_ENTRIES:,} are the most that are taken."
-        )
-    for member in members:
-        _require_harmless(member)
-    _require_apart(members, archive.start_dir)
-    _require_once(members)
+    infos = archive.infolist()
+    if len(infos) > MOST_ENTRIES:
+        raise BadArchiveError(f"The archive has {len(infos):,} entries; {MOST_ENTRIES:,} are the most that are taken.")
+    for info in infos:
+        _require_harmless(info)
+    _require_apart(infos, archive.start_dir)
+    _require_once(infos)
     return [
-        ArchiveEntry(member.orig_filename, parts_of(member.orig_filename), _reader(archive, member))
-        for member in members
-        if not member.orig_filename.endswith("/")
+        ArchiveEntry(info.orig_filename, parts_of(info.orig_filename), _reader(archive, info))
+        for info in infos
+        if not info.orig_filename.endswith("/")
     ]
 
 
 def parts_of(name: str) -> tuple[str, ...]:
-    """What leads to a file, then the file itself; nothing for the folder that all is in.
+    """Returns the folders that lead to a file, then its name; nothing for the folder that all is in.
 
     Raises BadArchiveError for a name that leads out of it, or deeper than any state lies.
     """
     parts = tuple(part for part in name.split("/") if part not in ("", "."))
     leads_out = name.startswith("/") or ".." in parts or "\\" in name or "\0" in name or _DRIVE.match(name)
     if leads_out or len(parts) > _DEEPEST or not (parts or name.endswith("/")):
-        raise BadArchiveError(f"The name {shown(name)} is not one within a folder; nothing was taken.")
+        raise BadArchiveError(f"The name {short_repr(name)} is not one within a folder; nothing was taken.")
     return parts
 
 
-def shown(name: str) -> str:
-    """A name from outside as messages show it."""
+def short_repr(name: str) -> str:
+    """Returns a name from outside, quoted and cut short, for messages."""
     return repr(name if len(name) <= _LONGEST_SHOWN else name[:_LONGEST_SHOWN] + "…")
 
 
 class _OutsideError(OSError):
-    """A place that is not in the archive: what a file would say too, and no fault of the disk."""
+    """A position outside the archive: what a file would raise too, and no fault of the disk."""
 
 
 class _Source(io.RawIOBase):
-    """What zipfile reads from: it never gets more at once than a directory of modest size, and never looks outside."""
+    """The stream that zipfile reads: it never returns more at once than a directory of modest size, and never seeks outside."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
@@ -109,51 +110,53 @@ class _Source(io.RawIOBase):
         return self._stream.read(most)
 
 
-def _require_harmless(member: zipfile.ZipInfo) -> None:
-    name = member.orig_filename
+def _require_harmless(info: zipfile.ZipInfo) -> None:
+    name = info.orig_filename
     parts_of(name)
-    kind = stat.S_IFMT(member.external_attr >> 16)
+    kind = stat.S_IFMT(info.external_attr >> 16)
     plain = stat.S_IFDIR if name.endswith("/") else stat.S_IFREG
-    if kind not in (0, plain) or member.external_attr & _WINDOWS_SPECIAL:
-        raise BadArchiveError(f"The entry {shown(name)} is a link or a device, not a plain file; nothing was taken.")
-    if member.flag_bits & _ENCRYPTED:
-        raise BadArchiveError(f"The entry {shown(name)} is encrypted. Make an archive without a password.")
+    if kind not in (0, plain) or info.external_attr & _WINDOWS_SPECIAL:
+        raise BadArchiveError(
+            f"The entry {short_repr(name)} is a link or a device, not a plain file; nothing was taken."
+        )
+    if info.flag_bits & _ENCRYPTED:
+        raise BadArchiveError(f"The entry {short_repr(name)} is encrypted. Make an archive without a password.")
 
 
-def _require_apart(members: Iterable[zipfile.ZipInfo], directory: int) -> None:
-    """Raise BadArchiveError where the same bytes would be read as several entries: so a small archive could be huge."""
+def _require_apart(infos: Iterable[zipfile.ZipInfo], directory: int) -> None:
+    """Raises BadArchiveError where the same bytes would be read as several entries: a small archive could then be huge."""
     spans = sorted(
-        (member.header_offset, member.header_offset + _LOCAL_HEADER + len(member.orig_filename) + member.compress_size)
-        for member in members
+        (info.header_offset, info.header_offset + _LOCAL_HEADER + len(info.orig_filename) + info.compress_size)
+        for info in infos
     )
     for (_, end), (start, _) in pairwise([*spans, (directory, directory)]):
         if end > start:
             raise BadArchiveError("Entries of the archive overlap; nothing was taken.")
 
 
-def _require_once(members: Sequence[zipfile.ZipInfo]) -> None:
+def _require_once(infos: Sequence[zipfile.ZipInfo]) -> None:
     seen: set[tuple[str, ...]] = set()
-    for member in members:
-        parts = parts_of(member.orig_filename)
+    for info in infos:
+        parts = parts_of(info.orig_filename)
         if parts in seen:
-            raise BadArchiveError(f"The archive has {shown(member.orig_filename)} twice; nothing was taken.")
+            raise BadArchiveError(f"The archive has {short_repr(info.orig_filename)} twice; nothing was taken.")
         seen.add(parts)
 
 
-def _reader(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Callable[[], Iterator[bytes]]:
+def _reader(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Callable[[], Iterator[bytes]]:
     def pieces() -> Iterator[bytes]:
-        name = shown(member.orig_filename)
-        if member.compress_type not in _METHODS:
+        name = short_repr(info.orig_filename)
+        if info.compress_type not in _METHODS:
             raise BadArchiveError(f"The entry {name} is packed in a way that is not taken; use deflate, or none.")
-        most, taken = _FREE + _MOST_RATIO * member.compress_size, 0
+        most, taken = _FREE + _MOST_RATIO * info.compress_size, 0
         with _damage_told(f"The entry {name} cannot be read"):
-            with archive.open(member) as stream:
+            with archive.open(info) as stream:
                 while piece := stream.read(_PIECE):
                     taken += len(piece)
                     if taken > most:
                         raise zipfile.BadZipFile("it unpacks to far more than any file of a state")
                     yield piece
-            if taken != member.file_size:
+            if taken != info.file_size:
                 raise zipfile.BadZipFile("it has not the size that the archive says")
 
     return pieces
@@ -161,7 +164,7 @@ def _reader(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Callable[[], I
 
 @contextmanager
 def _damage_told(what: str) -> Iterator[None]:
-    """Raise BadArchiveError for whatever is wrong with the content; a disk that cannot be read stays an OSError."""
+    """Raises BadArchiveError for whatever is wrong with the content; a disk that cannot be read stays an OSError."""
     try:
         yield
     except Exception as error:  # a forged or damaged archive can raise anything at all

@@ -16,13 +16,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quadra.storage.files.durable import Piece
-from quadra.storage.files.zip_writer import lay_out
+from quadra.storage.files.zip_writer import archive_pieces
 
 LOCAL_HEADER = struct.Struct("<IHHHHHIIIHH")
 
 
-def archive(*members: tuple[str, Piece]) -> bytes:
-    return b"".join(lay_out(members))
+def archive(*entries: tuple[str, Piece]) -> bytes:
+    return b"".join(archive_pieces(entries))
 
 
 def contents(content: bytes) -> list[tuple[str, bytes]]:
@@ -41,41 +41,41 @@ def starts(content: bytes) -> list[int]:
 
 
 names = st.text(st.characters(min_codepoint=33, max_codepoint=126, exclude_characters="/\\"), min_size=1, max_size=80)
-members = st.dictionaries(names, st.binary(max_size=300), max_size=8)
+entries = st.dictionaries(names, st.binary(max_size=300), max_size=8)
 
 
-@given(members)
-def test_any_members_are_found_by_stock_zip_tools_each_whole_and_in_order(given_members: dict[str, bytes]) -> None:
-    assert contents(archive(*given_members.items())) == list(given_members.items())
+@given(entries)
+def test_any_entries_are_found_by_stock_zip_tools_each_whole_and_in_order(files: dict[str, bytes]) -> None:
+    assert contents(archive(*files.items())) == list(files.items())
 
 
-@given(members)
-def test_the_content_of_every_member_is_aligned_to_64_bytes(given_members: dict[str, bytes]) -> None:
-    content = archive(*given_members.items())
-    for start, expected in zip(starts(content), given_members.values(), strict=True):
+@given(entries)
+def test_the_content_of_every_entry_is_aligned_to_64_bytes(files: dict[str, bytes]) -> None:
+    content = archive(*files.items())
+    for start, expected in zip(starts(content), files.values(), strict=True):
         assert start % 64 == 0
         assert content[start : start + len(expected)] == expected
 
 
 @pytest.mark.parametrize("size", [0, 1, 63, 64, 65, 1 << 16, 5_000_000])
-def test_empty_and_large_members_are_whole(size: int) -> None:
+def test_empty_and_large_entries_are_whole(size: int) -> None:
     large = bytes(range(256)) * (size // 256) + bytes(size % 256)
     found = contents(archive(("archive/data/0", large), ("archive/version", b"3\n")))
     assert found == [("archive/data/0", large), ("archive/version", b"3\n")]
 
 
-def test_an_archive_without_members_is_one_all_the_same() -> None:
+def test_an_archive_without_entries_is_one_all_the_same() -> None:
     assert contents(archive()) == []
 
 
-def test_more_members_than_16_bits_can_count_would_be_told_by_the_64_bit_end() -> None:
+def test_more_entries_than_16_bits_can_count_would_be_told_by_the_64_bit_end() -> None:
     content = archive(("a", b"1"), ("b", b"2"))
     place = content.index(b"PK\x06\x06")
     assert struct.unpack_from("<QQ", content, place + 24) == (2, 2)
     assert struct.unpack_from("<Q", content, content.index(b"PK\x06\x07") + 8) == (place,)
 
 
-def test_members_are_stored_as_they_are_with_their_checksum() -> None:
+def test_entries_are_stored_as_they_are_with_their_checksum() -> None:
     with zipfile.ZipFile(io.BytesIO(archive(("a", b"content" * 100)))) as opened:
         (info,) = opened.infolist()
     assert (info.compress_type, info.file_size, info.compress_size) == (zipfile.ZIP_STORED, 700, 700)
@@ -88,7 +88,7 @@ def test_an_archive_is_a_function_of_its_content_alone() -> None:
 
 def test_the_content_is_not_copied() -> None:
     large = memoryview(bytearray(100_000))
-    assert any(piece is large for piece in lay_out([("a", large)]))
+    assert any(piece is large for piece in archive_pieces([("a", large)]))
 
 
 def test_the_comment_is_empty_and_its_length_the_last_two_bytes() -> None:
