@@ -3,9 +3,6 @@
 What is known of the format: no `format_version`; weights under `nn1`, `nn2`, `nn3` with extra `lif1.*` to `lif3.*` entries,
 `field` and `q_table` (state -> {action: value}); the four histories as lists of floats; `field_size` and
 `integrity_strikes`.
-
-Known of them: no `format_version`; weights under `nn1`, `nn2`, `nn3` with extra `lif1.*` to `lif3.*` entries, `field` and
-`q_table` (state -> {action: value}); the four histories as lists of floats; `field_size` and `integrity_strikes`.
 """
 
 from __future__ import annotations

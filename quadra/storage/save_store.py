@@ -3,15 +3,12 @@
 A full save (the first one, Stop, Save, the end of the server, every few hundred iterations) writes, in this order:
 
 1. `metrics_history.pkl`, the history, which grows in place, and then its copy `saves/history.pkl`;
-2. `oscillator_weights.pth`, the commit (`commit`): everything else, and the history's rows that the metrics file lacks;
+2. `oscillator_weights.pth`, the commit, as module `commit` says: everything else, and the newest rows of the history;
 3. `system_state.pkl`, which repeats what people and scripts ask for.
 
-An auto-save writes the weights file alone. The writer process commits it from a copy in shared memory; where there is no
-such process, or the save is too large for it, the writer thread does.
-
-The weights file is the commit. A save writes it beside the present one, gives the present one a second name among the
-earlier saves, and renames the new one over it. A full save first extends the metrics file and its copy, and afterwards
-replaces the system state; in between, the weights file itself carries the history's newest rows.
+An auto-save writes the weights file alone, which then holds the rows that the metrics file lacks. The writer process
+commits it from a copy in shared memory; where there is no such process, or the save is too large for it, the writer thread
+does. Either way `begin` returns a PendingSave, whose receipt says that the save is durable.
 """
 
 from __future__ import annotations

@@ -22,11 +22,9 @@ from numpy.typing import NDArray
 from quadra.config import TrainingConfig
 from quadra.errors import DamagedFileError
 from quadra.model.run_buffers import Snapshot
-from quadra.storage.files.durable import Piece
-from quadra.storage.files.zip_writer import archive_pieces
 from quadra.storage.layout import WEIGHTS
 from quadra.storage.save_record import FORMAT_VERSION
-from quadra.storage.weights_entries import PROTOCOL, Contents, archive_entries, entries_in
+from quadra.storage.weights_entries import PROTOCOL, Contents, entries_in
 
 TAIL = "history_tail"  # entry for the history's rows that the metrics file does not hold yet
 _DEEPEST = 20  # entries within entries; ours are five deep
@@ -50,12 +48,8 @@ class WeightsEncoder:
         samples = _samples_entry(len(snapshot.rest["generators"]["samples"]))
         self._described = _entries(tensors) + _entries(constants) + _GENERATORS + samples
 
-    def encode(self, snapshot: Snapshot, tail: NDArray[np.float32]) -> list[Piece]:
-        """Returns the pieces of the archive, not sealed yet. `tail`: shape (rows, 4)."""
-        return archive_pieces(archive_entries(bytes_of(snapshot.flat), self.contents(snapshot, tail)))
-
     def contents(self, snapshot: Snapshot, tail: NDArray[np.float32]) -> Contents:
-        """Returns what the file holds besides the snapshot's own memory."""
+        """Returns what the file holds besides the snapshot's own memory; `tail`: newest rows, shape (rows, 4)."""
         return Contents(self._described, _tail_entry(*tail.shape), tail.tobytes(), snapshot.plain)
 
 

@@ -29,7 +29,7 @@ from quadra.storage.weights_entries import Contents
 
 CAPACITY = 4 << 20  # bytes of a request; a step on a larger field takes so long that a thread does not disturb it
 IS_POSSIBLE = os.name == "posix"  # descriptors are handed to the new process
-_LONGEST_ANSWER = 4096  # bytes that a pipe takes as one
+_LONGEST_ANSWER = 4096  # bytes that a pipe writes as one
 _LENGTHS = struct.Struct("<II")  # of the tensors, and of the rest of the request behind them
 
 

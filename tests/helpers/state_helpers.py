@@ -27,7 +27,9 @@ from quadra.model.packing import packed, unpacked
 from quadra.model.run_buffers import Snapshot
 from quadra.storage import metrics_file as metrics
 from quadra.storage import weights_entries
+from quadra.storage.files.durable import Piece
 from quadra.storage.files.lock import LOCK
+from quadra.storage.files.zip_writer import archive_pieces
 from quadra.storage.folder import StateFolder
 from quadra.storage.layout import FILES, METRICS, SYSTEM, WEIGHTS
 from quadra.storage.pending_save import Receipt
@@ -35,7 +37,8 @@ from quadra.storage.save_record import Ended, SaveRecord, seal
 from quadra.storage.save_store import Save, SaveStore
 from quadra.storage.saved_state import SavedState, read
 from quadra.storage.system_file import encode_system
-from quadra.storage.weights_file import WeightsEncoder
+from quadra.storage.weights_entries import archive_entries
+from quadra.storage.weights_file import WeightsEncoder, bytes_of
 from tests.helpers.model_helpers import differences
 from tests.helpers.waiting import PATIENCE
 
@@ -125,11 +128,16 @@ def save_of(state: SavedState, full: bool = True) -> Save:
     return Save(state.record, state.config, engine.snapshot(), state.rows, full)
 
 
+def archive_of(encoder: WeightsEncoder, snapshot: Snapshot, tail: NDArray[np.float32]) -> list[Piece]:
+    """The pieces of a weights file, not sealed yet."""
+    return archive_pieces(archive_entries(bytes_of(snapshot.flat), encoder.contents(snapshot, tail)))
+
+
 def sealed_weights(state: SavedState) -> bytes:
     """The weights file of a state, whatever it holds; rows behind the record's `metrics_rows` are in it."""
     save = save_of(state)
     encoder = WeightsEncoder(save.config, save.snapshot)
-    return b"".join(seal(encoder.encode(save.snapshot, state.rows[state.record.metrics_rows :]), state.record))
+    return b"".join(seal(archive_of(encoder, save.snapshot, state.rows[state.record.metrics_rows :]), state.record))
 
 
 def write_state(folder: Path, state: SavedState) -> Path:
@@ -173,7 +181,7 @@ def write_as_elsewhere(folder: Path, state: SavedState, rest: Mapping[str, Any],
     write_state(folder, state)
     with pytest.MonkeyPatch.context() as patch:  # what no save of ours would pack
         patch.setattr(weights_entries, "unpacked", lambda plain: {**unpacked(plain), **entries})
-        pieces = WeightsEncoder(config, snapshot).encode(snapshot, state.rows[state.record.metrics_rows :])
+        pieces = archive_of(WeightsEncoder(config, snapshot), snapshot, state.rows[state.record.metrics_rows :])
     (folder / WEIGHTS).write_bytes(b"".join(seal(pieces, state.record)))
     system = encode_system(state.record, config, {**state.engine, **rest})
     (folder / SYSTEM).write_bytes(b"".join(map(bytes, system)))

@@ -20,7 +20,7 @@ from quadra.storage.save_store import SaveStore
 from quadra.storage.weights_entries import Contents, archive_entries
 from quadra.storage.weights_file import WeightsEncoder
 from quadra.storage.writer_process import IS_POSSIBLE, WriterProcess
-from tests.helpers.state_helpers import save_of, saved_states, small_config, train
+from tests.helpers.state_helpers import archive_of, save_of, saved_states, small_config, train
 from tests.helpers.waiting import PATIENCE
 
 EVERYTHING = {
@@ -78,7 +78,7 @@ def test_a_snapshot_that_is_written_later_gives_the_same_bytes(tmp_path: Path) -
         train(state, 20)
         snapshot = state.engine.snapshot()
         encoder, tail = WeightsEncoder(state.config, snapshot), np.zeros((3, 4), np.float32)
-        at_once = b"".join(encoder.encode(snapshot, tail))
+        at_once = b"".join(archive_of(encoder, snapshot, tail))
         train(state, 5)
         contents = encoder.contents(snapshot, tail)
         assert b"".join(archive_pieces(archive_entries(snapshot.flat.tobytes(), contents))) == at_once

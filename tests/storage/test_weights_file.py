@@ -26,7 +26,7 @@ from quadra.storage.layout import WEIGHTS
 from quadra.storage.save_record import FORMAT_VERSION
 from quadra.storage.weights_file import TAIL, WeightsEncoder, decode
 from tests.helpers.model_helpers import differences, steps
-from tests.helpers.state_helpers import small_config
+from tests.helpers.state_helpers import archive_of, small_config
 
 NO_ROWS = np.empty((0, 4), np.float32)
 EXTRAS = {"configuration", "format_version", TAIL}  # what the file holds besides the engine's state
@@ -40,7 +40,7 @@ def trained(count: int, **settings: Any) -> Engine:
 
 def encoded(engine: Engine, tail: NDArray[np.float32] = NO_ROWS) -> bytes:
     snapshot = engine.snapshot()
-    content = b"".join(WeightsEncoder(engine.config, snapshot).encode(snapshot, tail))
+    content = b"".join(archive_of(WeightsEncoder(engine.config, snapshot), snapshot, tail))
     snapshot.release()
     return content
 
@@ -112,7 +112,7 @@ def test_one_encoder_encodes_every_save_of_a_run() -> None:
     for _ in range(5):
         steps(engine, 2)
         snapshot = engine.snapshot()
-        content = b"".join(encoder.encode(snapshot, NO_ROWS))
+        content = b"".join(archive_of(encoder, snapshot, NO_ROWS))
         snapshot.release()
         assert content == encoded(engine)
         assert differences(as_engine(stock(content), engine), engine.state_dict()) == []
@@ -123,8 +123,8 @@ def test_encoding_changes_nothing_in_the_snapshot() -> None:
     snapshot = engine.snapshot()
     encoder = WeightsEncoder(engine.config, snapshot)
     tail = np.arange(8, dtype=np.float32).reshape(2, 4)
-    first = b"".join(encoder.encode(snapshot, tail))
-    assert b"".join(encoder.encode(snapshot, tail)) == first
+    first = b"".join(archive_of(encoder, snapshot, tail))
+    assert b"".join(archive_of(encoder, snapshot, tail)) == first
 
 
 # --- the rows of the history that it carries

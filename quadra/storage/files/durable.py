@@ -1,6 +1,6 @@
 """The few file operations that a save is made of, each durable or undone when it returns.
 
-Everything goes through functions of module `os`, one call each, so that a test can fail, cut off or forget any of them.
+Everything goes through functions of module `os`, one call each, so that a test can fail, cut off or skip any of them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
 _BINARY = getattr(os, "O_BINARY", 0)  # Windows translates line ends without it
 _NO_LINKS = (errno.EPERM, errno.EACCES, errno.EMLINK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV)
 _NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
-_LARGEST_WRITE = 1 << 26  # bytes in one call: Linux takes no more than 2 GiB, and it is told how far a write has come
+_LARGEST_WRITE = 1 << 26  # bytes in one call: Linux takes no more than 2 GiB, and progress is counted between two calls
 _LARGEST_READ = 1 << 26  # bytes in one call, for the same reason
 
 

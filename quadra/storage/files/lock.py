@@ -50,7 +50,7 @@ class FolderLock:
         self._identity: Identity = ()
         try:
             self._descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o644)
-            self._take()
+            self._acquire()
             held = os.fstat(self._descriptor)
             self._identity = held.st_dev, held.st_ino
         except OSError as error:
@@ -87,7 +87,7 @@ class FolderLock:
         """Whether the lock file in the directory is the one that is held: not so once the directory was exchanged."""
         return stands(self._folder, self.identity)
 
-    def _take(self) -> None:
+    def _acquire(self) -> None:
         try:
             if fcntl is not None:
                 # Where the owner is dead, only the process that wrote its saves can still hold the lock: in a last call to

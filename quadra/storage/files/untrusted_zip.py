@@ -2,9 +2,6 @@
 
 `zipfile` finds the entries and inflates them, some kilobytes at a time. What it would believe is checked first: how many
 entries there are, where they lie, what their names and kinds are. Declared sizes count for nothing.
-
-`zipfile` finds the entries and inflates them, some kilobytes at a time. What it would believe is looked at first: how many
-entries there are, where they lie, what their names and kinds are. Declared sizes count for nothing.
 """
 
 from __future__ import annotations

@@ -3,10 +3,6 @@
 The content of an entry stays where it is in memory; only headers, checksums and the directory are made. zipfile would
 hold the interpreter several times as long, and torch.save ten times (54 small tensors: about 1 ms).
 Format: PKWARE, ".ZIP File Format Specification", version 6.3.10, with the 64-bit sizes of its section 4.5.3.
-
-The content of an entry stays where it is in memory; only headers, checksums and the directory are made. zipfile would
-hold the interpreter several times as long, and torch.save ten times (54 small tensors: about 1 ms).
-Format: PKWARE, ".ZIP File Format Specification", version 6.3.10, with the 64-bit sizes of its section 4.5.3.
 """
 
 from __future__ import annotations
