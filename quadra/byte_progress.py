@@ -1,4 +1,4 @@
-"""Measure: how far something long has come, in bytes, told from where they pass; of no cost where nobody asks.
+"""Byte progress: how many bytes of a long task are done, counted where they pass; it costs nothing where nobody asks.
 
 What reads, checks and writes says how many bytes have `passed`; what knows the whole says what to `expect`. Neither knows
 who is told, and there is no clock here. Work that is handed to another thread is `carried` there.

@@ -4,9 +4,9 @@ Every browser has a position in the history. At most twenty times a second it is
 thinned set where they are many), unless it has not acknowledged its last message yet: then its next one carries more.
 `viewers` has the rules. Browsers at the same position get the same message, which is encoded once.
 
-Other events are of two kinds. Of those whose newest says all (status, saves, the list of states) a browser whose queue is not
-empty gets the newest when it is. The rest goes into its queue; one that lets more than LONGEST_QUEUE messages pile up there is
-disconnected, and refreshes itself when it comes back.
+Other events are of two kinds. A newer status, save or list of states replaces the one before: a browser whose queue is not
+empty gets only the newest, once the queue is empty. Everything else goes into its queue; a browser that lets more than
+LONGEST_QUEUE messages pile up there is disconnected, and refreshes itself when it comes back.
 """
 
 from __future__ import annotations

@@ -158,7 +158,7 @@ def interval_for(viewers: int) -> float:
 
 
 def newest_interval(viewers: int) -> float:
-    """Returns the seconds between two messages of which the newest says all: with many viewers, less often than metrics."""
+    """Returns the seconds between two messages of a kind whose newest replaces the one before: longer with many viewers."""
     return 4.0 * (interval_for(viewers) - SHORTEST_INTERVAL)
 
 

@@ -1,4 +1,7 @@
-"""History: the four metric series of a run, one row an iteration, and thinned slices of them for charts."""
+"""History: the four metric series of a run, one row an iteration, and their thinning for charts (extremes stay).
+
+The browser's twin is `static/js/core/thinning.js`; a report has a rule of its own in `reports.line_chart`.
+"""
 
 from __future__ import annotations
 

@@ -4,7 +4,8 @@ The neuron is that of snntorch.Leaky(reset_mechanism="subtract") with a fast-sig
 Eshraghian et al., "Training Spiking Neural Networks Using Lessons From Deep Learning", Proc. IEEE 2023;
 Neftci et al., "Surrogate Gradient Learning in Spiking Neural Networks", IEEE SPM 2019.
 
-On the CPU a run uses its compiled twin, `model.kernels.neuron`: whoever changes an equation here changes it there.
+On the CPU, the default, a run uses the compiled twin `model.kernels.neuron` alone: an equation that is changed here must be
+changed there too.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
 """Saved states read, checked, proved, compared and printed.
 
-Reads only; what it writes is a document for people.
+Never changes a state directory: a report is a document of its own, and a proof trains copies in processes of its own.
 """

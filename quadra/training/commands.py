@@ -1,6 +1,6 @@
-"""Commands: what people ask of the run and its saved states, each done on the worker thread between two iterations.
+"""Commands on saved states, settings and alerts, each done on the worker thread between two iterations.
 
-Every function that is handed to `Worker.do` by a command stands here.
+Every function that is handed to `Worker.do` by a command stands here. Initialize, start, stop, load and reset: `operations`.
 """
 
 from __future__ import annotations

@@ -252,7 +252,7 @@ class Operations:
         return {**answer, "went_on_from": report.went_on_from}
 
     def _answer_failed_load(self, error: LoadError, as_it_was: bool) -> LoadError:
-        """Returns the error for who asked. Where no run is in memory one is initialized, unless all shall stay as it was."""
+        """Returns the error to raise; first initializes a run where none is, unless `as_it_was` or for an unknown state."""
         self._publisher.publish(LoadFailed(str(error), nothing_there=isinstance(error, NoSavedStateError)))
         if self._view.status.phase is not Phase.UNINITIALIZED or as_it_was or error.code == "unknown_source":
             return error

@@ -187,7 +187,7 @@ def read_query(kind: type[P], arguments: Mapping[str, str]) -> P:
 
 
 def integer_of_json(digits: str) -> float:
-    """Returns a whole number of JSON; one of hundreds of digits becomes infinity, which is refused by its field's name."""
+    """Returns a whole number of JSON; one of hundreds of digits becomes infinity, which its field refuses."""
     return int(digits) if len(digits) < _LONGEST_INTEGER else math.inf
 
 

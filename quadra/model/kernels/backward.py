@@ -107,7 +107,7 @@ def learn_last(
 ) -> Any:  # fmt: skip
     """Adam on the last layer, block by block. Adds dL/ds of the spikes below to `below` (samples * T, H).
 
-    A block's membranes are computed again: that costs less time than storing them, and no memory.
+    A block's membranes are computed again: this is faster than storing them, and needs no memory.
     """
     outputs, steps, most, broken = net[OUTPUTS], counts.shape[2], min(BLOCK, net[OUTPUTS]), ZERO
     space, rates, rate_gradients = (

@@ -1,4 +1,7 @@
-/** The banners and notices above the page, each shown as long as it is true. */
+/**
+ * The banners and notices above the page, each shown as long as it is true. Texts with numbers or reasons stand here, fixed ones
+ * in `templates/dashboard/banners.html`.
+ */
 
 import { byId, setAttribute, setText, showText } from "../lib/dom.js";
 import { absolute, age, iterations, size, whole } from "../lib/format.js";
