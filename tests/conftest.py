@@ -6,6 +6,7 @@ Tests work in memory where the machine has room for it, since thousands of them 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from playwright.sync_api import Browser
 
-from tests.helpers.browser import running_browser
+from tests.helpers.browser import complaints, running_browser
 from tests.helpers.rotation import Draw, not_in_turn
 
 _MEMORY = Path("/dev/shm")
@@ -93,14 +94,20 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(autouse=True)
-def _no_page_stays_open(request: pytest.FixtureRequest) -> Iterator[None]:
-    """What a test opened and did not close, because it failed or forgot, would slow down every test after it."""
+def _no_page_complains_or_stays_open(request: pytest.FixtureRequest) -> Iterator[None]:
+    """An error on a page's console, or one that a page threw, fails the test unless its marker `complaints` expects it.
+
+    What a test opened and did not close, because it failed or forgot, would slow down every test after it.
+    """
     if "browser" not in request.fixturenames:
         yield
         return
     browser: Browser = request.getfixturevalue("browser")
     shared = browser.contexts  # of the module's fixtures, which are made first
     yield
+    expected = [pattern for marker in request.node.iter_markers("complaints") for pattern in marker.args]
+    found = complaints(browser)
     for context in browser.contexts:
         if context not in shared:
             context.close()
+    assert [text for text in found if not any(re.search(pattern, text) for pattern in expected)] == []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 from collections.abc import Iterator
@@ -10,15 +9,10 @@ from pathlib import Path
 
 import pytest
 import websocket
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
-from tests.browser.test_three_days import begin_run
-from tests.helpers.browser import executable
+from tests.helpers.pages import SharedPage, begin_run, lasting_server, phase_is, wait_until_ready
 from tests.helpers.server import Client, Server, warm_server
-
-pytestmark = pytest.mark.skipif(
-    executable() is None and not os.environ.get("CI"), reason="no Chromium is installed on this machine"
-)
 
 WATCH = "token-for-watchers"
 WATCHING = re.compile("^Watching only")
@@ -26,8 +20,8 @@ OPTIONS = ("--watch-token", WATCH, "--pace", "max", "--field-size", "8", "--seed
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with warm_server(tmp_path_factory.mktemp("guarded") / "state", *OPTIONS) as server:
+def server(pages: tuple[SharedPage, ...], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with lasting_server(pages, tmp_path_factory.mktemp("guarded") / "state", *OPTIONS) as server:
         yield server
 
 
@@ -39,23 +33,17 @@ def link(server: Server) -> str:
 
 
 @pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    """A browser that has not been here."""
-    page = browser.new_context(viewport={"width": 360, "height": 740}, bypass_csp=True).new_page()
-    page.on("pageerror", lambda error: pytest.fail(f"the page threw {error}"))
-    yield page
-    page.context.close()
-
-
-def ready(page: Page) -> None:
-    page.wait_for_selector("html[data-ready=true]")
+def page(shared: SharedPage, server: Server) -> Page:
+    """A browser that has not been here, with a small screen."""
+    shared.prepared(server.url, 360, 740)
+    return shared.page
 
 
 def test_the_terminals_link_opens_the_dashboard_and_leaves_no_token_in_the_address(
     server: Server, link: str, page: Page
 ) -> None:
     page.goto(link)
-    ready(page)
+    wait_until_ready(page)
     assert page.url == f"{server.url}/"
     (cookie,) = page.context.cookies()
     assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")
@@ -67,6 +55,7 @@ def test_the_terminals_link_opens_the_dashboard_and_leaves_no_token_in_the_addre
     expect(page.locator("#iteration-value")).to_have_attribute("data-value", "20")
 
 
+@pytest.mark.complaints("status of 40[14]")  # before the token is there, and of states that are not
 def test_a_stranger_is_asked_for_the_token_told_when_it_is_wrong_and_let_in_when_it_is_right(
     server: Server, link: str, page: Page
 ) -> None:
@@ -80,34 +69,38 @@ def test_a_stranger_is_asked_for_the_token_told_when_it_is_wrong_and_let_in_when
     page.fill("#token-input", link.partition("=")[2])
     page.keyboard.press("Enter")
     page.wait_for_url(f"{server.url}/compare?ids=a%2Cb")
+    page.wait_for_selector("html[data-ready=failed]")
 
 
+@pytest.mark.complaints("status of 404")  # of states that are not there
 def test_a_link_on_another_site_leads_in_whoever_has_come_in_before(server: Server, link: str, page: Page) -> None:
     page.goto(link)
-    ready(page)
+    wait_until_ready(page)
     page.route("http://elsewhere.example/", lambda route: route.fulfill(
         content_type="text/html", body=f'<a href="{server.url}/compare?ids=a,b">the lab</a>'
     ))  # fmt: skip
     page.goto("http://elsewhere.example/")
     page.click("a")
     page.wait_for_url(f"{server.url}/compare?ids=a%2Cb")
+    page.wait_for_selector("html[data-ready=failed]")
 
 
 def test_a_watcher_sees_everything_and_finds_no_button_that_changes_anything(
-    server: Server, link: str, page: Page, browser: Browser
+    server: Server, link: str, page: Page, shared_other: SharedPage
 ) -> None:
-    operator = browser.new_context(bypass_csp=True).new_page()
+    shared_other.prepared(server.url)
+    operator = shared_other.page
     operator.goto(link)
-    ready(operator)
+    wait_until_ready(operator)
     begin_run(operator)  # so that what the watcher sees is of this run
     page.goto(f"{server.url}/?token={WATCH}")
-    ready(page)
+    wait_until_ready(page)
     expect(page.locator(".watching")).to_contain_text("Watching only.")
     operator.click("#start-button")
     page.wait_for_function("() => Chart.getChart('loss-chart').data.labels.at(-1) > 10")
-    expect(page.locator("#status-value")).to_have_attribute("data-value", "training")
+    phase_is(page, "training")
     operator.click("#stop-button")
-    expect(page.locator("#status-value")).to_have_attribute("data-value", "ready")
+    phase_is(page, "ready")
     for name in (
         "initialize",
         "start",
@@ -134,17 +127,17 @@ def test_a_watcher_sees_everything_and_finds_no_button_that_changes_anything(
         expect(page.locator("#states-rows button", has_text=re.compile(f"^{text}$")).first).to_be_disabled()
     assert page.locator("#states-rows a[download]").count() == 4
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
-    operator.context.close()
 
 
+@pytest.mark.complaints("status of 403")
 def test_what_a_watchers_page_sends_all_the_same_is_refused(server: Server, link: str, page: Page) -> None:
     del link
     page.goto(f"{server.url}/?token={WATCH}")
-    ready(page)
-    told = page.evaluate(
+    wait_until_ready(page)
+    answer = page.evaluate(
         "fetch('api/states', { method: 'POST', body: new FormData() }).then((answer) => answer.json())"
     )
-    assert told["error"]["code"] == "watching_only"
+    assert answer["error"]["code"] == "watching_only"
     page.evaluate("document.getElementById('initialize-button').click()")
     expect(page.locator("#message-text")).to_contain_text("Initialize System: Watching only")
     page.evaluate(
@@ -167,11 +160,14 @@ def test_a_socket_of_another_sites_page_is_refused_at_its_handshake(server: Serv
     websocket.create_connection(address, origin=server.url, timeout=30).close()
 
 
-def test_a_page_that_is_open_asks_for_the_token_when_the_server_has_a_new_one(browser: Browser, tmp_path: Path) -> None:
+@pytest.mark.complaints("ERR_CONNECTION_REFUSED|WebSocket|status of 401")
+def test_a_page_that_is_open_asks_for_the_token_when_the_server_has_a_new_one(
+    shared: SharedPage, tmp_path: Path
+) -> None:
+    page = shared.page
     with warm_server(tmp_path / "state", *OPTIONS, "--token", "the first token") as first:
-        page = browser.new_context(bypass_csp=True).new_page()
-        page.goto(f"{first.url}/?token=the+first+token")
-        ready(page)
+        page.goto(shared.prepared(f"{first.url}/?token=the+first+token"))
+        wait_until_ready(page)
         assert [line for line in first.lines if "the first token" in line] == []
         assert first.end(signal.SIGTERM) == 0
     port = first.url.rpartition(":")[2]
@@ -179,8 +175,8 @@ def test_a_page_that_is_open_asks_for_the_token_when_the_server_has_a_new_one(br
         page.wait_for_url(f"{second.url}/login")
         page.fill("#token-input", "the second token")
         page.click("button")
-        ready(page)
-        page.context.close()
+        wait_until_ready(page)
+        shared.leave()
 
 
 def test_a_program_brings_its_token_with_the_connection(server: Server, link: str) -> None:

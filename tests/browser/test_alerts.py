@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
-from tests.browser.test_three_days import PATIENCE, begin_run, opened
-from tests.helpers.browser import executable
-from tests.helpers.server import Server, warm_server
-
-pytestmark = pytest.mark.skipif(
-    executable() is None and not os.environ.get("CI"), reason="no Chromium is installed on this machine"
-)
+from tests.helpers.pages import SharedPage, begin_run, lasting_server, origin_of, phase_is, served, wait_until_ready
+from tests.helpers.server import Server
 
 OPTIONS = ("--pace", "60", "--field-size", "8", "--seed", "3")
 STUB = """
@@ -26,11 +19,11 @@ globalThis.asked = 0;
 globalThis.shown = [];
 globalThis.Notification = class {
   static get permission() {
-    return sessionStorage.getItem("permission") ?? "%s";
+    return localStorage.getItem("permission") ?? "%s";
   }
   static async requestPermission() {
     globalThis.asked++;
-    sessionStorage.setItem("permission", "granted");
+    localStorage.setItem("permission", "granted");
     return this.permission;
   }
   constructor(title, options) {
@@ -43,20 +36,9 @@ NO_CLIPBOARD = "Object.defineProperty(navigator, 'clipboard', { value: undefined
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with warm_server(tmp_path_factory.mktemp("alerts") / "state", *OPTIONS) as server:
+def server(pages: tuple[SharedPage, ...], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with lasting_server(pages, tmp_path_factory.mktemp("alerts") / "state", *OPTIONS) as server:
         yield server
-
-
-def prepared(browser: Browser, url: str, script: str, **settings: Any) -> Page:
-    """The dashboard in a browser of its own, where this was done before the page's own scripts."""
-    page = browser.new_context(viewport={"width": 1440, "height": 900}, bypass_csp=True, **settings).new_page()
-    page.set_default_timeout(PATIENCE)
-    page.on("pageerror", lambda error: pytest.fail(f"the page threw {error}"))
-    page.add_init_script(script)
-    page.goto(url)
-    page.wait_for_selector("html[data-ready=true]")
-    return page
 
 
 def add_rule(page: Page, kind: str, threshold: str | None = None) -> None:
@@ -71,9 +53,9 @@ def shown_rules(page: Page) -> list[str]:
 
 
 def test_a_rule_set_while_training_is_told_in_every_browser_and_stays_with_the_run(
-    browser: Browser, server: Server
+    shared: SharedPage, shared_other: SharedPage, server: Server
 ) -> None:
-    one, two = prepared(browser, server.url, STUB % "default"), opened(browser, server.url, 390, 844)
+    one, two = shared.visit(server.url, script=STUB % "default"), shared_other.visit(server.url, 390, 844)
     for page in (one, two):
         page.click("#alerts summary")
     expect(one.locator("#alerts-empty")).to_contain_text("initialize or load one first")
@@ -106,13 +88,13 @@ def test_a_rule_set_while_training_is_told_in_every_browser_and_stays_with_the_r
     expect(two.locator("#alerts-standing")).to_be_visible()
     assert two.evaluate("document.documentElement.scrollWidth") <= 390
     one.reload()
-    one.wait_for_selector("html[data-ready=true]")
+    wait_until_ready(one)
     one.click("#alerts summary")
     expect(one.locator("#alert-rules li")).to_have_count(2)
     expect(one.locator("#alerts-standing")).to_be_hidden()
     expect(one.locator("#notify-switch")).to_be_checked()
     one.click("#stop-button")
-    expect(one.locator("#status-value")).to_have_attribute("data-value", "ready")
+    phase_is(one, "ready")
     one.locator("#alert-rules button").first.click()
     expect(two.locator("#alert-rules li")).to_have_count(1)
     assert shown_rules(two) == ["Run finished by itself"]
@@ -124,13 +106,10 @@ def test_a_rule_set_while_training_is_told_in_every_browser_and_stays_with_the_r
     two.click("#alerts-dismiss")
     expect(two.locator("#alerts-standing")).to_be_hidden()
     expect(two).to_have_title("QuadraMatrix")
-    for page in (one, two):
-        page.context.close()
 
 
-def test_rules_are_back_after_a_restart_and_a_load_in_another_browser(browser: Browser, tmp_path: Path) -> None:
-    with warm_server(tmp_path / "state", *OPTIONS) as server:
-        page = opened(browser, server.url)
+def test_rules_are_back_after_a_restart_and_a_load_in_another_browser(shared: SharedPage, tmp_path: Path) -> None:
+    with served(shared, tmp_path / "state", *OPTIONS) as (server, page):
         page.click("#initialize-button")
         page.click("#alerts summary")
         add_rule(page, "reward_below", "-2.5")
@@ -138,15 +117,13 @@ def test_rules_are_back_after_a_restart_and_a_load_in_another_browser(browser: B
         page.fill("#until-input", "12")
         page.click("#start-button")
         expect(page.locator("#log")).to_contain_text("Training reached iteration 12")
-        page.context.close()
+        shared.leave()
         assert server.end() == 0
-    with warm_server(tmp_path / "state", *OPTIONS) as server:
-        page = opened(browser, server.url)
+    with served(shared, tmp_path / "state", *OPTIONS) as (_, page):
         page.click("#alerts summary")
         assert shown_rules(page) == []
         page.click("#load-button")
         expect(page.locator("#alert-rules")).to_contain_text("Reward below -2.5")
-        page.context.close()
 
 
 @pytest.mark.parametrize(
@@ -159,13 +136,12 @@ def test_rules_are_back_after_a_restart_and_a_load_in_another_browser(browser: B
     ids=["denied", "not secure", "none"],
 )
 def test_where_there_can_be_no_notifications_it_is_said(
-    browser: Browser, server: Server, script: str, reason: str
+    shared: SharedPage, server: Server, script: str, reason: str
 ) -> None:
-    page = prepared(browser, server.url, script)
+    page = shared.visit(server.url, script=script)
     page.click("#alerts summary")
     expect(page.locator("#notify-reason")).to_contain_text(reason)
     expect(page.locator("#notify-switch")).to_be_disabled()
-    page.context.close()
 
 
 def as_printed(text: str) -> list[str]:
@@ -183,8 +159,9 @@ def folded(lines: list[str]) -> list[str]:
 
 
 @pytest.mark.parametrize("script", ["", NO_CLIPBOARD], ids=["clipboard", "without clipboard"])
-def test_the_log_is_the_terminals_found_copied_and_kept(browser: Browser, server: Server, script: str) -> None:
-    page = prepared(browser, server.url, script, permissions=["clipboard-read"])
+def test_the_log_is_the_terminals_found_copied_and_kept(shared: SharedPage, server: Server, script: str) -> None:
+    page = shared.visit(server.url, script=script)
+    page.context.grant_permissions(["clipboard-read"], origin=origin_of(server.url))
     begin_run(page)
     page.fill("#until-input", "25")
     page.click("#start-button")
@@ -228,11 +205,10 @@ def test_the_log_is_the_terminals_found_copied_and_kept(browser: Browser, server
         page.keyboard.press("Space")
         expect(page.locator(f"#log li[data-type={kind}]")).to_have_count(0)
     assert page.locator("#log li").count() == page.locator("#log li[data-type=success]").count() > 0
-    page.context.close()
 
 
-def test_a_reader_of_an_old_line_stays_at_it_while_new_ones_come(browser: Browser, server: Server) -> None:
-    page = opened(browser, server.url)
+def test_a_reader_of_an_old_line_stays_at_it_while_new_ones_come(shared: SharedPage, server: Server) -> None:
+    page = shared.visit(server.url)
     page.evaluate("for (let n = 0; n < 60; n++) quadra.model.record(`line ${n}`, 'info')")
     expect(page.locator("#log li").first).to_contain_text("line 59")
     old = page.locator("#log li", has_text="line 10").element_handle()
@@ -244,14 +220,13 @@ def test_a_reader_of_an_old_line_stays_at_it_while_new_ones_come(browser: Browse
     assert page.locator("#log li .own").count() == 200
     page.evaluate("for (let n = 0; n < 5; n++) quadra.model.record('again', 'info')")
     expect(page.locator("#log li").first).to_contain_text("again \u00d7 5")
-    page.context.close()
 
 
 def test_a_change_of_rules_that_have_changed_meanwhile_is_refused_and_the_newest_are_shown(
-    browser: Browser, tmp_path: Path
+    shared: SharedPage, shared_other: SharedPage, tmp_path: Path
 ) -> None:
-    with warm_server(tmp_path / "state", *OPTIONS) as server:
-        page, other = opened(browser, server.url), opened(browser, server.url)
+    with served(shared, tmp_path / "state", *OPTIONS) as (server, page):
+        other = shared_other.visit(server.url)
         page.click("#initialize-button")
         for each in (page, other):
             each.click("#alerts summary")
@@ -267,5 +242,4 @@ def test_a_change_of_rules_that_have_changed_meanwhile_is_refused_and_the_newest
         for each in (page, other):
             expect(each.locator("#alert-rules li")).to_have_count(2)
         expect(page.locator("#alert-error")).to_be_hidden()
-        for each in (page, other):
-            each.context.close()
+        shared_other.leave()

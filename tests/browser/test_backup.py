@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 
-import pytest
 from playwright.sync_api import expect
 
-from tests.browser.test_three_days import opened, train_until, wait_for_iteration
-from tests.helpers.browser import executable, running_browser
-from tests.helpers.server import warm_server
+from tests.helpers.pages import FAST, SharedPage, phase_is, served, train_until, wait_for_iteration
 
 
-@pytest.mark.skipif(executable() is None and not os.environ.get("CI"), reason="no Chromium is installed here")
-def test_the_page_shows_the_newest_backup_makes_one_when_asked_says_why_they_fail_and_restores(tmp_path: Path) -> None:
+def test_the_page_shows_the_newest_backup_makes_one_when_asked_says_why_they_fail_and_restores(
+    shared: SharedPage, tmp_path: Path
+) -> None:
     place = tmp_path / "place"
-    options = ("--pace", "max", "--field-size", "8", "--seed", "3", "--backup-url", place.as_uri())
-    with running_browser() as browser, warm_server(tmp_path / "state", *options) as server:
-        page = opened(browser, server.url)
+    with served(shared, tmp_path / "state", *FAST, "--backup-url", place.as_uri()) as (server, page):
         expect(page.locator("#backup-iteration-value")).to_have_text("none yet")
         expect(page.locator("#backup-button")).to_be_disabled()
         page.click("#initialize-button")
@@ -41,11 +36,11 @@ def test_the_page_shows_the_newest_backup_makes_one_when_asked_says_why_they_fai
         expect(trouble).to_be_hidden()
         page.click("#reset-button")
         page.click("#reset-confirm")
-        expect(page.locator("#status-value")).to_have_attribute("data-value", "uninitialized")
+        phase_is(page, "uninitialized")
         page.click("#restore-button")
         expect(page.locator("#restore-list")).to_contain_text("20 iterations")
         page.click("#restore-confirm")
-        expect(page.locator("#status-value")).to_have_attribute("data-value", "ready")
+        phase_is(page, "ready")
         wait_for_iteration(page, 20)
-        page.context.close()
+        shared.leave()
         assert server.end() == 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
 import struct
 from collections.abc import Iterator
@@ -19,14 +18,19 @@ from numpy.typing import NDArray
 from playwright.sync_api import Browser, Page, expect
 
 from quadra.model.history import History, checksum_of
-from tests.browser.test_three_days import SERIES, charts, opened, wait_for_end, wait_until_ready
-from tests.helpers.browser import executable
+from tests.helpers.pages import (
+    HEIGHT,
+    SERIES,
+    WIDTH,
+    SharedPage,
+    charts,
+    lasting_server,
+    opened,
+    wait_for_end,
+    wait_until_ready,
+)
 from tests.helpers.server import ROOT, Client, Server, warm_server
 from tests.helpers.state_helpers import saved_states, write_state
-
-pytestmark = pytest.mark.skipif(
-    executable() is None and not os.environ.get("CI"), reason="no Chromium is installed on this machine"
-)
 
 LONG = 10_000  # iterations
 RANGES = """() => ["loss", "reward", "variance", "mean"].map((name) => {
@@ -45,10 +49,10 @@ PIXELS = """([name, x, y, width, height]) => {
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(pages: tuple[SharedPage, ...], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("long") / "state"
     write_long_run(folder, loaded_at=(2000,), struck_at=(4000,))
-    with warm_server(folder, "--pace", "50") as server:
+    with lasting_server(pages, folder, "--pace", "50") as server:
         with Client(server.url) as client:
             assert client.ask("load_state", {})["ok"]
         yield server
@@ -67,29 +71,30 @@ def write_long_run(folder: Path, count: int = LONG, **happened: tuple[int, ...])
 
 
 @pytest.fixture(scope="module")
-def shared_page(browser: Browser, server: Server) -> Iterator[Page]:
-    page = opened(browser, server.url)
-    page.wait_for_function("Chart.getChart('mean-chart').data.labels.length > 1000")
-    yield page
-    page.context.close()
+def visited(shared: SharedPage, server: Server) -> SharedPage:
+    shared.visit(server.url)
+    return shared
 
 
 @pytest.fixture
-def page(shared_page: Page) -> Page:
+def page(visited: SharedPage, server: Server) -> Page:
     """The page with its charts as a new visitor finds them."""
-    shared_page.mouse.move(5, 5)
-    shared_page.focus("#smoothing-input")
-    shared_page.keyboard.press("Home")
-    shared_page.uncheck("#log-input")
-    shared_page.select_option("#follow-select", "500")
-    shared_page.select_option("#follow-select", "")
-    expect(shared_page.locator("#whole-button")).to_be_hidden()
-    shared_page.wait_for_function(
+    page = visited.page
+    if not page.url.startswith(server.url) or page.viewport_size != {"width": WIDTH, "height": HEIGHT}:
+        visited.visit(server.url)
+    page.mouse.move(5, 5)
+    page.focus("#smoothing-input")
+    page.keyboard.press("Home")
+    page.uncheck("#log-input")
+    page.select_option("#follow-select", "500")
+    page.select_option("#follow-select", "")
+    expect(page.locator("#whole-button")).to_be_hidden()
+    page.wait_for_function(
         """() => ["loss", "reward", "variance", "mean"].map((name) => Chart.getChart(name + "-chart")).every(({ scales, data }) =>
             scales.x.min === 1 && scales.x.max === quadra.model.series.iteration.at(-1)
             && scales.y.type === "linear" && data.datasets[3].data.length === 0)"""
     )
-    return shared_page
+    return page
 
 
 def middle(page: Page, name: str) -> tuple[float, float]:
@@ -317,17 +322,16 @@ def test_the_logarithmic_scale_is_for_what_cannot_be_negative(page: Page) -> Non
     page.wait_for_function("Chart.getChart('loss-chart').scales.y.type === 'linear'")
 
 
-def test_a_browser_that_refuses_storage_still_smooths(browser: Browser, server: Server) -> None:
-    page = browser.new_context(bypass_csp=True).new_page()
-    page.on("pageerror", lambda error: pytest.fail(f"the page threw {error}"))
-    page.add_init_script(
-        "Object.defineProperty(window, 'localStorage', { get() { throw new DOMException('refused', 'SecurityError'); } })"
-    )
-    page.goto(server.url)
-    page.wait_for_selector("html[data-ready=true]")
+REFUSES = (
+    "Object.defineProperty(window, 'localStorage', { get() { throw new DOMException('refused', 'SecurityError'); } })"
+)
+
+
+def test_a_browser_that_refuses_storage_still_smooths(shared: SharedPage, server: Server) -> None:
+    page = shared.visit(server.url, script=REFUSES)
     set_smoothing(page, 0)
     page.wait_for_function("Chart.getChart('mean-chart').data.datasets[3].data.length > 0")
-    page.context.close()
+    shared.leave()
 
 
 def test_pointing_at_one_chart_reads_all_four_at_the_same_iteration(page: Page) -> None:
@@ -377,17 +381,11 @@ def test_a_chart_is_kept_as_a_picture(page: Page) -> None:
 
 
 def test_on_a_phone_the_charts_are_pinched_and_nothing_runs_off_the_screen(browser: Browser, server: Server) -> None:
-    context = browser.new_context(
-        viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True, bypass_csp=True
-    )
-    page = context.new_page()
-    page.on("pageerror", lambda error: pytest.fail(f"the page threw {error}"))
-    page.goto(server.url)
-    wait_until_ready(page)
+    page = SharedPage(browser, has_touch=True, is_mobile=True).visit(server.url, 390, 844)
     page.locator("#loss-chart").scroll_into_view_if_needed()
     whole = page.evaluate(RANGES)[0]
     x, y = middle(page, "loss")
-    fingers = context.new_cdp_session(page)
+    fingers = page.context.new_cdp_session(page)
     for step in range(6):
         points = [{"x": x - 20 - 10 * step, "y": y, "id": 0}, {"x": x + 20 + 10 * step, "y": y, "id": 1}]
         kind = "touchMove" if step else "touchStart"
@@ -402,11 +400,11 @@ def test_on_a_phone_the_charts_are_pinched_and_nothing_runs_off_the_screen(brows
         ".map((element) => parseFloat(getComputedStyle(element).fontSize))"
     )
     assert min(sizes) >= 12
-    context.close()
+    page.context.close()
 
 
-def test_where_the_page_scrolls_the_wheel_scrolls_it_and_zooms_with_ctrl(browser: Browser, server: Server) -> None:
-    page = opened(browser, server.url, 900, 700)
+def test_where_the_page_scrolls_the_wheel_scrolls_it_and_zooms_with_ctrl(shared: SharedPage, server: Server) -> None:
+    page = shared.visit(server.url, 900, 700)
     page.locator("#loss-chart").scroll_into_view_if_needed()
     before, whole = page.evaluate("scrollY"), page.evaluate(RANGES)
     page.mouse.move(*middle(page, "loss"))
@@ -417,7 +415,7 @@ def test_where_the_page_scrolls_the_wheel_scrolls_it_and_zooms_with_ctrl(browser
     page.keyboard.down("Control")
     page.mouse.wheel(0, -60)
     expect(page.locator("#whole-button")).to_be_visible()
-    page.context.close()
+    page.keyboard.up("Control")
 
 
 def test_every_vendored_file_has_its_licence_and_the_plugins_come_from_here() -> None:
@@ -431,18 +429,16 @@ def test_every_vendored_file_has_its_licence_and_the_plugins_come_from_here() ->
     assert all((vendor / plugin).is_file() for plugin in plugins)
 
 
-def test_another_run_ends_the_zoom(browser: Browser, tmp_path: Path) -> None:
-    write_long_run(tmp_path / "state")
-    with warm_server(tmp_path / "state", "--field-size", "8") as server:
-        page = opened(browser, server.url)
-        page.click("#load-button")
-        page.wait_for_function("Chart.getChart('mean-chart').data.labels.length > 1000")
-        drag(page, "loss", 60)
-        wait_for_every_iteration(page)
-        page.click("#initialize-button")
-        page.wait_for_function("Chart.getChart('mean-chart').data.labels.length === 0")
-        expect(page.locator("#whole-button")).to_be_hidden()
-        page.context.close()
+def test_another_run_ends_the_zoom(page: Page, server: Server) -> None:
+    long_run = server.get("/api/status")["run"]
+    drag(page, "loss", 60)
+    wait_for_every_iteration(page)
+    page.click("#initialize-button")
+    page.wait_for_function("Chart.getChart('mean-chart').data.labels.length === 0")
+    expect(page.locator("#whole-button")).to_be_hidden()
+    with Client(server.url) as client:
+        assert client.ask("load_state", {"source": long_run})["ok"]
+    page.wait_for_function("Chart.getChart('mean-chart').data.labels.length > 1000")
 
 
 def press(page: Page, *keys: str) -> list[float]:
@@ -523,6 +519,7 @@ def test_each_kind_of_mark_that_occurs_is_in_the_legend_and_in_words(page: Page,
 
 
 def test_a_mark_is_drawn_where_it_belongs_and_goes_with_its_switch_for_good(page: Page) -> None:
+    expect(page.locator("#mark-strike")).to_be_visible()  # once the marks are known
     x = page.evaluate("Chart.getChart('mean-chart').scales.x.getPixelForValue(4000)")
     top = page.evaluate("Chart.getChart('mean-chart').chartArea.top")
     area = ["mean", x - 6, top + 16, 12, 12]
@@ -536,14 +533,15 @@ def test_a_mark_is_drawn_where_it_belongs_and_goes_with_its_switch_for_good(page
 
 
 def test_pointing_near_a_mark_says_what_it_is(page: Page) -> None:
+    expect(page.locator("#mark-load")).to_be_visible()  # once the marks are known
     page.focus("#loss-chart")
     x = page.evaluate("Chart.getChart('loss-chart').scales.x.getPixelForValue(2000)")
     box: Any = page.locator("#loss-chart").bounding_box()
     page.mouse.move(box["x"] + x, middle(page, "loss")[1])
     page.wait_for_function("Chart.getChart('variance-chart').tooltip.opacity > 0")
     for name in SERIES:
-        told = page.evaluate("name => Chart.getChart(name).tooltip.footer", f"{name}-chart")
-        assert any("Loaded here, and went on" in line for line in told), told
+        lines = page.evaluate("name => Chart.getChart(name).tooltip.footer", f"{name}-chart")
+        assert any("Loaded here, and went on" in line for line in lines), lines
 
 
 def test_the_charts_take_the_colours_of_another_theme_at_once(page: Page) -> None:
@@ -604,7 +602,6 @@ def million(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Itera
         with Client(server.url) as client:
             assert client.ask("load_state", {})["iteration_count"] == MANY
         page = opened(browser, server.url)
-        page.wait_for_function("Chart.getChart('mean-chart').data.labels.length > 1000")
         yield page, server, rows
         page.context.close()
 

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, Route, expect
+from playwright.sync_api import Page, Request, Route, expect
 
 from quadra.web.pages import FIRST, STATIC
-from tests.browser.test_three_days import FAST, PATIENCE
-from tests.helpers.browser import executable
-from tests.helpers.server import Client, Server, warm_server
-
-pytestmark = pytest.mark.skipif(
-    executable() is None and not os.environ.get("CI"), reason="no Chromium is installed on this machine"
-)
+from tests.helpers.pages import Lab, SharedPage, wait_until_ready
+from tests.helpers.server import Server
 
 REST = "**/js/later.js"
 TRAINED = 50
@@ -25,22 +19,20 @@ DRAWN = """n => ["loss", "reward", "variance", "mean"].every(
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(shared_lab: Lab) -> Server:
     """It has a run of some iterations in memory and trains no more."""
-    with warm_server(tmp_path_factory.mktemp("loading") / "state", *FAST) as server:
-        with Client(server.url) as client:
-            client.ask("initialize_system")
-            client.ask("start_training", {"until": TRAINED})
-            client.wait_for("training_status", lambda status: status["iteration_count"] == TRAINED)
-        yield server
+    shared_lab.reset()
+    shared_lab.begin(until=TRAINED)
+    return shared_lab.server
 
 
 @pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    page = browser.new_context(viewport={"width": 1440, "height": 900}, bypass_csp=True).new_page()
-    page.set_default_timeout(PATIENCE)
-    yield page
-    page.context.close()
+def page(shared: SharedPage, server: Server) -> Iterator[Page]:
+    """It is yet to go there."""
+    shared.leave()
+    shared.prepared(server.url)
+    yield shared.page
+    shared.page.unroute_all()
 
 
 def test_how_the_run_stands_is_shown_before_the_rest_is_there(page: Page, server: Server) -> None:
@@ -53,7 +45,7 @@ def test_how_the_run_stands_is_shown_before_the_rest_is_there(page: Page, server
     expect(page.locator("#start-button")).to_be_disabled()
     for route in held:
         route.continue_()
-    page.wait_for_selector("html[data-ready=true]")
+    wait_until_ready(page)
     expect(page.locator("#start-button")).to_be_enabled()
 
 
@@ -71,6 +63,7 @@ def test_a_button_that_was_pressed_early_acts_when_it_can(page: Page, server: Se
     expect(page.locator("#help-dialog")).to_be_hidden()
 
 
+@pytest.mark.complaints("ERR_FAILED")
 def test_a_rest_that_cannot_be_fetched_is_said(page: Page, server: Server) -> None:
     page.route(REST, lambda route: route.abort())
     page.goto(server.url, wait_until="commit")
@@ -89,9 +82,14 @@ def test_a_history_that_does_not_come_holds_up_nothing_else(page: Page, server: 
 
 def test_the_first_answers_are_asked_for_once(page: Page, server: Server) -> None:
     asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url.removeprefix(server.url)))
+
+    def note(request: Request) -> None:
+        asked.append(request.url.removeprefix(server.url))
+
+    page.on("request", note)
     page.goto(server.url)
-    page.wait_for_selector("html[data-ready=true]")
+    wait_until_ready(page)
+    page.remove_listener("request", note)
     assert asked.count("/api/status") == 1
     assert [url for url in asked if url.startswith("/api/history")] == ["/api/history?points=4000"]
 

@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
-from tests.browser.test_three_days import opened, wait_for_end, wait_until_ready
-from tests.helpers.browser import executable
-from tests.helpers.server import Client, Server, warm_server
+from tests.helpers.pages import FAST, HEIGHT, WIDTH, Lab, SharedPage, lasting_server, train_until, wait_until_ready
+from tests.helpers.server import Client, Server
 from tests.live.test_activity_frame import FULL, decoded
-
-pytestmark = pytest.mark.skipif(
-    executable() is None and not os.environ.get("CI"), reason="no Chromium is installed on this machine"
-)
 
 COUNT = 600  # iterations: more than there are columns
 DRAWN = "quadra.inside.frame?.message.iteration === quadra.model.status.iteration_count && quadra.inside.grids !== null"
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(pages: tuple[SharedPage, ...], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("inside") / "state"
-    with warm_server(folder, "--pace", "max", "--field-size", "8", "--seed", "3", "--save-every", "0") as server:
+    with lasting_server(pages, folder, *FAST, "--save-every", "0") as server:
         with Client(server.url) as client:
             assert client.ask("initialize_system")["ok"]
             assert client.ask("start_training", {"until": COUNT})["ok"]
@@ -40,18 +33,27 @@ def sent(server: Server) -> dict[str, Any]:
     """What the server sends of the run at rest."""
     with Client(server.url) as client:
         assert client.ask("watch_inside", {"open": True})["ok"]
-        told: dict[str, Any] = client.wait_for("inside_update")
-    return told
+        update: dict[str, Any] = client.wait_for("inside_update")
+    return update
 
 
 @pytest.fixture(scope="module")
-def page(browser: Browser, server: Server) -> Iterator[Page]:
-    page = opened(browser, server.url)
+def visited(shared: SharedPage, server: Server) -> Page:
+    page = shared.visit(server.url)
     assert page.evaluate("quadra.inside.frame") is None
     page.click("#inside > summary")
     page.wait_for_function(DRAWN)
-    yield page
-    page.context.close()
+    return page
+
+
+@pytest.fixture
+def page(shared: SharedPage, visited: Page, server: Server) -> Page:
+    """The view is open, and shows the run."""
+    if not visited.url.startswith(server.url):
+        shared.visit(server.url)
+        visited.click("#inside > summary")
+        visited.wait_for_function(DRAWN)
+    return visited
 
 
 def matrix(page: Page, name: str) -> dict[str, Any]:
@@ -144,35 +146,36 @@ def test_values_are_read_off_by_pointer_and_by_keyboard(page: Page, sent: dict[s
     page.focus("#inside-strip")
     page.keyboard.press("Home")
     page.keyboard.press("ArrowUp")
-    told = page.locator("#inside-strip-told")
-    expect(told).to_contain_text(f"Iteration {sent['iteration']:,}, cell 3: ")
-    assert float((told.text_content() or "").split(": ")[1]) == pytest.approx(fields[-1, 3], abs=1e-3)
+    value = page.locator("#inside-strip-told")
+    expect(value).to_contain_text(f"Iteration {sent['iteration']:,}, cell 3: ")
+    assert float((value.text_content() or "").split(": ")[1]) == pytest.approx(fields[-1, 3], abs=1e-3)
     page.keyboard.press("Home")
-    expect(told).to_contain_text(f"Iteration {sent['stride']}, cell 3: ")
+    expect(value).to_contain_text(f"Iteration {sent['stride']}, cell 3: ")
     page.keyboard.press("Escape")
-    expect(told).to_contain_text("one column every")
+    expect(value).to_contain_text("one column every")
     page.hover("#inside-now", position={"x": 3, "y": 10})
     expect(page.locator("#inside-now-told")).to_contain_text("cell 0: ")
 
 
-def train_until(page: Page, until: int) -> None:
-    page.fill("#until-input", str(until))
-    page.click("#start-button")
-    wait_for_end(page, until)
-
-
-def test_while_training_the_view_follows_and_closed_it_is_sent_nothing(page: Page) -> None:
+def test_while_training_the_view_follows_and_closed_it_is_sent_nothing(page: Page, server: Server) -> None:
+    """What another viewer was sent says that a round of sending is over; an answer to the page comes after what it was sent."""
     count = page.evaluate("quadra.model.status.iteration_count")
-    train_until(page, count + 300)
+    train_until(page, count + 60)
     page.wait_for_function(DRAWN)
-    assert page.evaluate("quadra.inside.frame.columns.last.at(-1)") == count + 300
-    page.click("#inside > summary")
-    train_until(page, count + 400)  # meanwhile the server is told; a picture may have been on its way
-    page.wait_for_timeout(1000)
-    last = page.evaluate("quadra.inside.frame.message.iteration")
-    train_until(page, count + 600)
-    page.wait_for_timeout(1000)
-    assert page.evaluate("quadra.inside.frame.message.iteration") == last
+    assert page.evaluate("quadra.inside.frame.columns.last.at(-1)") == count + 60
+    with Client(server.url) as viewer:
+        assert viewer.ask("watch_inside", {"open": True})["ok"]
+
+        def train_on(until: int) -> None:
+            train_until(page, until)
+            viewer.wait_for("inside_update", lambda update: update["iteration"] == until)
+            train_until(page, until + 1)
+
+        page.click("#inside > summary")
+        train_on(count + 80)  # a picture may have been on its way
+        last = page.evaluate("quadra.inside.frame.message.iteration")
+        train_on(count + 100)
+        assert page.evaluate("quadra.inside.frame.message.iteration") == last
     page.click("#inside > summary")
     page.wait_for_function(DRAWN)
 
@@ -188,19 +191,15 @@ def test_the_choice_is_kept_and_a_narrow_page_holds_it(page: Page) -> None:
             .map((each) => parseFloat(getComputedStyle(each).fontSize))"""
     )
     assert min(sizes) >= 12
-    page.set_viewport_size({"width": 1440, "height": 900})
+    page.set_viewport_size({"width": WIDTH, "height": HEIGHT})
 
 
-def test_opened_before_anything_is_recorded_it_follows_from_the_first_iteration(
-    browser: Browser, tmp_path: Path
-) -> None:
-    with warm_server(tmp_path / "state", "--pace", "max", "--field-size", "8", "--seed", "3") as server:
-        page = opened(browser, server.url)
-        page.click("#initialize-button")
-        page.click("#inside > summary")
-        page.wait_for_function(DRAWN)
-        assert page.evaluate("quadra.inside.frame.columns.last.length") == 0
-        train_until(page, 30)
-        page.wait_for_function(DRAWN)
-        assert page.evaluate("quadra.inside.frame.columns.last.at(-1)") == 30
-        page.context.close()
+def test_opened_before_anything_is_recorded_it_follows_from_the_first_iteration(shared: SharedPage, lab: Lab) -> None:
+    page = shared.visit(lab.server.url)
+    page.click("#initialize-button")
+    page.click("#inside > summary")
+    page.wait_for_function(DRAWN)
+    assert page.evaluate("quadra.inside.frame.columns.last.length") == 0
+    train_until(page, 30)
+    page.wait_for_function(DRAWN)
+    assert page.evaluate("quadra.inside.frame.columns.last.at(-1)") == 30

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import socket
 from dataclasses import dataclass, field, replace
@@ -16,13 +15,8 @@ from playwright.sync_api import Browser, Page
 from quadra.model.history import checksum_of
 from quadra.reports.html_report import report
 from quadra.storage.saved_state import SavedState
-from tests.helpers.browser import executable
 from tests.helpers.pdf import texts_of
 from tests.helpers.state_helpers import saved_states
-
-pytestmark = pytest.mark.skipif(
-    executable() is None and not os.environ.get("CI"), reason="no Chromium is installed on this machine"
-)
 
 NOW = datetime(2026, 2, 3, tzinfo=UTC)
 A4 = (595, 842)  # points
@@ -97,6 +91,7 @@ def test_a_report_opens_from_a_file_asks_for_nothing_and_fits_the_screen(
         assert box["height"] == pytest.approx(box["width"] * 236 / 420, rel=0.01)
 
 
+@pytest.mark.complaints("Content Security Policy")
 def test_the_policy_of_a_report_forbids_what_might_get_into_it(browser: Browser, tmp_path: Path) -> None:
     (state,) = saved_states(1)
     with socket.create_server(("127.0.0.1", 0)) as outside:

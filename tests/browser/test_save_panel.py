@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Locator, Page, expect
 
-from tests.browser.test_three_days import FAST, PATIENCE, opened, train_until, wait_for_iteration
-from tests.helpers.browser import executable
-from tests.helpers.server import warm_server
-
-pytestmark = pytest.mark.skipif(
-    executable() is None and not os.environ.get("CI"), reason="no Chromium is installed on this machine"
-)
+from tests.helpers.pages import Lab, SharedPage, phase_is, served, train_until, wait_for_iteration
+from tests.helpers.server import Server
 
 PACED = ("--pace", "100", "--field-size", "8", "--seed", "3")
 # Python runs a module of this name in each of the server's processes, before anything else.
@@ -57,8 +53,14 @@ def faults(tmp_path: Path) -> Path:
     return folder
 
 
-def with_faults(faults: Path) -> dict[str, str]:
-    return {"PYTHONPATH": str(faults.parent), "DISK_FAULTS": str(faults)}
+@contextmanager
+def on_a_disk_with(faults: Path, shared: SharedPage) -> Iterator[tuple[Server, Page]]:
+    """A server on such a disk, with a run of 20 iterations that are saved."""
+    environment = {"PYTHONPATH": str(faults.parent), "DISK_FAULTS": str(faults)}
+    with served(shared, faults.with_name("state"), *PACED, environment=environment) as (server, page):
+        page.click("#initialize-button")
+        train_until(page, 20)
+        yield server, page
 
 
 def shows(page: Page, name: str, value: float) -> None:
@@ -91,87 +93,84 @@ def train_and_exchange(page: Page, folder: Path) -> Path:
     return backup
 
 
-def test_before_the_first_save_the_panel_says_so(browser: Browser, tmp_path: Path) -> None:
-    with warm_server(tmp_path / "state", *FAST) as server:
-        page = opened(browser, server.url)
-        expect(page.locator("#saving-iteration-value")).to_have_text("none yet")
-        expect(page.locator("#saving-verified-value")).to_have_text("none yet")
-        expect(page.locator("#saving-risk-value")).to_have_text("0 iterations")
-        expect(page.locator("#saving-wear-value")).to_contain_text("a save is made every 10 iterations")
-        page.context.close()
+def test_before_the_first_save_the_panel_says_so(page: Page) -> None:
+    expect(page.locator("#saving-iteration-value")).to_have_text("none yet")
+    expect(page.locator("#saving-verified-value")).to_have_text("none yet")
+    expect(page.locator("#saving-risk-value")).to_have_text("0 iterations")
+    expect(page.locator("#saving-wear-value")).to_contain_text("a save is made every 10 iterations")
 
 
-def test_the_panel_shows_what_the_server_says_of_its_saves(browser: Browser, tmp_path: Path) -> None:
-    with warm_server(tmp_path / "state", *FAST) as server:
-        page = opened(browser, server.url)
-        page.click("#initialize-button")
-        train_until(page, 90)
-        status = server.get("/api/status")
-        save, health = status["last_save"], status["save_health"]
-        assert save["iteration_count"] == 90
-        assert health["stall_worst_ms"] > 0
-        for name, value in {
-            "saving-iteration": save["iteration_count"],
-            "saving-size": save["size"],
-            "saving-duration": save["duration_ms"],
-            "saving-stall-median": health["stall_median_ms"],
-            "saving-stall-worst": health["stall_worst_ms"],
-            "saving-verified": health["verified_iteration"],
-            "saving-risk": status["unsaved_iterations"],
-        }.items():
-            shows(page, name, value)
-        for name, moment in (("saving-age", save["saved_at"]), ("saving-verified-age", health["verified_at"])):
-            age = page.locator(f"#{name}-value")
-            expect(age).to_have_attribute("data-value", moment)
-            expect(age).to_have_text(re.compile(r"^just now$|ago$"))
-            expect(age).to_have_attribute("title", re.compile(r"^\d+ \w+ \d{4},? .*\d\d:\d\d"))
-        expect(page.locator("#saving-size-value")).to_have_text(re.compile(r"^[\d.]+ kB$"))
-        page.context.close()
+def test_the_panel_shows_what_the_server_says_of_its_saves(shared: SharedPage, lab: Lab) -> None:
+    lab.begin(until=60)
+    page = shared.visit(lab.server.url)
+    train_until(page, 90)
+    status = lab.server.get("/api/status")
+    save, health = status["last_save"], status["save_health"]
+    assert save["iteration_count"] == 90
+    assert health["stall_worst_ms"] > 0
+    for name, value in {
+        "saving-iteration": save["iteration_count"],
+        "saving-size": save["size"],
+        "saving-duration": save["duration_ms"],
+        "saving-stall-median": health["stall_median_ms"],
+        "saving-stall-worst": health["stall_worst_ms"],
+        "saving-verified": health["verified_iteration"],
+        "saving-risk": status["unsaved_iterations"],
+    }.items():
+        shows(page, name, value)
+    for name, moment in (("saving-age", save["saved_at"]), ("saving-verified-age", health["verified_at"])):
+        age = page.locator(f"#{name}-value")
+        expect(age).to_have_attribute("data-value", moment)
+        expect(age).to_have_text(re.compile(r"^just now$|ago$"))
+        expect(age).to_have_attribute("title", re.compile(r"^\d+ \w+ \d{4},? .*\d\d:\d\d"))
+    expect(page.locator("#saving-size-value")).to_have_text(re.compile(r"^[\d.]+ kB$"))
 
 
-def test_the_wear_is_that_of_the_present_pace_and_names_what_lowers_it(browser: Browser, tmp_path: Path) -> None:
-    with warm_server(tmp_path / "state", *PACED) as server:
-        page = opened(browser, server.url)
-        page.click("#initialize-button")
-        page.click("#start-button")
-        wear = page.locator("#saving-wear-value")
-        expect(wear).to_have_text(re.compile(r"^Writes [\d.]+ (kB|MB) a second to disk$"))
-        expect(page.locator("#saving-advice")).to_have_text("; a longer --save-every lowers it.")
-        expect(page.locator("#saving-advice")).to_be_visible()
-        page.wait_for_function("""async () => {
+def test_the_wear_is_that_of_the_present_pace_and_names_what_lowers_it(page: Page, lab: Lab) -> None:
+    assert lab.client.ask("set_pace", {"iterations_per_second": 100})["ok"]
+    page.click("#initialize-button")
+    page.click("#start-button")
+    wear = page.locator("#saving-wear-value")
+    expect(wear).to_have_text(re.compile(r"^Writes [\d.]+ (kB|MB) a second to disk$"))
+    expect(page.locator("#saving-advice")).to_have_text("; a longer --save-every lowers it.")
+    expect(page.locator("#saving-advice")).to_be_visible()
+    page.wait_for_function(
+        """async () => {
             const status = await (await fetch("api/status")).json();
             const expected = status.last_save.size * status.iterations_per_second / status.save_every;
             const shown = Number(document.getElementById("saving-wear-value").dataset.value);
             return shown > 0.8 * expected && shown < 1.2 * expected;
-        }""")
-        page.click("#stop-button")
-        expect(wear).not_to_contain_text("Writes")
-        expect(page.locator("#saving-advice")).to_be_hidden()
-        page.context.close()
+        }""",
+        polling=200,
+    )
+    page.click("#stop-button")
+    expect(wear).not_to_contain_text("Writes")
+    expect(page.locator("#saving-advice")).to_be_hidden()
 
 
 def test_without_auto_save_the_panel_says_that_only_stop_saves_and_how_much_is_at_risk(
-    browser: Browser, tmp_path: Path
+    shared: SharedPage, lab: Lab
 ) -> None:
-    with warm_server(tmp_path / "state", *PACED, "--save-every", "0") as server:
-        page = opened(browser, server.url)
-        expect(page.locator("#saving-wear-value")).to_contain_text("Auto-save is off: only Stop saves.")
-        page.click("#initialize-button")
-        page.click("#start-button")
-        page.wait_for_function("Number(document.getElementById('saving-risk-value').dataset.value) > 25")
-        expect(page.locator("#saving-risk-value")).to_have_attribute("data-tone", "warning")
-        page.click("#stop-button")
-        expect(page.locator("#saving-risk-value")).to_have_text("0 iterations")
-        count = server.get("/api/status")["iteration_count"]
-        assert count > 25
-        expect(page.locator("#saving-iteration-value")).to_have_attribute("data-value", str(count))
-        page.context.close()
+    assert lab.client.ask("set_pace", {"iterations_per_second": 100})["ok"]
+    assert lab.client.ask("set_save_every", {"iterations": 0})["ok"]
+    page = shared.visit(lab.server.url)
+    expect(page.locator("#saving-wear-value")).to_contain_text("Auto-save is off: only Stop saves.")
+    page.click("#initialize-button")
+    page.click("#start-button")
+    page.wait_for_function("Number(document.getElementById('saving-risk-value').dataset.value) > 25")
+    expect(page.locator("#saving-risk-value")).to_have_attribute("data-tone", "warning")
+    page.click("#stop-button")
+    expect(page.locator("#saving-risk-value")).to_have_text("0 iterations")
+    count = lab.server.get("/api/status")["iteration_count"]
+    assert count > 25
+    expect(page.locator("#saving-iteration-value")).to_have_attribute("data-value", str(count))
 
 
-def test_an_exchanged_folder_is_told_and_nothing_in_it_is_touched(browser: Browser, tmp_path: Path) -> None:
+def test_an_exchanged_folder_is_told_and_nothing_in_it_is_touched(
+    shared: SharedPage, shared_other: SharedPage, tmp_path: Path
+) -> None:
     folder = tmp_path / "state"
-    with warm_server(folder, *PACED) as server:
-        page = opened(browser, server.url)
+    with served(shared, folder, *PACED) as (server, page):
         backup = train_and_exchange(page, folder)
         since = server.get("/api/status")["save_error"]["since"]
         banner = page.locator("#folder-banner")
@@ -180,17 +179,17 @@ def test_an_exchanged_folder_is_told_and_nothing_in_it_is_touched(browser: Brows
         expect(page.locator("#save-banner")).to_be_hidden()
         wait_for_iteration(page, server.get("/api/status")["iteration_count"] + 35)
         assert contents(folder) == contents(backup)
-        latecomer = opened(browser, server.url)
+        latecomer = shared_other.visit(server.url)
         expect(latecomer.get_by_role("button", name="Load what is there")).to_be_enabled()
         expect(latecomer.get_by_role("button", name="Go on as a new saved run")).to_be_enabled()
-        for opened_page in (page, latecomer):
-            opened_page.context.close()
+        shared_other.leave()
 
 
-def test_what_is_there_is_loaded_only_after_a_question_and_saving_works_again(browser: Browser, tmp_path: Path) -> None:
+def test_what_is_there_is_loaded_only_after_a_question_and_saving_works_again(
+    shared: SharedPage, tmp_path: Path
+) -> None:
     folder = tmp_path / "state"
-    with warm_server(folder, *PACED) as server:
-        page = opened(browser, server.url)
+    with served(shared, folder, *PACED) as (server, page):
         backup = train_and_exchange(page, folder)
         page.click("#takeover-button")
         dialog = page.locator("#takeover-dialog")
@@ -215,13 +214,11 @@ def test_what_is_there_is_loaded_only_after_a_question_and_saving_works_again(br
         train_until(page, 60)
         status = server.get("/api/status")
         assert (status["save_error"], status["saved"]["iteration_count"]) == (None, 60)
-        page.context.close()
 
 
-def test_the_run_in_memory_goes_on_as_a_new_saved_run_beside_what_is_there(browser: Browser, tmp_path: Path) -> None:
+def test_the_run_in_memory_goes_on_as_a_new_saved_run_beside_what_is_there(shared: SharedPage, tmp_path: Path) -> None:
     folder = tmp_path / "state"
-    with warm_server(folder, *PACED) as server:
-        page = opened(browser, server.url)
+    with served(shared, folder, *PACED) as (server, page):
         train_and_exchange(page, folder)
         before = server.get("/api/status")
         page.locator("#fork-button").focus()
@@ -231,7 +228,7 @@ def test_the_run_in_memory_goes_on_as_a_new_saved_run_beside_what_is_there(brows
         expect(page.locator("#stop-button")).to_be_focused()
         wait_for_iteration(page, server.get("/api/status")["iteration_count"] + 35)
         page.keyboard.press("Enter")
-        expect(page.locator("#status-value")).to_have_attribute("data-value", "ready")
+        phase_is(page, "ready")
         after = server.get("/api/status")
         assert after["save_error"] is None
         assert after["run"] != before["run"]
@@ -239,69 +236,54 @@ def test_the_run_in_memory_goes_on_as_a_new_saved_run_beside_what_is_there(brows
             before["run"]: 20,
             after["run"]: after["iteration_count"],
         }
-        page.context.close()
 
 
-def test_where_nothing_is_there_loading_says_so_and_the_run_stays(browser: Browser, tmp_path: Path) -> None:
+def test_where_nothing_is_there_loading_says_so_and_the_run_stays(shared: SharedPage, tmp_path: Path) -> None:
     folder = tmp_path / "state"
-    with warm_server(folder, *PACED) as server:
-        page = opened(browser, server.url)
+    with served(shared, folder, *PACED) as (server, page):
         page.click("#initialize-button")
         train_until(page, 20)
         page.click("#start-button")
+        wait_for_iteration(page, 21)
         shutil.rmtree(folder.rename(tmp_path / "gone"))
         expect(page.locator("#folder-banner")).to_contain_text("is not there any more")
         page.click("#takeover-button")
         page.click("#takeover-confirm")
         expect(page.locator("#message")).to_contain_text("No saved state found")
         assert server.get("/api/status")["iteration_count"] >= 20
-        page.context.close()
 
 
-def test_a_slow_disk_is_named_as_what_training_waits_for(browser: Browser, tmp_path: Path, faults: Path) -> None:
-    with warm_server(tmp_path / "state", *FAST, environment=with_faults(faults)) as server:
-        page = opened(browser, server.url)
-        page.click("#initialize-button")
-        train_until(page, 20)
+def test_a_slow_disk_is_named_as_what_training_waits_for(shared: SharedPage, faults: Path) -> None:
+    with on_a_disk_with(faults, shared) as (server, page):
         expect(page.locator("#waiting-banner")).to_be_hidden()
         (faults / "slow").touch()
         page.click("#start-button")
         expect(page.locator("#waiting-banner")).to_be_visible()
         expect(page.locator("#waiting-banner")).to_have_text("The disk is slower than training: training waits for it.")
         (faults / "slow").unlink()
-        expect(page.locator("#waiting-banner")).to_be_hidden(timeout=PATIENCE)
+        expect(page.locator("#waiting-banner")).to_be_hidden()
         assert server.get("/api/status")["running"] is True
-        page.context.close()
 
 
-def test_a_disk_that_does_not_answer_counts_as_a_failing_save_until_it_does(
-    browser: Browser, tmp_path: Path, faults: Path
-) -> None:
-    with warm_server(tmp_path / "state", *FAST, environment=with_faults(faults)) as server:
-        page = opened(browser, server.url)
-        page.click("#initialize-button")
-        train_until(page, 20)
+def test_a_disk_that_does_not_answer_counts_as_a_failing_save_until_it_does(shared: SharedPage, faults: Path) -> None:
+    with on_a_disk_with(faults, shared) as (_, page):
         (faults / "hangs").touch()
         page.click("#start-button")
         banner = page.locator("#save-banner")
-        expect(banner).to_be_visible(timeout=PATIENCE)
+        expect(banner).to_be_visible()
         expect(banner).to_contain_text(
             "Saving fails: the disk does not answer. Nothing has been saved since iteration 20;"
         )
         expect(page.locator("#waiting-banner")).to_be_hidden()
         wait_for_iteration(page, 60)  # training goes on
         (faults / "hangs").unlink()
-        expect(banner).to_be_hidden(timeout=PATIENCE)
+        expect(banner).to_be_hidden()
         page.click("#stop-button")
         expect(page.locator("#message")).to_contain_text("Stopped and saved")
-        page.context.close()
 
 
-def test_little_space_on_the_disk_is_told_with_the_figure(browser: Browser, tmp_path: Path, faults: Path) -> None:
-    with warm_server(tmp_path / "state", *FAST, environment=with_faults(faults)) as server:
-        page = opened(browser, server.url)
-        page.click("#initialize-button")
-        train_until(page, 20)
+def test_little_space_on_the_disk_is_told_with_the_figure(shared: SharedPage, faults: Path) -> None:
+    with on_a_disk_with(faults, shared) as (_, page):
         expect(page.locator("#space-banner")).to_be_hidden()
         (faults / "nearly full").touch()
         train_until(page, 40)
@@ -309,18 +291,15 @@ def test_little_space_on_the_disk_is_told_with_the_figure(browser: Browser, tmp_
         (faults / "nearly full").unlink()
         train_until(page, 60)
         expect(page.locator("#space-banner")).to_be_hidden()
-        page.context.close()
 
 
-def test_panel_and_banner_fit_the_screen(browser: Browser, tmp_path: Path) -> None:
+def test_panel_and_banner_fit_the_screen(shared: SharedPage, tmp_path: Path) -> None:
     folder = tmp_path / "state"
-    with warm_server(folder, *PACED) as server:
-        page = opened(browser, server.url)
+    with served(shared, folder, *PACED) as (_, page):
         train_and_exchange(page, folder)
         for width, height in ((1440, 900), (390, 844), (360, 740)):
             page.set_viewport_size({"width": width, "height": height})
             assert_panel_and_banner_fit(page, width, height)
-        page.context.close()
 
 
 def assert_panel_and_banner_fit(page: Page, width: int, height: int) -> None:
@@ -337,7 +316,7 @@ def assert_panel_and_banner_fit(page: Page, width: int, height: int) -> None:
         assert panel["y"] + panel["height"] <= height
 
 
-def box(locator: Any) -> dict[str, float]:
-    found: dict[str, float] | None = locator.bounding_box()
+def box(locator: Locator) -> dict[str, float]:
+    found: Any = locator.bounding_box()
     assert found is not None, "it is visible"
-    return found
+    return dict(found)

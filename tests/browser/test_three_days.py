@@ -4,125 +4,46 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
 import re
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, Route, expect
+from playwright.sync_api import Page, Route, expect
 
-from tests.helpers.browser import executable
-from tests.helpers.server import ROOT, Server, warm_server
-
-pytestmark = pytest.mark.skipif(
-    executable() is None and not os.environ.get("CI"), reason="no Chromium is installed on this machine"
+from tests.helpers.browser import CDN
+from tests.helpers.pages import (
+    FAST,
+    SERIES,
+    Lab,
+    SharedPage,
+    assert_whole_history,
+    charts,
+    phase_is,
+    served,
+    train_until,
+    wait_for_iteration,
+    wait_until_ready,
 )
+from tests.helpers.server import ROOT, warm_server
 
-SERIES = ("loss", "reward", "variance", "mean")
-FAST = ("--pace", "max", "--field-size", "8", "--seed", "3")
-PATIENCE = 30_000  # milliseconds
-
-
-def opened(browser: Browser, url: str, width: int = 1440, height: int = 900) -> Page:
-    """The dashboard, once it is connected and drawn; anything it throws fails the test."""
-    # Playwright waits by evaluating text, which the page's policy forbids; `test_web_headers` has the policy in force.
-    page = browser.new_context(viewport={"width": width, "height": height}, bypass_csp=True).new_page()
-    page.set_default_timeout(PATIENCE)
-    page.on("pageerror", lambda error: pytest.fail(f"the page threw {error}"))
-    page.goto(url)
-    wait_until_ready(page)
-    return page
+LOST = r"ERR_CONNECTION_REFUSED|WebSocket"  # what a browser says of a server that is not there
 
 
-# The charts have drawn what they were told to draw; and where the page is at rest and shows the newest iterations, that is all
-# there is. While the page is live they take turns, and what is drawn is always a little behind.
-DRAWN = """() => {
-    const { status, series } = quadra.model;
-    const followed = document.getElementById("follow-select").value;
-    const newest = series.iteration.at(-1);
-    const isFree = status.running || followed === "zoomed";
-    if (!isFree && (status.iteration_count ?? 0) !== (newest ?? 0)) return false;
-    return ["loss", "reward", "variance", "mean"].map((name) => Chart.getChart(name + "-chart")).every(
-        ({ data, scales: { x }, options }) => x.min === options.scales.x.min && x.max === options.scales.x.max
-            && (isFree || (followed === "" ? data.labels === series.iteration : data.labels.at(-1) === newest))
-    );
-}"""
-CHARTS = """() => Object.fromEntries(["loss", "reward", "variance", "mean"].flatMap((name) => {
-    const chart = Chart.getChart(name + "-chart");
-    return [[name, chart.data.datasets[0].data], ["iteration", chart.data.labels]];
-}))"""
-
-
-def wait_until_ready(page: Page) -> None:
-    """After it was opened or loaded anew: it is connected, has its history, and has drawn it."""
-    page.wait_for_selector("html[data-ready=true]")
-    page.wait_for_function(DRAWN)
-
-
-def charts(page: Page) -> dict[str, list[float]]:
-    """What the four charts draw, read from the charts themselves once they have drawn it."""
-    page.wait_for_function(DRAWN)
-    drawn: dict[str, list[float]] = page.evaluate(CHARTS)
-    return drawn
-
-
-def wait_for_iteration(page: Page, iteration: int) -> None:
-    page.wait_for_function("n => (Chart.getChart('loss-chart').data.labels.at(-1) ?? 0) >= n", arg=iteration)
-
-
-def wait_for_end(page: Page, iteration: int) -> None:
-    """Until the page knows that training has ended by itself at this iteration and that this is saved, and shows it.
-
-    The state alone says too little: it is "ready" before training too, and of a short run the curves may come first.
-    """
-    page.wait_for_function(
-        """n => {
-            const { iteration_count, running, last_save } = quadra.model.status;
-            return iteration_count === n && !running && last_save?.iteration_count === n;
-        }""",
-        arg=iteration,
-    )
-    expect(page.locator("#status-value")).to_have_attribute("data-value", "ready")
-    page.wait_for_function(DRAWN)
-
-
-def begin_run(page: Page) -> None:
-    """Initialize, where the page may show a run already, until it shows the new one."""
-    before = page.evaluate("quadra.model.run")
-    page.click("#initialize-button")
-    page.wait_for_function("before => ![null, before].includes(quadra.model.status.run)", arg=before)
-    page.wait_for_function(DRAWN)
-
-
-def train_until(page: Page, iteration: int) -> None:
-    page.fill("#until-input", str(iteration))
-    page.click("#start-button")
-    wait_for_end(page, iteration)
-
-
-def assert_whole_history(page: Page, server: Server, iterations: int) -> None:
-    drawn, kept = charts(page), server.get("/api/history?points=20000")
-    assert drawn["iteration"] == list(range(1, iterations + 1))
-    for name in SERIES:
-        assert drawn[name] == kept[name], name
-
-
-def test_day_one_two_and_three_of_the_brief(browser: Browser, tmp_path: Path) -> None:
+def test_day_one_two_and_three_of_the_brief(shared: SharedPage, tmp_path: Path) -> None:
     folder = tmp_path / "dashboard_state"
-    with warm_server(folder, *FAST) as server:  # day 1: initialize, train to 200
-        page = opened(browser, server.url)
+    with served(shared, folder, *FAST) as (server, page):  # day 1: initialize, train to 200
         expect(page.locator("#start-button")).to_be_disabled()
         page.click("#initialize-button")
         train_until(page, 200)
         assert_whole_history(page, server, 200)
-        page.context.close()
+        shared.leave()
         assert server.end() == 0
     first_day = hashlib.sha256((folder / "metrics_history.pkl").read_bytes()).hexdigest()
 
-    with warm_server(folder, *FAST) as server:  # day 2: load, go on to 500
-        page = opened(browser, server.url)
+    with served(shared, folder, *FAST) as (server, page):  # day 2: load, go on to 500
         expect(page.locator("#saved-notice")).to_contain_text("Saved state: 200 iterations")
         page.click("#load-button")
         wait_for_iteration(page, 200)
@@ -130,20 +51,18 @@ def test_day_one_two_and_three_of_the_brief(browser: Browser, tmp_path: Path) ->
         train_until(page, 500)
         assert_whole_history(page, server, 500)
         second_day = charts(page)
-        page.context.close()
+        shared.leave()
         assert server.end() == 0
     assert hashlib.sha256((folder / "metrics_history.pkl").read_bytes()).hexdigest() != first_day
 
-    with warm_server(folder, *FAST) as server:  # day 3: a fresh start, not happy, closed without Stop
-        page = opened(browser, server.url)
+    with served(shared, folder, *FAST) as (server, page):  # day 3: a fresh start, not happy, closed without Stop
         page.click("#initialize-button")
         page.click("#start-button")
         wait_for_iteration(page, 100)
-        page.context.close()
+        shared.leave()
         assert server.end(signal.SIGTERM) == 0
 
-    with warm_server(folder, *FAST) as server:  # Load gives back the 500, and points out the newer run
-        page = opened(browser, server.url)
+    with served(shared, folder, *FAST) as (server, page):  # Load gives back the 500, and points out the newer run
         page.click("#load-button")
         dialog = page.locator("#load-dialog")
         expect(dialog).to_be_visible()
@@ -156,53 +75,46 @@ def test_day_one_two_and_three_of_the_brief(browser: Browser, tmp_path: Path) ->
         wait_for_iteration(page, 500)
         assert charts(page) == second_day
         assert {state["iteration_count"] for state in server.get("/api/status")["saved_states"]} > {500}
-        page.context.close()
 
 
-def test_stop_saves_and_says_so(browser: Browser, tmp_path: Path) -> None:
-    with warm_server(tmp_path / "state", "--pace", "100", "--field-size", "8") as server:
-        page = opened(browser, server.url)
-        page.click("#initialize-button")
-        page.click("#start-button")
-        wait_for_iteration(page, 13)
-        expect(page.locator("#initialize-button")).to_be_disabled()
-        expect(page.locator("#initialize-button")).to_have_attribute("title", "Training is running: stop it first.")
-        page.click("#stop-button")
-        expect(page.locator("#status-value")).to_have_attribute("data-value", "ready")
-        status = server.get("/api/status")
-        assert status["saved"]["iteration_count"] == status["iteration_count"]
-        assert status["unsaved_iterations"] == 0
-        wait_for_iteration(page, status["iteration_count"])
-        expect(page.locator("#log")).to_contain_text(f"State saved: {status['iteration_count']} iterations")
-        page.context.close()
+def test_stop_saves_and_says_so(page: Page, lab: Lab) -> None:
+    assert lab.client.ask("set_pace", {"iterations_per_second": 100})["ok"]
+    page.click("#initialize-button")
+    page.click("#start-button")
+    wait_for_iteration(page, 13)
+    expect(page.locator("#initialize-button")).to_be_disabled()
+    expect(page.locator("#initialize-button")).to_have_attribute("title", "Training is running: stop it first.")
+    page.click("#stop-button")
+    phase_is(page, "ready")
+    status = lab.server.get("/api/status")
+    assert status["saved"]["iteration_count"] == status["iteration_count"]
+    assert status["unsaved_iterations"] == 0
+    wait_for_iteration(page, status["iteration_count"])
+    expect(page.locator("#log")).to_contain_text(f"State saved: {status['iteration_count']} iterations")
 
 
-def test_every_iteration_can_be_downloaded(browser: Browser, tmp_path: Path) -> None:
-    with warm_server(tmp_path / "state", *FAST) as server:
-        page = opened(browser, server.url)
-        page.click("#initialize-button")
-        expect(page.locator("#run-downloads")).to_be_hidden()
-        train_until(page, 30)
-        with page.expect_download() as download:
-            page.click("#run-downloads a:has-text('CSV')")
-        assert download.value.suggested_filename.endswith("-30.csv")
-        assert len(Path(download.value.path()).read_text().splitlines()) == 31
+def test_every_iteration_can_be_downloaded(page: Page) -> None:
+    page.click("#initialize-button")
+    phase_is(page, "ready")
+    expect(page.locator("#run-downloads")).to_be_hidden()
+    train_until(page, 30)
+    with page.expect_download() as download:
+        page.click("#run-downloads a:has-text('CSV')")
+    assert download.value.suggested_filename.endswith("-30.csv")
+    assert len(Path(download.value.path()).read_text().splitlines()) == 31
 
 
-def test_the_whole_history_is_back_after_a_reload(browser: Browser, tmp_path: Path) -> None:
-    with warm_server(tmp_path / "state", *FAST) as server:
-        page = opened(browser, server.url)
-        page.click("#initialize-button")
-        train_until(page, 150)
-        page.reload()
-        wait_until_ready(page)
-        assert_whole_history(page, server, 150)
-        page.context.close()
+def test_the_whole_history_is_back_after_a_reload(page: Page, lab: Lab) -> None:
+    page.click("#initialize-button")
+    train_until(page, 60)
+    page.reload()
+    wait_until_ready(page)
+    assert_whole_history(page, lab.server, 60)
 
 
-def test_a_restarted_server_is_found_again_without_a_reload(browser: Browser, tmp_path: Path) -> None:
-    with warm_server(tmp_path / "state", *FAST) as server:
-        page = opened(browser, server.url)
+@pytest.mark.complaints(LOST)
+def test_a_restarted_server_is_found_again_without_a_reload(shared: SharedPage, tmp_path: Path) -> None:
+    with served(shared, tmp_path / "state", *FAST) as (server, page):
         page.click("#initialize-button")
         train_until(page, 60)
         port = server.url.rsplit(":", 1)[1]
@@ -210,113 +122,124 @@ def test_a_restarted_server_is_found_again_without_a_reload(browser: Browser, tm
         expect(page.locator("#connection-banner")).to_be_visible()
         expect(page.locator("#start-button")).to_be_disabled()
         with warm_server(tmp_path / "state", *FAST, "--port", port) as again:
-            expect(page.locator("#saved-notice")).to_contain_text("60 iterations", timeout=PATIENCE)
+            expect(page.locator("#saved-notice")).to_contain_text("60 iterations")
             page.click("#load-button")
+            wait_for_iteration(page, 60)
             train_until(page, 90)
             assert_whole_history(page, again, 90)
-            page.context.close()
+            shared.leave()
 
 
-def test_two_browsers_stay_in_step(browser: Browser, tmp_path: Path) -> None:
-    with warm_server(tmp_path / "state", *FAST) as server:
-        one, two = opened(browser, server.url), opened(browser, server.url)
-        one.click("#initialize-button")
-        train_until(one, 40)
-        wait_for_iteration(two, 40)
-        assert charts(one) == charts(two)
-        two.click("#reset-button")
-        two.click("#reset-confirm")
-        expect(one.locator("#status-value")).to_have_attribute("data-value", "uninitialized")
-        one.wait_for_function("Chart.getChart('loss-chart').data.labels.length === 0")
-        for page in (one, two):
-            page.context.close()
+def test_two_browsers_stay_in_step(page: Page, other: Page) -> None:
+    page.click("#initialize-button")
+    train_until(page, 40)
+    wait_for_iteration(other, 40)
+    assert charts(page) == charts(other)
+    other.click("#reset-button")
+    other.click("#reset-confirm")
+    phase_is(page, "uninitialized")
+    page.wait_for_function("Chart.getChart('loss-chart').data.labels.length === 0")
 
 
-def test_reset_asks_says_what_it_deletes_and_deletes_only_that(browser: Browser, tmp_path: Path) -> None:
-    folder = tmp_path / "state"
-    with warm_server(folder, *FAST) as server:
-        page = opened(browser, server.url)
-        page.click("#initialize-button")
-        train_until(page, 20)
-        (folder / "my notes.txt").write_text("mine")
-        page.click("#reset-button")
-        named = page.locator("#reset-list")
-        for name in ("oscillator_weights.pth", "metrics_history.pkl", "system_state.pkl"):
-            expect(named).to_contain_text(name)
-        expect(named).not_to_contain_text("my notes")
-        page.click("#reset-cancel")
-        assert (folder / "oscillator_weights.pth").exists()
-        page.click("#reset-button")
-        page.click("#reset-confirm")
-        expect(page.locator("#status-value")).to_have_attribute("data-value", "uninitialized")
-        assert sorted(path.name for path in folder.iterdir()) == [".lock", "my notes.txt"]
-        page.context.close()
+def test_reset_asks_says_what_it_deletes_and_deletes_only_that(page: Page, lab: Lab) -> None:
+    page.click("#initialize-button")
+    train_until(page, 20)
+    notes = lab.folder / "my notes.txt"
+    notes.write_text("mine")
+    page.click("#reset-button")
+    named = page.locator("#reset-list")
+    for name in ("oscillator_weights.pth", "metrics_history.pkl", "system_state.pkl"):
+        expect(named).to_contain_text(name)
+    expect(named).not_to_contain_text("my notes")
+    page.click("#reset-cancel")
+    expect(page.locator("#reset-dialog")).to_be_hidden()
+    assert (lab.folder / "oscillator_weights.pth").exists()
+    page.click("#reset-button")
+    page.click("#reset-confirm")
+    phase_is(page, "uninitialized")
+    assert sorted(path.name for path in lab.folder.iterdir()) == [".lock", "my notes.txt"]
+    notes.unlink()
 
 
-def test_pace_and_new_run_settings_reach_the_server(browser: Browser, tmp_path: Path) -> None:
-    with warm_server(tmp_path / "state", "--field-size", "8") as server:
-        page = opened(browser, server.url)
-        expect(page.locator("#pace-value")).to_contain_text("10")
-        page.locator("#pace-input").focus()
-        page.keyboard.press("End")
-        expect(page.locator("#pace-value")).to_contain_text(re.compile("max|no limit", re.IGNORECASE))
-        page.wait_for_function("quadra.model.status.pace === null")
-        page.click("#settings-button")
-        page.fill("#field-size-input", "12")
-        page.fill("#seed-input", "77")
-        page.keyboard.press("Escape")
-        page.click("#initialize-button")
-        expect(page.locator("#start-button")).to_be_enabled()
-        status = server.get("/api/status")
-        assert (status["pace"], status["field_size"], status["seed"]) == (None, 12, 77)
-        page.context.close()
+def test_pace_and_new_run_settings_reach_the_server(shared: SharedPage, lab: Lab) -> None:
+    assert lab.client.ask("set_pace", {"iterations_per_second": 10})["ok"]
+    page = shared.visit(lab.server.url)
+    expect(page.locator("#pace-value")).to_contain_text("10")
+    page.locator("#pace-input").focus()
+    page.keyboard.press("End")
+    expect(page.locator("#pace-value")).to_contain_text(re.compile("max|no limit", re.IGNORECASE))
+    page.wait_for_function("quadra.model.status.pace === null")
+    page.click("#settings-button")
+    page.fill("#field-size-input", "12")
+    page.fill("#seed-input", "77")
+    page.keyboard.press("Escape")
+    page.click("#initialize-button")
+    expect(page.locator("#start-button")).to_be_enabled()
+    status = lab.server.get("/api/status")
+    assert (status["pace"], status["field_size"], status["seed"]) == (None, 12, 77)
 
 
-def test_a_run_without_auto_save_says_so(browser: Browser, tmp_path: Path) -> None:
-    with warm_server(tmp_path / "state", *FAST, "--save-every", "0") as server:
-        page = opened(browser, server.url)
-        expect(page.locator("#autosave-notice")).to_be_visible()
-        expect(page.locator("#autosave-notice")).to_contain_text("only Stop saves")
-        page.context.close()
+def test_a_run_without_auto_save_says_so(shared: SharedPage, lab: Lab) -> None:
+    assert lab.client.ask("set_save_every", {"iterations": 0})["ok"]
+    page = shared.visit(lab.server.url)
+    expect(page.locator("#autosave-notice")).to_be_visible()
+    expect(page.locator("#autosave-notice")).to_contain_text("only Stop saves")
 
 
-def test_failing_saves_raise_a_banner_that_goes_by_itself(browser: Browser, tmp_path: Path) -> None:
-    folder = tmp_path / "state"
-    with warm_server(folder, *FAST) as server:
-        page = opened(browser, server.url)
-        page.click("#initialize-button")
-        train_until(page, 20)
-        in_the_way = folder / ".oscillator_weights.pth.tmp"
-        in_the_way.mkdir()
-        page.click("#start-button")
-        expect(page.locator("#save-banner")).to_be_visible()
-        expect(page.locator("#save-banner")).to_contain_text(f"Saving fails: Is a directory ({in_the_way})")
-        expect(page.locator("#save-banner")).to_contain_text(
-            "Nothing has been saved since iteration 20; training goes on"
-        )
-        in_the_way.rmdir()
-        expect(page.locator("#save-banner")).to_be_hidden()
-        assert server.get("/health")["status"] == "healthy"
-        page.context.close()
+def test_failing_saves_raise_a_banner_that_goes_by_itself(page: Page, lab: Lab) -> None:
+    page.click("#initialize-button")
+    train_until(page, 20)
+    assert lab.client.ask("set_pace", {"iterations_per_second": 100})["ok"]
+    in_the_way = lab.folder / ".oscillator_weights.pth.tmp"
+    in_the_way.mkdir()
+    page.click("#start-button")
+    expect(page.locator("#save-banner")).to_be_visible()
+    expect(page.locator("#save-banner")).to_contain_text(f"Saving fails: Is a directory ({in_the_way})")
+    expect(page.locator("#save-banner")).to_contain_text("Nothing has been saved since iteration 20; training goes on")
+    in_the_way.rmdir()
+    expect(page.locator("#save-banner")).to_be_hidden()
+    assert lab.server.get("/health")["status"] == "healthy"
 
 
-@pytest.mark.parametrize("network", ["refuses", "hangs", "forges"])
-def test_the_page_works_without_the_cdn(browser: Browser, tmp_path: Path, network: str) -> None:
-    def answer(route: Route) -> None:
-        if network == "refuses":
-            route.abort()
-        elif network == "forges":
-            route.fulfill(body="window.forged = true", headers={"Access-Control-Allow-Origin": "*"})
+def refuse(route: Route) -> None:
+    route.abort()
 
-    with warm_server(tmp_path / "state", *FAST) as server:
-        page = browser.new_context(bypass_csp=True).new_page()
-        page.route("https://cdn.jsdelivr.net/**", answer)
-        page.goto(server.url)
-        page.wait_for_selector("html[data-ready=true]")
-        assert page.evaluate("window.forged") is None
-        page.click("#initialize-button")
-        expect(page.locator("#start-button")).to_be_enabled()
-        page.context.close()
+
+def hang(_route: Route) -> None:
+    """It is never answered."""
+
+
+def forge(route: Route) -> None:
+    route.fulfill(body="window.forged = true", headers={"Access-Control-Allow-Origin": "*"})
+
+
+def deliver(route: Route) -> None:
+    """The pinned copies, which are what the CDN must deliver."""
+    library = "chart-4.6.1.umd.min.js" if "chart.js" in route.request.url else "socket.io-4.8.4.min.js"
+    route.fulfill(path=ROOT / "static" / "vendor" / library, headers={"Access-Control-Allow-Origin": "*"})
+
+
+@pytest.mark.complaints(CDN, "integrity")
+@pytest.mark.parametrize(
+    ("answer", "comes_from"),
+    [(refuse, "here"), (hang, "here"), (forge, "here"), (deliver, "the CDN")],
+    ids=["refuses", "hangs", "forges", "delivers"],
+)
+def test_the_page_works_with_the_cdn_and_without_it(
+    shared: SharedPage, lab: Lab, answer: Callable[[Route], None], comes_from: str
+) -> None:
+    page = shared.page
+    address = shared.prepared(lab.server.url)
+    page.route(f"https://{CDN}/**", answer)
+    page.goto(address)
+    wait_until_ready(page)
+    assert page.evaluate("window.forged") is None
+    ran = page.evaluate(
+        "[...document.scripts].map(({ src }) => src).filter((src) => /chart-|chart.js|socket/.test(src))"
+    )
+    assert [CDN in src for src in ran] == [comes_from == "the CDN"] * 2
+    page.click("#initialize-button")
+    expect(page.locator("#start-button")).to_be_enabled()
 
 
 def test_a_cdn_that_hangs_is_given_less_than_a_second() -> None:
@@ -336,16 +259,13 @@ def test_the_pinned_copies_are_what_the_cdn_must_deliver() -> None:
         assert base64.b64encode(digest).decode() == expected
 
 
-@pytest.mark.parametrize(("width", "height"), [(1440, 900), (390, 844), (360, 740)])
-def test_nothing_runs_off_the_screen(browser: Browser, tmp_path: Path, width: int, height: int) -> None:
-    with warm_server(tmp_path / "state", *FAST) as server:
-        page = opened(browser, server.url, width, height)
-        page.click("#initialize-button")
-        train_until(page, 30)
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
-        if width == 1440:
-            assert all(fits(page, f"#{name}-chart", height) for name in SERIES)
-        page.context.close()
+@pytest.mark.parametrize(("width", "height"), [(1440, 900), pytest.param(390, 844, marks=pytest.mark.all), (360, 740)])
+def test_nothing_runs_off_the_screen(shared: SharedPage, lab: Lab, width: int, height: int) -> None:
+    lab.begin(until=30)
+    page = shared.visit(lab.server.url, width, height)
+    page.wait_for_function("width => document.documentElement.scrollWidth <= width", arg=width)
+    if width == 1440:
+        assert all(fits(page, f"#{name}-chart", height) for name in SERIES)
 
 
 def fits(page: Page, selector: str, height: int) -> bool:

@@ -1,4 +1,4 @@
-"""The real browser of the tests: found, started, and, as `python -m tests.helpers.browser`, installed where that is allowed."""
+"""The real browser of the tests: found, started, listened to, and installed by `python -m tests.helpers.browser`."""
 
 from __future__ import annotations
 
@@ -8,14 +8,20 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
-from playwright.sync_api import Browser, Error, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Error, expect, sync_playwright
 
 from tests.helpers import proxies
 
-PATIENCE = 30_000.0  # milliseconds that a page may take on a slow machine
+PATIENCE = 60_000.0  # milliseconds that a page may take on a slow machine
+CDN = (
+    "cdn.jsdelivr.net"  # which the page asks first; it is not found here, so that tests are the same without a network
+)
 FLAGS = [
+    f"--host-resolver-rules=MAP {CDN} ~NOTFOUND",
     "--no-sandbox",
     "--disable-gpu",
     "--disable-quic",
@@ -26,6 +32,7 @@ FLAGS = [
 ]
 
 
+@cache
 def executable() -> str | None:
     """A Chromium of the system or of Playwright; None where there is none."""
     for name in ("chromium", "chromium-browser", "google-chrome"):
@@ -39,14 +46,42 @@ def executable() -> str | None:
 
 @contextmanager
 def running_browser() -> Iterator[Browser]:
-    """A headless Chromium, closed at the end."""
+    """A headless Chromium, closed at the end; what its pages complain of is kept for `complaints`."""
     expect.set_options(timeout=PATIENCE)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable(), args=FLAGS)
+        _COMPLAINTS[browser] = []
+        browser.on("context", _listen)
         try:
             yield browser
         finally:
             browser.close()
+
+
+_COMPLAINTS: WeakKeyDictionary[Browser, list[str]] = WeakKeyDictionary()
+
+
+def _listen(context: BrowserContext) -> None:
+    assert context.browser is not None
+    found = _COMPLAINTS[context.browser]
+
+    def hear(message: ConsoleMessage) -> None:
+        address = message.location["url"]
+        if message.type == "error" and CDN not in address:
+            found.append(f"{message.text} ({address})")
+
+    context.set_default_timeout(PATIENCE)
+    context.on("console", hear)
+    context.on("weberror", lambda error: found.append(f"thrown: {error.error}"))
+
+
+def complaints(browser: Browser) -> list[str]:
+    """The errors on the consoles of a browser's pages, and those that they threw, since this was last called."""
+    for page in (page for context in browser.contexts for page in context.pages):
+        page.evaluate("0")  # what is still on its way comes before this answer
+    found = list(_COMPLAINTS[browser])
+    _COMPLAINTS[browser].clear()
+    return found
 
 
 def install() -> bool:
@@ -62,6 +97,7 @@ def install() -> bool:
     else:
         subprocess.run([sys.executable, "-m", "playwright", "install", "chromium"], check=False)
     try:
+        executable.cache_clear()
         return executable() is not None
     except Error:
         return False

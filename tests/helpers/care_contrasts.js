@@ -1,6 +1,6 @@
 /*
  * The least contrast of a text with what is behind it: the nearest ground that lets nothing through, under whatever lies
- * on it; of a gradient its worst stop. For the texts of which axe says that it cannot tell; run by tests/care.py.
+ * on it; of a gradient its worst stop. For the texts of which axe says that it cannot tell; run by tests/helpers/care.py.
  */
 selectors => {
   const canvas = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });

@@ -18,10 +18,9 @@ from pathlib import Path
 
 import pytest
 import socketio
-from playwright.sync_api import Page
+from playwright.sync_api import Browser, Page
 
-from tests.browser.test_three_days import charts, opened, wait_for_iteration
-from tests.helpers.browser import executable, running_browser
+from tests.helpers.pages import NEEDS_BROWSER, charts, opened, wait_for_iteration
 from tests.helpers.server import ROOT, Server, warm_server
 from tests.helpers.waiting import PATIENCE
 
@@ -129,9 +128,12 @@ def iteration_on(page: Page) -> int:
 
 
 @pytest.mark.process
-@pytest.mark.skipif(executable() is None and not os.environ.get("CI"), reason="no Chromium is installed")
-def test_killed_under_a_supervisor_it_comes_back_trains_on_and_browsers_with_it(tmp_path: Path) -> None:
-    with supervised(tmp_path / "state") as supervisor, running_browser() as browser:
+@NEEDS_BROWSER
+@pytest.mark.complaints("ERR_CONNECTION_REFUSED|WebSocket")
+def test_killed_under_a_supervisor_it_comes_back_trains_on_and_browsers_with_it(
+    browser: Browser, tmp_path: Path
+) -> None:
+    with supervised(tmp_path / "state") as supervisor:
         first = supervisor.server(0)
         page, listener = opened(browser, first.url), Listener(first.url)
         page.evaluate("() => { globalThis.isStillTheSamePage = true; }")

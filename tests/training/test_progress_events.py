@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import threading
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, expect
 
 from quadra import byte_progress
 from quadra.backup.manifest import manifest_of
@@ -26,11 +24,7 @@ from quadra.training import progress_events
 from quadra.training.events import CommandProgress
 from quadra.training.progress_events import PAUSE, SOON, Progress
 from quadra.training.state import TrainingState
-from tests.browser.test_three_days import FAST, train_until
-from tests.browser.test_three_days import opened as page_of
 from tests.helpers.backup_site import BackupSite
-from tests.helpers.browser import executable
-from tests.helpers.server import warm_server
 from tests.helpers.state_helpers import new_run, opened, saved_states, train, write_state
 
 SMALL = 20_000  # bytes beside the state that a load looks at: the list of states, and the system state
@@ -249,46 +243,3 @@ def test_how_far_a_check_of_what_comes_in_has_come_is_told_to_the_browsers(
     assert doing == (["Fetching", "Checking and keeping"] if way == "restore" else ["Checking and keeping"])
     checked = [event for event in events if event["doing"] == doing[-1]]
     assert checked[-1]["done"] == pytest.approx(checked[0]["total"], rel=0.1)
-
-
-# --- the page
-
-SLOWED = """
-import time
-from pathlib import Path
-from quadra import byte_progress as measure
-
-passed, calls = measure._Measure.passed, []
-
-def slowly(self, count):
-    calls.append(count)
-    time.sleep(0.3 if len(calls) <= 3 else 0.0)
-    passed(self, count)
-    while len(calls) >= 3 and not Path("GO_ON").exists():  # by now it was shown how long it still takes
-        time.sleep(0.02)
-
-measure._Measure.passed = slowly
-"""
-
-
-@pytest.mark.skipif(executable() is None and not os.environ.get("CI"), reason="no Chromium is installed here")
-def test_the_page_shows_how_far_a_long_load_has_come_and_how_long_it_still_takes(
-    browser: Browser, tmp_path: Path
-) -> None:
-    go_on = tmp_path / "go on"
-    (tmp_path / "sitecustomize.py").write_text(SLOWED.replace("GO_ON", str(go_on)))
-    with warm_server(tmp_path / "state", *FAST, environment={"PYTHONPATH": str(tmp_path)}) as server:
-        page = page_of(browser, server.url)
-        page.click("#initialize-button")
-        train_until(page, 20)
-        page.click("#load-button")
-        told = page.locator("#message-elapsed")
-        expect(told).to_contain_text("Reading and checking")
-        expect(told).to_have_text(
-            re.compile(r"^\d+ s · Reading and checking \S+ \wB of \S+ \wB \(\d+ %\), \d+ s left$")
-        )
-        expect(page.locator("#message-progress")).to_have_attribute("value", re.compile(r"0\.\d+"))
-        go_on.touch()
-        expect(page.locator("#message")).to_contain_text("Loaded: 20 iterations")
-        expect(told).to_be_hidden()
-        page.context.close()

@@ -1,55 +1,11 @@
-"""Every answer tells the browser what it may load and do, and every page works under that without a complaint."""
+"""Every answer tells the browser what it may load and do; that every page works under it is in `tests/browser/test_policy.py`."""
 
 from __future__ import annotations
 
-import os
-import time
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 from flask import Flask
-from playwright.sync_api import Browser, Page
 
 from quadra.web.security_headers import CDN, SecurityHeaders, policy_for
-from tests.helpers.browser import executable, running_browser
-from tests.helpers.server import Server, warm_server
-from tests.helpers.waiting import PATIENCE
-
-WITH_BROWSER = pytest.mark.skipif(
-    executable() is None and not os.environ.get("CI"), reason="no Chromium is installed on this machine"
-)
-# Chromium reports what a policy has stopped as an event of the document, whatever the console shows of it.
-WATCH = """
-globalThis.violations = [];
-document.addEventListener("securitypolicyviolation", (event) => {
-  violations.push(`${event.violatedDirective}: ${event.blockedURI} ${event.sourceFile}:${event.lineNumber}`);
-});
-"""
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("headers") / "state"
-    with warm_server(folder, "--field-size", "8", "--seed", "3", "--pace", "max", "--resume") as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def page(server: Server) -> Iterator[Page]:
-    with running_browser() as browser:
-        page = opened(browser, server)
-        yield page
-        page.context.close()
-
-
-def opened(browser: Browser, server: Server) -> Page:
-    context = browser.new_context()
-    context.add_init_script(WATCH)
-    page = context.new_page()
-    page.goto(server.url)
-    page.wait_for_selector("html[data-ready=true]")
-    return page
 
 
 def application() -> Flask:
@@ -94,55 +50,3 @@ def test_a_host_that_is_none_does_not_get_into_the_policy(host: str) -> None:
 
 def test_the_policy_names_an_address_of_the_sixth_kind() -> None:
     assert "ws://[::1]:5000" in policy_for("[::1]:5000")
-
-
-def lasting_states(server: Server) -> list[str]:
-    """The ids of at least two states that stay while training goes on; the last saves and the best state do not.
-
-    They are those of the one look that found two: a later one may find fewer.
-    """
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline:
-        found = [state["id"] for state in server.get("/api/states")["states"] if "point" in state["kinds"]]
-        if len(found) > 1:
-            return found
-        time.sleep(0.1)
-    raise AssertionError("no two restore points came")
-
-
-@WITH_BROWSER
-def test_the_dashboard_works_under_its_policy(page: Page) -> None:
-    page.wait_for_function("() => (Chart.getChart('loss-chart').data.labels.at(-1) ?? 0) >= 50")
-    page.locator("#loss-chart").hover()
-    assert page.evaluate("violations") == []
-
-
-@WITH_BROWSER
-def test_what_the_policy_forbids_is_seen_by_these_tests(page: Page) -> None:
-    page.evaluate("() => document.body.setAttribute('style', 'color: red')")
-    page.wait_for_function("() => violations.length > 0")
-    assert "style-src-attr" in page.evaluate("violations.splice(0)")[0]
-
-
-@WITH_BROWSER
-def test_the_comparison_works_under_its_policy(page: Page, server: Server) -> None:
-    states = lasting_states(server)
-    other = page.context.new_page()
-    other.goto(f"{server.url}/compare?ids={states[0]},{states[-1]}")
-    other.wait_for_selector("#comparison:not([hidden])")
-    other.wait_for_function("() => Chart.getChart('loss-chart') !== undefined")
-    assert other.evaluate("violations") == []
-
-
-@WITH_BROWSER
-def test_a_report_works_under_its_policy(page: Page, server: Server, tmp_path: Path) -> None:
-    state = lasting_states(server)[0]
-    with page.expect_download() as download:
-        page.evaluate("address => { const link = document.createElement('a'); link.href = address; link.click(); }",
-                      f"api/states/{state}/report")  # fmt: skip
-    file = tmp_path / "report.html"
-    download.value.save_as(file)
-    other = page.context.new_page()
-    other.goto(file.as_uri())
-    assert other.evaluate("violations") == []
-    assert other.evaluate("getComputedStyle(document.documentElement).getPropertyValue('--text')").strip() == "#17212b"
