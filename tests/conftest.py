@@ -27,9 +27,16 @@ _FOLDER_MARKERS = ("browser", "faults")  # a marker of the same name is on every
 
 # How long an example takes says something of the machine only. Each run tries the same examples, with --all other ones.
 settings.register_profile(
-    "same", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True, database=None
+    "same",
+    max_examples=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize=True,
+    database=None,
 )
-settings.register_profile("other", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
+settings.register_profile(
+    "other", max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

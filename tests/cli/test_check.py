@@ -27,9 +27,9 @@ def test_a_whole_folder_is_said_to_be_whole(folder: Path, capsys: pytest.Capture
     assert files_of(folder) == before
 
 
+@pytest.mark.process
 def test_it_is_a_command(folder: Path) -> None:
     command = [sys.executable, "-m", "quadra.check", str(folder)]
-    assert subprocess.run(command, cwd=REPOSITORY, capture_output=True, check=False).returncode == 0
     flip_bit(folder / WEIGHTS)
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert done.returncode == 1

@@ -25,6 +25,7 @@ def saved(tmp_path: Path) -> Path:
     return tmp_path / "state"
 
 
+@pytest.mark.long
 def test_a_saved_state_beside_a_live_run_continues_to_the_same_bits_and_nothing_in_its_folder_changes(
     saved: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

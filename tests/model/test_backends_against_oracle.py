@@ -208,6 +208,7 @@ def test_an_adam_step_is_that_of_snntorch_in_double_precision(backend: BackendCl
     check_against_double_precision(backend, 100, seed, ON_100)
 
 
+@pytest.mark.long
 @pytest.mark.oracle
 @pytest.mark.rotates(1, per="backend")
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -236,6 +236,7 @@ def test_a_killed_server_loses_at_most_ten_iterations_and_goes_on_to_the_same_bi
     assert_same_state(tmp_path / "killed", plain_run(tmp_path / "whole", goal))
 
 
+@pytest.mark.long
 def test_exact_resume_through_the_command_line(tmp_path: Path) -> None:
     options = ("--pace", "max", "--seed", "11", "--field-size", "30")
     for start, goal in (("initialize_system", 100), ("load_state", 200)):

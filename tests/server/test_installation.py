@@ -85,6 +85,7 @@ def test_every_module_template_static_file_and_data_file_is_in_the_wheel(wheel: 
     assert [name for name, path in here.items() if packed[name] != path.read_bytes()] == []
 
 
+@pytest.mark.long
 @pytest.mark.process
 @pytest.mark.parametrize("kernels", ["shared", pytest.param("compiled anew", marks=pytest.mark.all)])
 def test_the_installed_command_trains_serves_checks_and_lists_from_any_folder(

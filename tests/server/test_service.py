@@ -127,6 +127,7 @@ def iteration_on(page: Page) -> int:
     return int(charts(page)["iteration"][-1])
 
 
+@pytest.mark.long
 @pytest.mark.process
 @NEEDS_BROWSER
 @pytest.mark.complaints("ERR_CONNECTION_REFUSED|WebSocket")

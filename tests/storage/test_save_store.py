@@ -453,6 +453,7 @@ def test_a_crash_at_any_operation_leaves_the_previous_or_the_new_state(
     assert set(seen) == {2, 3}
 
 
+@pytest.mark.all  # some places of it are drawn in tests/faults
 def test_a_crash_anywhere_in_a_new_runs_first_save_leaves_the_other_run_whole(
     tmp_path: Path, saves: list[SavedState], other: SavedState
 ) -> None:
@@ -477,6 +478,7 @@ def test_a_crash_anywhere_in_a_new_runs_first_save_leaves_the_other_run_whole(
     assert (RUN_B, 1) in found
 
 
+@pytest.mark.rotates(1)
 @pytest.mark.parametrize("full", [True, False], ids=["full", "auto"])
 def test_a_save_that_fails_at_any_operation_says_so_leaves_a_whole_state_and_the_next_one_works(
     tmp_path: Path, saves: list[SavedState], full: bool

@@ -222,6 +222,8 @@ def modules_of_training() -> set[str]:
 # --- exact resume
 
 
+@pytest.mark.long
+@pytest.mark.process
 def test_100_iterations_saved_and_100_more_in_a_new_process_are_200_in_one_go_to_the_bit(
     folder: Path, tmp_path: Path
 ) -> None:
@@ -456,6 +458,7 @@ def outcomes(
             return
 
 
+@pytest.mark.rotates(1)
 @pytest.mark.parametrize("error", [Crash(), FULL], ids=["crash", "full disk"])
 def test_a_fault_anywhere_in_a_new_runs_first_save_leaves_the_stopped_run_to_the_bit(
     tmp_path: Path, folder: Path, stopped: dict[str, Any], error: BaseException
@@ -469,6 +472,7 @@ def test_a_fault_anywhere_in_a_new_runs_first_save_leaves_the_stopped_run_to_the
         assert_same(content(state), stopped)
 
 
+@pytest.mark.rotates(1)
 @pytest.mark.parametrize("error", [Crash(), FULL], ids=["crash", "full disk"])
 def test_a_fault_anywhere_in_a_save_leaves_the_previous_or_the_new_state_to_the_bit(
     tmp_path: Path, folder: Path, stopped: dict[str, Any], error: BaseException
@@ -487,6 +491,7 @@ def test_a_fault_anywhere_in_a_save_leaves_the_previous_or_the_new_state_to_the_
         assert_same(content(state), stopped if state.iteration_count == 6 else longer)
 
 
+@pytest.mark.rotates(1)
 @pytest.mark.parametrize("error", [Crash(), FULL], ids=["crash", "full disk"])
 def test_a_fault_anywhere_in_going_from_one_run_to_another_loses_neither(
     tmp_path: Path, folder: Path, error: BaseException
