@@ -6,7 +6,6 @@ import contextlib
 import copy
 import itertools
 import marshal
-import os
 import pickle
 import shutil
 from collections.abc import Callable
@@ -18,31 +17,25 @@ import numpy as np
 import pytest
 import torch
 
-from quadra.errors import BadFileError, FolderChangedError, SaveError
+from quadra.errors import FolderChangedError, SaveError
 from quadra.model.history import checksum_of
 from quadra.model.packing import packed
-from quadra.storage.catalog import read_catalog
 from quadra.storage.folder import StateFolder
 from quadra.storage.layout import (
     FILES,
     METRICS,
     METRICS_COPY,
     RESTORE_POINTS,
-    RING,
-    RUNS,
     SAVES,
-    SET_ASIDE,
     SYSTEM,
     WEIGHTS,
-    StateLayout,
 )
 from quadra.storage.pending_save import Receipt
-from quadra.storage.save_record import FORMAT_VERSION, peek
+from quadra.storage.save_record import peek
 from quadra.storage.save_store import MOST_TAIL, Save, SaveStore
 from quadra.storage.saved_state import SavedState, read, read_save
 from tests.helpers.state_helpers import (
     RUN_A,
-    RUN_B,
     SYNCS_AND_RENAMES,
     Crash,
     assert_same_state,
@@ -51,25 +44,9 @@ from tests.helpers.state_helpers import (
     fault,
     files_of,
     save_of,
-    saved_states,
-    sealed_weights,
-    write_earlier,
-    write_state,
 )
 
 FULL = OSError(28, "No space left on device")
-
-
-@pytest.fixture(scope="module")
-def saves() -> list[SavedState]:
-    """Five saves of one run."""
-    return saved_states(2, 3, 5, 6, 9)
-
-
-@pytest.fixture(scope="module")
-def other() -> SavedState:
-    """The first save of another run."""
-    return saved_states(4, run=RUN_B, seed=2)[0]
 
 
 def stretched(state: SavedState, sequence: int, count: int, full: bool = False) -> Save:
@@ -197,20 +174,6 @@ def test_a_thousand_iterations_saved_a_few_at_a_time_take_seventeen_kilobytes(
 # --- the earlier saves
 
 
-def test_the_last_ten_saves_are_kept_besides_the_newest(tmp_path: Path, saves: list[SavedState]) -> None:
-    plain, newest = save_of(saves[0], full=False), 40
-    with StateFolder(tmp_path) as held:
-        store = SaveStore(held)
-        for sequence in range(1, newest + 1):
-            store.commit(replace(plain, record=replace(plain.record, sequence=sequence)))
-        kept = {
-            file.name: record.sequence for file in held.layout.earlier_saves() if (record := peek(file)) is not None
-        }
-    assert sorted(kept.values()) == list(range(newest - 10, newest))
-    assert set(kept) == set(RING[:10])
-    assert not list((tmp_path / SAVES).glob(".*"))
-
-
 def test_every_earlier_save_is_a_whole_state(tmp_path: Path, saves: list[SavedState]) -> None:
     with StateFolder(tmp_path) as held:
         store = SaveStore(held)
@@ -223,213 +186,7 @@ def test_every_earlier_save_is_a_whole_state(tmp_path: Path, saves: list[SavedSt
         assert_same_state(read_save(file, tmp_path), saves[record.sequence - 1])
 
 
-def test_only_saves_that_a_later_one_has_followed_are_earlier_saves(tmp_path: Path, saves: list[SavedState]) -> None:
-    for number in range(1, 60):
-        folder = tmp_path / str(number)
-        commit(folder, saves[0])
-        with continued(folder) as store, contextlib.suppress(Crash), fault(number, Crash()) as cut:
-            store.commit(save_of(saves[1], full=False))
-        present = read(folder).record.sequence
-        kept = [record.sequence for file in StateLayout(folder).earlier_saves() if (record := peek(file)) is not None]
-        assert all(sequence <= present for sequence in kept)
-        if not cut.happened:
-            assert kept == [1]
-            return
-    pytest.fail("the save never succeeded")
-
-
-# --- another run's files in the place of the first save
-
-
-def test_a_new_runs_first_save_keeps_the_other_run_as_three_complete_files(
-    tmp_path: Path, saves: list[SavedState], other: SavedState
-) -> None:
-    commit(tmp_path, *saves[:3], full=False)
-    with StateFolder(tmp_path) as held:
-        SaveStore(held).commit(save_of(other))
-    assert_same_state(read(tmp_path), other)
-    run = tmp_path / RUNS / RUN_A
-    assert set(files_of(run)) == set(FILES)
-    kept = read(run)
-    assert_same_state(kept, saves[2])
-    assert kept.damaged == ()
-    assert StateLayout(tmp_path).earlier_saves() == []
-    assert not (tmp_path / SET_ASIDE).exists()
-
-
-@pytest.mark.parametrize("spoil", ["altered", "rubbish", "empty", "newer"])
-def test_a_run_whose_newest_save_is_bad_is_kept_at_its_newest_intact_one_and_the_bad_file_set_aside(
-    tmp_path: Path, saves: list[SavedState], other: SavedState, spoil: str
-) -> None:
-    commit(tmp_path, *saves[:3])
-    content = (tmp_path / WEIGHTS).read_bytes()
-    newer = replace(saves[2], record=replace(saves[2].record, format_version=FORMAT_VERSION + 1))
-    bad = {
-        "altered": content[:2000] + bytes([content[2000] ^ 1]) + content[2001:],
-        "rubbish": b"rubbish",
-        "empty": b"",
-        "newer": sealed_weights(newer),
-    }[spoil]
-    (tmp_path / WEIGHTS).write_bytes(bad)
-    with StateFolder(tmp_path) as held:
-        SaveStore(held).commit(save_of(other))
-    assert_same_state(read(tmp_path), other)
-    assert_same_state(read(tmp_path / RUNS / RUN_A), saves[1])
-    (aside,) = (tmp_path / SET_ASIDE).iterdir()
-    assert files_of(aside) == {WEIGHTS: bad}
-
-
-def test_a_run_of_which_several_saves_are_bad_is_kept_at_the_next_and_all_bad_files_set_aside(
-    tmp_path: Path, saves: list[SavedState], other: SavedState
-) -> None:
-    commit(tmp_path, *saves)
-    for file in (tmp_path / WEIGHTS, tmp_path / SAVES / "3.pth"):
-        content = file.read_bytes()
-        file.write_bytes(content[:2000] + bytes([content[2000] ^ 1]) + content[2001:])
-    with StateFolder(tmp_path) as held:
-        SaveStore(held).commit(save_of(other))
-    assert_same_state(read(tmp_path / RUNS / RUN_A), saves[2])
-    (aside,) = (tmp_path / SET_ASIDE).iterdir()
-    assert set(files_of(aside)) == {WEIGHTS, "3.pth"}
-
-
-@pytest.mark.parametrize("name", [METRICS, f"{SAVES}/{METRICS_COPY}", SYSTEM])
-def test_a_run_with_one_other_bad_file_is_kept_whole_and_the_file_set_aside(
-    tmp_path: Path, saves: list[SavedState], other: SavedState, name: str
-) -> None:
-    commit(tmp_path, *saves[:3])
-    (tmp_path / name).write_bytes(b"rubbish")
-    with StateFolder(tmp_path) as held:
-        SaveStore(held).commit(save_of(other))
-    assert_same_state(read(tmp_path / RUNS / RUN_A), saves[2])
-    (aside,) = (tmp_path / SET_ASIDE).iterdir()
-    assert list(files_of(aside).values()) == [b"rubbish"]
-
-
-def test_files_of_which_nothing_can_be_read_are_set_aside_and_never_overwritten(
-    tmp_path: Path, other: SavedState
-) -> None:
-    for name in FILES:
-        (tmp_path / name).write_bytes(f"rubbish {name}".encode())
-    with StateFolder(tmp_path) as held:
-        SaveStore(held).commit(save_of(other))
-    (aside,) = (tmp_path / SET_ASIDE).iterdir()
-    assert files_of(aside) == {name: f"rubbish {name}".encode() for name in FILES}
-    assert_same_state(read(tmp_path), other)
-
-
-@pytest.mark.parametrize("name", [None, METRICS, f"{SAVES}/{METRICS_COPY}", SYSTEM])
-def test_a_first_look_at_a_folder_of_the_same_run_sets_bad_files_aside_and_nothing_else(
-    tmp_path: Path, saves: list[SavedState], name: str | None
-) -> None:
-    commit(tmp_path, *saves[:3])
-    if name is not None:
-        (tmp_path / name).write_bytes(b"rubbish")
-    with StateFolder(tmp_path) as held:
-        SaveStore(held).commit(save_of(saves[3]))
-    assert_same_state(read(tmp_path), saves[3])
-    aside = [files_of(place) for place in sorted((tmp_path / SET_ASIDE).glob("*"))]
-    assert aside == ([] if name is None else [{Path(name).name: b"rubbish"}])
-    assert StateLayout(tmp_path).run_folders() == []
-
-
-def test_a_folder_of_the_earlier_generation_is_kept_as_it_is(tmp_path: Path, other: SavedState) -> None:
-    original = files_of(write_earlier(tmp_path))
-    with StateFolder(tmp_path) as held:
-        SaveStore(held).commit(save_of(other))
-    (run,) = (tmp_path / RUNS).iterdir()
-    assert files_of(run) == original
-
-
-def test_a_run_that_is_kept_already_is_not_kept_again(
-    tmp_path: Path, saves: list[SavedState], other: SavedState
-) -> None:
-    commit(tmp_path, saves[0])
-    run = write_state(tmp_path / RUNS / RUN_A, saves[1])
-    before = files_of(run)
-    with StateFolder(tmp_path) as held:
-        SaveStore(held).commit(save_of(other))
-    assert files_of(run) == before
-    assert not (tmp_path / SET_ASIDE).exists()
-
-
 # --- saves that are cut off, or fail
-
-
-class Log:
-    """What is done to the files of a folder, in order."""
-
-    def __init__(self, folder: Path, patch: pytest.MonkeyPatch) -> None:
-        self.lines: list[str] = []
-        self._folder = folder
-        for name in ("fsync", "fdatasync"):
-            patch.setattr(os, name, self._synced(getattr(os, name)))
-        for name in ("replace", "link"):
-            patch.setattr(os, name, self._named(name, getattr(os, name)))
-
-    def _synced(self, sync: Callable[[int], None]) -> Callable[[int], None]:
-        def logged(descriptor: int) -> None:
-            self.lines.append(f"sync {self._name_of(descriptor)}")
-            sync(descriptor)
-
-        return logged
-
-    def _named(self, name: str, function: Callable[..., None]) -> Callable[..., None]:
-        def logged(source: Any, target: Any, **options: Any) -> None:
-            self.lines.append(f"{name} {Path(source).name} {Path(target).name}")
-            function(source, target, **options)
-
-        return logged
-
-    def _name_of(self, descriptor: int) -> str:
-        """A name that needs no system of our own: the entry with the same number of device and file."""
-        wanted = os.fstat(descriptor)
-        for path in (self._folder, *sorted(self._folder.rglob("*"))):
-            if os.path.samestat(path.stat(), wanted):
-                return "folder" if path == self._folder else path.name
-        return "something else"
-
-
-KEEPING = [
-    "sync .oscillator_weights.pth.tmp",
-    "link oscillator_weights.pth .{slot}.tmp",
-    "replace .{slot}.tmp {slot}",
-    "replace .oscillator_weights.pth.tmp oscillator_weights.pth",
-    "sync folder",
-]
-
-
-def calls_of_a_save(folder: Path, state: SavedState, full: bool) -> list[str]:
-    with continued(folder) as store, pytest.MonkeyPatch.context() as patch:
-        log = Log(folder, patch)
-        store.commit(save_of(state, full))
-    return log.lines
-
-
-def test_an_auto_save_syncs_the_weights_keeps_the_last_one_renames_and_syncs_the_folder(
-    tmp_path: Path, saves: list[SavedState]
-) -> None:
-    commit(tmp_path, saves[0])
-    for number in (1, 2, 3):
-        slot = RING[number - 1]
-        assert calls_of_a_save(tmp_path, saves[number], full=False) == [line.format(slot=slot) for line in KEEPING]
-
-
-def test_a_full_save_finishes_one_copy_of_the_metrics_before_it_touches_the_other_then_commits(
-    tmp_path: Path, saves: list[SavedState]
-) -> None:
-    commit(tmp_path, saves[0])
-    assert calls_of_a_save(tmp_path, saves[1], full=True) == [
-        "sync metrics_history.pkl",  # the new block and its ending
-        "sync metrics_history.pkl",  # the one byte
-        "sync history.pkl",
-        "sync history.pkl",
-        *(line.format(slot="0.pth") for line in KEEPING),
-        "sync .system_state.pkl.tmp",
-        "replace .system_state.pkl.tmp system_state.pkl",
-        "sync folder",
-        "sync saves",
-    ]
 
 
 @pytest.mark.parametrize("full", [True, False], ids=["full", "auto"])
@@ -451,31 +208,6 @@ def test_a_crash_at_any_operation_leaves_the_previous_or_the_new_state(
             break
     assert seen == sorted(seen)
     assert set(seen) == {2, 3}
-
-
-@pytest.mark.all  # some places of it are drawn in tests/faults
-def test_a_crash_anywhere_in_a_new_runs_first_save_leaves_the_other_run_whole(
-    tmp_path: Path, saves: list[SavedState], other: SavedState
-) -> None:
-    for number in itertools.count(1):
-        folder = tmp_path / str(number)
-        commit(folder, saves[1], saves[2], full=False)
-        with StateFolder(folder) as held, contextlib.suppress(Crash), fault(number, Crash()) as cut:
-            SaveStore(held).commit(save_of(other))
-        with StateFolder(folder):
-            pass
-        found: dict[tuple[str, int], SavedState] = {}
-        for saved in read_catalog(StateLayout(folder)).copies:
-            with contextlib.suppress(BadFileError):
-                state = read_save(saved.file, saved.folder)
-                found.setdefault((saved.id, saved.sequence), state)
-        assert_same_state(found[RUN_A, 3], saves[2])
-        if (RUN_B, 1) in found:
-            assert_same_state(found[RUN_B, 1], other)
-        if not cut.happened:
-            break
-    assert number > 15
-    assert (RUN_B, 1) in found
 
 
 @pytest.mark.rotates(1)
