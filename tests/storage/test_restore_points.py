@@ -248,7 +248,8 @@ def test_where_nobody_can_say_what_is_pinned_nothing_is_thinned(tmp_path: Path) 
         assert names(tmp_path, run) == ["100.pth", "200.pth", "300.pth"]
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.rotates(1)
+@pytest.mark.parametrize("seed", range(12))
 def test_whatever_is_done_nothing_that_is_kept_goes_and_the_budget_holds(tmp_path: Path, seed: int) -> None:
     chance = Random(seed)
     with opened(tmp_path, best_window=20) as state:
