@@ -1,6 +1,6 @@
 """A saved state read back from its files: verified, completed, and never believed without proof.
 
-The weights file is the commit record (see `records`): it carries everything that changes from save to save, the newest
+The weights file is the commit record (see `save_record`): it carries everything that changes from save to save, the newest
 rows of the history among it. The older rows are in the metrics file, or its copy; the record's checksum says whether
 they fit. The system state repeats what people and scripts look for; it can be rebuilt from the weights.
 """
