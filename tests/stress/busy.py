@@ -44,7 +44,7 @@ def busy_loops(count: int) -> Iterator[None]:
 def tests_pass(number: int, options: Sequence[str]) -> bool:
     """Run the tests once and print the outcome; of a run that failed, all that it printed."""
     began = time.monotonic()
-    command = [sys.executable, "-m", "pytest", "-rs", *options]
+    command = [sys.executable, "-m", "pytest", *options]
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     lines = done.stdout.splitlines()
     if done.returncode != 0:
