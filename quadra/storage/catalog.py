@@ -56,9 +56,7 @@ class SavedSummary:
 class Catalog:
     """The saved states of a directory, and the files that stand where a state belongs but cannot be read."""
 
-    copies: tuple[
-        SavedSummary, ...
-    ]  # earlier runs by id, then the present files, then earlier saves of the present run
+    copies: tuple[SavedSummary, ...]  # earlier runs by id, then the present files, then earlier saves of their run
     unreadable: tuple[tuple[Path, BadFileError], ...]
 
     @property

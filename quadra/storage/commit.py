@@ -53,7 +53,7 @@ class CommitRequest(NamedTuple):
     record: SaveRecord
     tensors: Piece  # the memory of the large ones
     contents: Contents
-    points: tuple[str, ...] = ()  # further names that the file gets, as a restore point
+    names: tuple[str, ...] = ()  # further ones that the file gets, as a restore point
     expired: tuple[str, ...] = ()  # restore points that go once those are durable
 
 
@@ -77,11 +77,9 @@ def commit(request: CommitRequest) -> Committed:
     require_own_save(folder, request.lock, request.present)
     try:
         write_file(temporary, pieces)
-        require_own_save(
-            folder, request.lock, request.present
-        )  # a folder exchanged during the write must not be touched
+        require_own_save(folder, request.lock, request.present)  # again: it may have been exchanged during the write
         if request.keep_present and is_plain_file(target):
-            link_or_copy(target, os.path.join(folder, SAVES, RING[slot(request.record.sequence - 1, size)]))
+            link_or_copy(target, os.path.join(folder, SAVES, RING[ring_index(request.record.sequence - 1, size)]))
         os.replace(temporary, target)
     except BaseException:
         with contextlib.suppress(OSError):  # the first failure is the one to report
@@ -90,19 +88,19 @@ def commit(request: CommitRequest) -> Committed:
     identity = identity_of(target)
     assert identity is not None, "it has just been put there"
     sync_folder(folder)
-    return Committed(identity, size, _keep_points(request))
+    return Committed(identity, size, _add_names(request))
 
 
-def _keep_points(request: CommitRequest) -> str:
+def _add_names(request: CommitRequest) -> str:
     """Gives the new file its further names. The save is durable already: a failure is returned as a remark."""
     try:
-        for folder in dict.fromkeys(map(os.path.dirname, (*request.points, *request.expired))):
+        for folder in dict.fromkeys(map(os.path.dirname, (*request.names, *request.expired))):
             if not (is_plain_folder(os.path.dirname(folder)) and is_plain_folder(folder)):
                 raise NotADirectoryError(errno.ENOTDIR, "its folder is not there, or is a link", folder)
-        for point in request.points:
-            link_or_copy(os.path.join(request.folder, WEIGHTS), point)
+        for name in request.names:
+            link_or_copy(os.path.join(request.folder, WEIGHTS), name)
         if request.expired:
-            for folder in dict.fromkeys(map(os.path.dirname, request.points)):
+            for folder in dict.fromkeys(map(os.path.dirname, request.names)):
                 sync_folder(folder)
         for point in request.expired:
             remove(point)
@@ -122,6 +120,6 @@ def require_own_save(folder: AnyPath, lock: Identity, present: Identity | None) 
         )
 
 
-def slot(sequence: int, size: int) -> int:
+def ring_index(sequence: int, size: int) -> int:
     """Returns the index in RING under which a save is kept when the next one follows; the newest few are always there."""
     return (sequence - 1) % max(FEWEST_KEPT, min(MOST_KEPT, RING_BYTES // max(1, size)))

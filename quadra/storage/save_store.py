@@ -94,7 +94,7 @@ class SaveStore:
         self._logs: dict[Path, MetricsLog] = {}
         self._identities: dict[Path, Identity | None] = {}  # of the files that this object knows
         self._encoder: WeightsEncoder | None = None
-        self._has_points: set[str] = set()  # runs whose folder of restore points is there
+        self._has_restore_points: set[str] = set()  # runs whose folder of restore points is there
         self.restore_points.forget()
         # Rows that the metrics files held before they were last extended. The weights file carries all later ones, so
         # that it is completed by a metrics file of that time too, as a `cp -r` beside training may have caught it.
@@ -168,7 +168,7 @@ class SaveStore:
         if self._process is None or not is_plain or save.record.sequence % _VERIFY_EVERY == 0:
             return None
         request, plan = self._request(save, keep_present=True)
-        if (request.points and run not in self._has_points) or not self._process.send(request):
+        if (request.names and run not in self._has_restore_points) or not self._process.send(request):
             return None
         save.snapshot.release()
         record, answer = request.record, self._process.answer
@@ -211,7 +211,7 @@ class SaveStore:
     def _verify(self, run: str) -> None:
         """Reads the weights file back. Raises a BadFileError where it is not what was written."""
         sync_folder(self._folder.path / SAVES)  # an earlier save's name need be durable only for a damaged newest one
-        if run in self._has_points:
+        if run in self._has_restore_points:
             sync_folder(self._folder.path / RESTORE_POINTS / run)
         verify(read_file(self._files[WEIGHTS]), self._files[WEIGHTS])
 
@@ -291,7 +291,7 @@ class SaveStore:
             record=record,
             tensors=tensors,
             contents=contents,
-            points=tuple(map(str, plan.names)),
+            names=tuple(map(str, plan.names)),
             expired=tuple(map(str, plan.expired)),
         )
         return request, plan
@@ -303,10 +303,10 @@ class SaveStore:
 
     def _make_restore_points_folder(self, request: CommitRequest) -> None:
         """Makes the folder of the restore points; where that fails, the commit says so once it has kept the state."""
-        if request.points and request.record.run not in self._has_points:
+        if request.names and request.record.run not in self._has_restore_points:
             with contextlib.suppress(OSError, FolderUnusableError):
                 self._folder.restore_points_folder(request.record.run)
-                self._has_points.add(request.record.run)
+                self._has_restore_points.add(request.record.run)
 
     def _drop_surplus(self, run: str) -> None:
         """Removes restore points that are over the budget though no save has added one; what cannot go now stays."""

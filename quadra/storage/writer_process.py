@@ -68,8 +68,8 @@ class WriterProcess:
         """
         if self._owes_answer and self.answer(0.0) is None:  # one that nobody asked for is dropped
             return False
-        folder, lock, present, keep, record, tensors, contents, points, expired = request
-        message = marshal.dumps((folder, lock, present, keep, vars(record), tuple(contents), points, expired))
+        folder, lock, present, keep, record, tensors, contents, names, expired = request
+        message = marshal.dumps((folder, lock, present, keep, vars(record), tuple(contents), names, expired))
         size, end = len(tensors), len(tensors) + len(message)
         if end > CAPACITY:
             return False
@@ -136,10 +136,10 @@ def _next_header(requests: int, signals: int) -> bytes:
 
 
 def _request(shared: memoryview, size: int, length: int) -> CommitRequest:
-    folder, lock, present, keep, record, contents, points, expired = marshal.loads(shared[size : size + length])
+    folder, lock, present, keep, record, contents, names, expired = marshal.loads(shared[size : size + length])
     tensors = shared[:size]
     return CommitRequest(
-        folder, lock, present, keep, SaveRecord(**record), tensors, Contents(*contents), points, expired
+        folder, lock, present, keep, SaveRecord(**record), tensors, Contents(*contents), names, expired
     )
 
 

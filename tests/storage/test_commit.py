@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from quadra.storage.commit import FEWEST_KEPT, MOST_KEPT, RING_BYTES, slot
+from quadra.storage.commit import FEWEST_KEPT, MOST_KEPT, RING_BYTES, ring_index
 from quadra.storage.folder import StateFolder
 from quadra.storage.layout import (
     RING,
@@ -32,7 +32,7 @@ from tests.helpers.state_helpers import (
 
 @pytest.mark.parametrize(("size", "kept"), [(1, MOST_KEPT), (RING_BYTES // 4, 4), (RING_BYTES, FEWEST_KEPT)])
 def test_as_many_earlier_saves_are_kept_as_fit_but_never_less_than_two(size: int, kept: int) -> None:
-    slots = [slot(sequence, size) for sequence in range(1, 3 * kept + 1)]
+    slots = [ring_index(sequence, size) for sequence in range(1, 3 * kept + 1)]
     assert slots == list(range(kept)) * 3
     assert max(slots) < len(RING)
 
