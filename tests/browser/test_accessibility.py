@@ -12,7 +12,7 @@ from playwright.sync_api import Page, expect
 
 from tests.helpers.care import LOOKS, SCHEMES, breaches
 from tests.helpers.colours import EYES, Colour, colour, contrast, distance
-from tests.helpers.pages import FAST, Lab, SharedPage, lasting_server, wait_until_ready
+from tests.helpers.pages import FAST, HEIGHT, WIDTH, Lab, SharedPage, lasting_server, wait_until_ready
 from tests.helpers.rotation import Draw
 from tests.helpers.server import ROOT, Client, Server
 
@@ -24,6 +24,7 @@ class View:
     address: str = "/"
     show: Callable[[Page], object] = lambda page: None
     server: str = "used"
+    is_window: bool = False  # nothing of it is left once it is closed, so that the next one needs no page of its own
 
 
 def clicks(*selectors: str) -> Callable[[Page], None]:
@@ -102,6 +103,14 @@ def alerts(page: Page) -> None:
     expect(page.locator("#alert-rules li")).not_to_have_count(0)
 
 
+def opened(page: Page) -> None:
+    """All that the page itself opens, at once."""
+    inside(page)
+    alerts(page)
+    marks(page)
+    no_line(page)
+
+
 def details(page: Page) -> None:
     page.click("#states-button")
     page.click("#states-rows tr:has-text('before the long run') button[aria-expanded]")
@@ -160,9 +169,10 @@ VIEWS = {
     "uninitialized": View(server="fresh"),
     "ready": View(),
     "training": View(show=training),
-    "settings": View(show=clicks("#settings-button")),
+    "settings": View(show=clicks("#settings-button"), is_window=True),
     "settings with a wrong value": View(show=wrong_setting),
-    "keyboard help": View(show=clicks("#help-button")),
+    "keyboard help": View(show=clicks("#help-button"), is_window=True),
+    "everything that opens on the page": View(show=opened),
     "inside": View(show=inside),
     "alerts": View(show=alerts),
     "marks in words": View(show=marks),
@@ -171,21 +181,25 @@ VIEWS = {
     "saving fails": View(show=status(FAILING)),
     "the folder has changed": View(show=status(f"{CHANGED}, {RESCUE}")),
     "connection lost": View(show=lost),
-    "load dialog": View(show=asked("#load-button", "#load-dialog"), server="kept"),
-    "restore dialog": View(show=asked("#restore-button", "#restore-dialog")),
-    "slot dialog": View(show=taken),
-    "states dialog": View(show=details),
+    "load dialog": View(show=asked("#load-button", "#load-dialog"), is_window=True),
+    "restore dialog": View(show=asked("#restore-button", "#restore-dialog"), is_window=True),
+    "slot dialog": View(show=taken, is_window=True),
+    "states dialog": View(show=details, is_window=True),
     "states dialog, nothing kept": View(show=nothing_kept, server="fresh"),
-    "delete dialog": View(show=lambda page: (details(page), page.click(".state-acts >> text=Delete"))),
-    "proof dialog": View(show=proof),
+    "delete dialog": View(show=lambda page: (details(page), page.click(".state-acts >> text=Delete")), is_window=True),
+    "proof dialog": View(show=proof, is_window=True),
     "takeover dialog": View(
         show=lambda page: (status(CHANGED)(page), asked("#takeover-button", "#takeover-dialog")(page))
     ),
-    "reset dialog": View(show=clicks("#reset-button")),
+    "reset dialog": View(show=clicks("#reset-button"), is_window=True),
     "comparison": View("/compare?ids={0},{1}", compared),
     "report": View(show=report),
     "a comparison that fails": View("/compare?ids=nobody,nothing", lambda page: page.wait_for_selector("[role=alert]")),
 }
+
+
+# What "everything that opens on the page" and other views show together, so that it is looked at by itself only with --all.
+PARTS = ("ready", "settings", "inside", "alerts", "marks in words", "the log, of which no line fits")
 
 
 @dataclass
@@ -196,6 +210,7 @@ class House:
     servers: dict[str, Server]
     client: Client
     ids: list[str]
+    shows_windows: bool = False  # and nothing else was done on the page since it was loaded
 
     @property
     def page(self) -> Page:
@@ -204,9 +219,15 @@ class House:
     def open(self, view: View) -> Page:
         """The page as the view wants it; nothing is left of the view before."""
         self.client.ask("stop_training")
-        self.page.goto(self.shared.prepared(self.servers[view.server].url + view.address.format(*self.ids)))
-        if view.address == "/":
-            wait_until_ready(self.page)
+        if view.is_window and self.shows_windows and self.page.url == self.servers[view.server].url + "/":
+            self.page.evaluate("document.querySelectorAll('dialog[open]').forEach((dialog) => dialog.close())")
+            self.page.set_viewport_size({"width": WIDTH, "height": HEIGHT})
+            self.page.emulate_media(color_scheme="light")
+        else:
+            self.page.goto(self.shared.prepared(self.servers[view.server].url + view.address.format(*self.ids)))
+            if view.address == "/":
+                wait_until_ready(self.page)
+        self.shows_windows = view.is_window
         view.show(self.page)
         return self.page
 
@@ -226,7 +247,7 @@ def house(
         run(client, 120)
         assert client.ask("save_slot", {"name": "before the long run"})["ok"]
         client.ask("set_pace", {"iterations_per_second": 20})
-        servers = {"fresh": shared_lab.server, "used": used, "kept": used, "closed": closed}
+        servers = {"fresh": shared_lab.server, "used": used, "closed": closed}
         yield House(shared, servers, client, ids)
 
 
@@ -240,7 +261,7 @@ def run(client: Client, iterations: int) -> str:
 
 
 @pytest.mark.complaints("status of 40[14]")  # of the login page, and of states that are not there
-@pytest.mark.parametrize("name", VIEWS)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.all if name in PARTS else ()) for name in VIEWS])
 def test_a_view_can_be_read_and_used_by_everybody(house: House, name: str, draw: Draw) -> None:
     """At one size and in one theme, drawn anew in each run; with --all at both and in both."""
     assert breaches(house.open(VIEWS[name]), draw(LOOKS, 1)) == []

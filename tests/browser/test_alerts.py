@@ -13,7 +13,7 @@ from playwright.sync_api import Page, expect
 from tests.helpers.pages import SharedPage, begin_run, lasting_server, origin_of, phase_is, served, wait_until_ready
 from tests.helpers.server import Server
 
-OPTIONS = ("--pace", "60", "--field-size", "8", "--seed", "3")
+OPTIONS = ("--pace", "20", "--field-size", "8", "--seed", "3")
 STUB = """
 globalThis.asked = 0;
 globalThis.shown = [];

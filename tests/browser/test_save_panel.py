@@ -5,15 +5,26 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.helpers.pages import Lab, SharedPage, phase_is, served, train_until, wait_for_iteration
-from tests.helpers.server import Server
+from tests.helpers.pages import (
+    FAST,
+    HEIGHT,
+    WIDTH,
+    Lab,
+    SharedPage,
+    lasting_server,
+    phase_is,
+    served,
+    train_until,
+    wait_for_iteration,
+)
+from tests.helpers.server import Client, Server
 
 PACED = ("--pace", "100", "--field-size", "8", "--seed", "3")
 # Python runs a module of this name in each of the server's processes, before anything else.
@@ -44,23 +55,43 @@ shutil.disk_usage = disk_usage
 """
 
 
+@dataclass
+class FaultyDisk:
+    """A server on a disk that has a fault for as long as a file named like it is in a folder."""
+
+    faults: Path
+    server: Server
+    client: Client
+
+    def has(self, fault: str) -> None:
+        (self.faults / fault).touch()
+
+    def has_no(self, fault: str) -> None:
+        (self.faults / fault).unlink()
+
+
+@pytest.fixture(scope="module")
+def faulty_server(pages: tuple[SharedPage, ...], tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultyDisk]:
+    folder = tmp_path_factory.mktemp("faulty")
+    (folder / "sitecustomize.py").write_text(DISK)
+    (folder / "faults").mkdir()
+    environment = {"PYTHONPATH": str(folder), "DISK_FAULTS": str(folder / "faults")}
+    with lasting_server(pages, folder / "state", *FAST, environment=environment) as server:
+        with Client(server.url) as client:
+            yield FaultyDisk(folder / "faults", server, client)
+
+
 @pytest.fixture
-def faults(tmp_path: Path) -> Path:
-    """Where a test puts a file named like a fault of the disk for as long as it lasts."""
-    (tmp_path / "sitecustomize.py").write_text(DISK)
-    folder = tmp_path / "faults"
-    folder.mkdir()
-    return folder
-
-
-@contextmanager
-def on_a_disk_with(faults: Path, shared: SharedPage) -> Iterator[tuple[Server, Page]]:
-    """A server on such a disk, with a run of 20 iterations that are saved."""
-    environment = {"PYTHONPATH": str(faults.parent), "DISK_FAULTS": str(faults)}
-    with served(shared, faults.with_name("state"), *PACED, environment=environment) as (server, page):
-        page.click("#initialize-button")
-        train_until(page, 20)
-        yield server, page
+def disk(faulty_server: FaultyDisk) -> FaultyDisk:
+    """It has no fault yet; a run of 20 iterations is saved, and goes on slowly, because a page draws all the while."""
+    for fault in faulty_server.faults.iterdir():
+        fault.unlink()
+    lab = Lab(faulty_server.faults.with_name("state"), faulty_server.server, faulty_server.client)
+    lab.reset()
+    lab.begin(until=20)
+    for event, payload in (("set_pace", {"iterations_per_second": 20}), ("set_save_every", {"iterations": 2})):
+        assert lab.client.ask(event, payload)["ok"]
+    return faulty_server
 
 
 def shows(page: Page, name: str, value: float) -> None:
@@ -166,54 +197,77 @@ def test_without_auto_save_the_panel_says_that_only_stop_saves_and_how_much_is_a
     expect(page.locator("#saving-iteration-value")).to_have_attribute("data-value", str(count))
 
 
+@dataclass
+class Exchanged:
+    """A server that trains while its folder was exchanged for an earlier copy of it."""
+
+    server: Server
+    folder: Path
+    backup: Path
+
+
+@pytest.fixture(scope="module")
+def exchanged(
+    shared: SharedPage, pages: tuple[SharedPage, ...], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Exchanged]:
+    folder = tmp_path_factory.mktemp("exchanged") / "state"
+    with lasting_server(pages, folder, *PACED) as server:
+        yield Exchanged(server, folder, train_and_exchange(shared.visit(server.url), folder))
+
+
 def test_an_exchanged_folder_is_told_and_nothing_in_it_is_touched(
-    shared: SharedPage, shared_other: SharedPage, tmp_path: Path
+    shared: SharedPage, shared_other: SharedPage, exchanged: Exchanged
 ) -> None:
-    folder = tmp_path / "state"
-    with served(shared, folder, *PACED) as (server, page):
-        backup = train_and_exchange(page, folder)
-        since = server.get("/api/status")["save_error"]["since"]
-        banner = page.locator("#folder-banner")
-        expect(banner.get_by_role("alert")).to_contain_text(str(folder))
-        expect(banner.get_by_role("alert")).to_contain_text(f"Nothing has been saved since iteration {since};")
-        expect(page.locator("#save-banner")).to_be_hidden()
-        wait_for_iteration(page, server.get("/api/status")["iteration_count"] + 35)
-        assert contents(folder) == contents(backup)
-        latecomer = shared_other.visit(server.url)
-        expect(latecomer.get_by_role("button", name="Load what is there")).to_be_enabled()
-        expect(latecomer.get_by_role("button", name="Go on as a new saved run")).to_be_enabled()
-        shared_other.leave()
+    server, page = exchanged.server, shared.page
+    since = server.get("/api/status")["save_error"]["since"]
+    banner = page.locator("#folder-banner")
+    expect(banner.get_by_role("alert")).to_contain_text(str(exchanged.folder))
+    expect(banner.get_by_role("alert")).to_contain_text(f"Nothing has been saved since iteration {since};")
+    expect(page.locator("#save-banner")).to_be_hidden()
+    wait_for_iteration(page, server.get("/api/status")["iteration_count"] + 35)
+    assert contents(exchanged.folder) == contents(exchanged.backup)
+    latecomer = shared_other.visit(server.url)
+    expect(latecomer.get_by_role("button", name="Load what is there")).to_be_enabled()
+    expect(latecomer.get_by_role("button", name="Go on as a new saved run")).to_be_enabled()
+    shared_other.leave()
+
+
+@pytest.mark.usefixtures("exchanged")
+def test_panel_and_banner_fit_the_screen(shared: SharedPage) -> None:
+    page = shared.page
+    for width, height in ((1440, 900), (390, 844), (360, 740)):
+        page.set_viewport_size({"width": width, "height": height})
+        assert_panel_and_banner_fit(page, width, height)
+    page.set_viewport_size({"width": WIDTH, "height": HEIGHT})
 
 
 def test_what_is_there_is_loaded_only_after_a_question_and_saving_works_again(
-    shared: SharedPage, tmp_path: Path
+    shared: SharedPage, exchanged: Exchanged
 ) -> None:
-    folder = tmp_path / "state"
-    with served(shared, folder, *PACED) as (server, page):
-        backup = train_and_exchange(page, folder)
-        page.click("#takeover-button")
-        dialog = page.locator("#takeover-dialog")
-        expect(dialog).to_be_visible()
-        expect(page.locator("#takeover-cancel")).to_be_focused()
-        status = server.get("/api/status")
-        assert status["running"] is False
-        assert status["unsaved_iterations"] > 0
-        expect(dialog).to_contain_text(f"the run in memory, {status['iteration_count']} iterations")
-        expect(dialog).to_contain_text(f"{status['unsaved_iterations']} iterations were never saved")
-        page.keyboard.press("Enter")
-        expect(dialog).to_be_hidden()
-        expect(page.locator("#message")).to_contain_text("Nothing was loaded")
-        assert server.get("/api/status")["iteration_count"] == status["iteration_count"]
-        assert contents(folder) == contents(backup)
+    server, page = exchanged.server, shared.page
+    page.click("#takeover-button")
+    dialog = page.locator("#takeover-dialog")
+    expect(dialog).to_be_visible()
+    expect(page.locator("#takeover-cancel")).to_be_focused()
+    status = server.get("/api/status")
+    assert status["running"] is False
+    assert status["unsaved_iterations"] > 0
+    expect(dialog).to_contain_text(f"the run in memory, {status['iteration_count']} iterations")
+    expect(dialog).to_contain_text(f"{status['unsaved_iterations']} iterations were never saved")
+    page.keyboard.press("Enter")
+    expect(dialog).to_be_hidden()
+    expect(page.locator("#message")).to_contain_text("Nothing was loaded")
+    assert server.get("/api/status")["iteration_count"] == status["iteration_count"]
+    assert contents(exchanged.folder) == contents(exchanged.backup)
 
-        page.click("#takeover-button")
-        page.click("#takeover-confirm")
-        expect(page.locator("#folder-banner")).to_be_hidden()
-        expect(page.locator("#message")).to_contain_text("Loaded what is there: 20 iterations restored.")
-        expect(page.locator("#start-button")).to_be_focused()
-        train_until(page, 60)
-        status = server.get("/api/status")
-        assert (status["save_error"], status["saved"]["iteration_count"]) == (None, 60)
+    page.click("#takeover-button")
+    page.click("#takeover-confirm")
+    expect(page.locator("#folder-banner")).to_be_hidden()
+    expect(page.locator("#message")).to_contain_text("Loaded what is there: 20 iterations restored.")
+    expect(page.locator("#start-button")).to_be_focused()
+    train_until(page, 60)
+    status = server.get("/api/status")
+    assert (status["save_error"], status["saved"]["iteration_count"]) == (None, 60)
 
 
 def test_the_run_in_memory_goes_on_as_a_new_saved_run_beside_what_is_there(shared: SharedPage, tmp_path: Path) -> None:
@@ -253,53 +307,44 @@ def test_where_nothing_is_there_loading_says_so_and_the_run_stays(shared: Shared
         assert server.get("/api/status")["iteration_count"] >= 20
 
 
-def test_a_slow_disk_is_named_as_what_training_waits_for(shared: SharedPage, faults: Path) -> None:
-    with on_a_disk_with(faults, shared) as (server, page):
-        expect(page.locator("#waiting-banner")).to_be_hidden()
-        (faults / "slow").touch()
-        page.click("#start-button")
-        expect(page.locator("#waiting-banner")).to_be_visible()
-        expect(page.locator("#waiting-banner")).to_have_text("The disk is slower than training: training waits for it.")
-        (faults / "slow").unlink()
-        expect(page.locator("#waiting-banner")).to_be_hidden()
-        assert server.get("/api/status")["running"] is True
+def test_a_slow_disk_is_named_as_what_training_waits_for(shared: SharedPage, disk: FaultyDisk) -> None:
+    page = shared.visit(disk.server.url)
+    expect(page.locator("#waiting-banner")).to_be_hidden()
+    disk.has("slow")
+    page.click("#start-button")
+    expect(page.locator("#waiting-banner")).to_be_visible()
+    expect(page.locator("#waiting-banner")).to_have_text("The disk is slower than training: training waits for it.")
+    disk.has_no("slow")
+    expect(page.locator("#waiting-banner")).to_be_hidden()
+    assert disk.server.get("/api/status")["running"] is True
 
 
-def test_a_disk_that_does_not_answer_counts_as_a_failing_save_until_it_does(shared: SharedPage, faults: Path) -> None:
-    with on_a_disk_with(faults, shared) as (_, page):
-        (faults / "hangs").touch()
-        page.click("#start-button")
-        banner = page.locator("#save-banner")
-        expect(banner).to_be_visible()
-        expect(banner).to_contain_text(
-            "Saving fails: the disk does not answer. Nothing has been saved since iteration 20;"
-        )
-        expect(page.locator("#waiting-banner")).to_be_hidden()
-        wait_for_iteration(page, 60)  # training goes on
-        (faults / "hangs").unlink()
-        expect(banner).to_be_hidden()
-        page.click("#stop-button")
-        expect(page.locator("#message")).to_contain_text("Stopped and saved")
+def test_a_disk_that_does_not_answer_counts_as_a_failing_save_until_it_does(
+    shared: SharedPage, disk: FaultyDisk
+) -> None:
+    page = shared.visit(disk.server.url)
+    disk.has("hangs")
+    page.click("#start-button")
+    banner = page.locator("#save-banner")
+    expect(banner).to_be_visible()
+    expect(banner).to_contain_text("Saving fails: the disk does not answer. Nothing has been saved since iteration 20;")
+    expect(page.locator("#waiting-banner")).to_be_hidden()
+    wait_for_iteration(page, 60)  # training goes on
+    disk.has_no("hangs")
+    expect(banner).to_be_hidden()
+    page.click("#stop-button")
+    expect(page.locator("#message")).to_contain_text("Stopped and saved")
 
 
-def test_little_space_on_the_disk_is_told_with_the_figure(shared: SharedPage, faults: Path) -> None:
-    with on_a_disk_with(faults, shared) as (_, page):
-        expect(page.locator("#space-banner")).to_be_hidden()
-        (faults / "nearly full").touch()
-        train_until(page, 40)
-        expect(page.locator("#space-banner")).to_contain_text("Little space is left on the disk: 85 MB.")
-        (faults / "nearly full").unlink()
-        train_until(page, 60)
-        expect(page.locator("#space-banner")).to_be_hidden()
-
-
-def test_panel_and_banner_fit_the_screen(shared: SharedPage, tmp_path: Path) -> None:
-    folder = tmp_path / "state"
-    with served(shared, folder, *PACED) as (_, page):
-        train_and_exchange(page, folder)
-        for width, height in ((1440, 900), (390, 844), (360, 740)):
-            page.set_viewport_size({"width": width, "height": height})
-            assert_panel_and_banner_fit(page, width, height)
+def test_little_space_on_the_disk_is_told_with_the_figure(shared: SharedPage, disk: FaultyDisk) -> None:
+    page = shared.visit(disk.server.url)
+    expect(page.locator("#space-banner")).to_be_hidden()
+    disk.has("nearly full")
+    train_until(page, 30)
+    expect(page.locator("#space-banner")).to_contain_text("Little space is left on the disk: 85 MB.")
+    disk.has_no("nearly full")
+    train_until(page, 40)
+    expect(page.locator("#space-banner")).to_be_hidden()
 
 
 def assert_panel_and_banner_fit(page: Page, width: int, height: int) -> None:

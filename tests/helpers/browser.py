@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Error, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Error, Page, expect, sync_playwright
 
 from tests.helpers import proxies
 
@@ -20,6 +20,9 @@ PATIENCE = 60_000.0  # milliseconds that a page may take on a slow machine
 CDN = (
     "cdn.jsdelivr.net"  # which the page asks first; it is not found here, so that tests are the same without a network
 )
+SLOWDOWN = float(
+    os.environ.get("BROWSER_SLOWDOWN", "1")
+)  # 6: pages run at a sixth of the speed, to find tests in haste
 FLAGS = [
     f"--host-resolver-rules=MAP {CDN} ~NOTFOUND",
     "--no-sandbox",
@@ -47,7 +50,7 @@ def executable() -> str | None:
 @contextmanager
 def running_browser() -> Iterator[Browser]:
     """A headless Chromium, closed at the end; what its pages complain of is kept for `complaints`."""
-    expect.set_options(timeout=PATIENCE)
+    expect.set_options(timeout=PATIENCE * SLOWDOWN)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable(), args=FLAGS)
         _COMPLAINTS[browser] = []
@@ -70,9 +73,15 @@ def _listen(context: BrowserContext) -> None:
         if message.type == "error" and CDN not in address:
             found.append(f"{message.text} ({address})")
 
-    context.set_default_timeout(PATIENCE)
+    context.set_default_timeout(PATIENCE * SLOWDOWN)
+    if SLOWDOWN > 1:
+        context.on("page", _slow_down)
     context.on("console", hear)
     context.on("weberror", lambda error: found.append(f"thrown: {error.error}"))
+
+
+def _slow_down(page: Page) -> None:
+    page.context.new_cdp_session(page).send("Emulation.setCPUThrottlingRate", {"rate": SLOWDOWN})
 
 
 def complaints(browser: Browser) -> list[str]:

@@ -135,9 +135,11 @@ def served(
 
 
 @contextmanager
-def lasting_server(pages: Iterable[SharedPage], folder: Path, *options: str) -> Iterator[Server]:
+def lasting_server(
+    pages: Iterable[SharedPage], folder: Path, *options: str, environment: dict[str, str] | None = None
+) -> Iterator[Server]:
     """A server of the tests of a module, which the shared pages leave before it ends."""
-    with warm_server(folder, *options) as server:
+    with warm_server(folder, *options, environment=environment) as server:
         yield server
         for page in pages:
             page.leave()
