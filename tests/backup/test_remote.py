@@ -457,6 +457,7 @@ def s3() -> Iterator[S3Server]:
     server.close()
 
 
+@pytest.mark.process
 def test_an_upload_to_s3_that_is_cut_anywhere_lists_nothing_and_is_taken_up_again(
     tmp_path: Path, s3: S3Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -407,6 +407,7 @@ def test_a_place_that_nothing_here_serves_is_refused_at_the_start(tmp_path: Path
     assert "--backup-url" in refused_start(tmp_path, "--backup-url", "nowhere://bucket")
 
 
+@pytest.mark.process
 def test_a_server_that_ends_while_training_backs_up_its_last_save_or_says_that_it_could_not(
     tmp_path: Path,
 ) -> None:

@@ -447,6 +447,7 @@ def run(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.process
 def test_exit_codes_reach_the_shell_and_the_folder_may_come_from_the_environment(made: Made) -> None:
     environment = {**os.environ, "QUADRA_STATE_DIR": str(made.path), "PYTHONIOENCODING": "ascii"}
     assert made.ask("name", made.earlier, "première") == 0
@@ -459,6 +460,7 @@ def test_exit_codes_reach_the_shell_and_the_folder_may_come_from_the_environment
     assert run("states", "show", made.run, env=environment).returncode == 1
 
 
+@pytest.mark.process
 def test_a_reader_that_goes_away_ends_it_quietly(made: Made) -> None:
     command = [sys.executable, "-m", "quadra", "states", "--state-dir", str(made.path), "list", "--json"]
     process = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -470,6 +472,7 @@ def test_a_reader_that_goes_away_ends_it_quietly(made: Made) -> None:
     assert process.wait(PATIENCE) == 0
 
 
+@pytest.mark.process
 def test_a_list_takes_no_torch_along(made: Made) -> None:
     code = "import sys; from quadra.__main__ import main; main(sys.argv[1:]); print('torch' in sys.modules)"
     assert run_python(code, "states", "--state-dir", made.path, "list").splitlines()[-1] == "False"

@@ -165,6 +165,7 @@ for folder in sys.argv[1:]:
 """
 
 
+@pytest.mark.process
 @pytest.mark.long
 def test_forged_sizes_claim_no_memory(tmp_path: Path) -> None:
     forgeries = (_bomb, _endless_history, _huge_run, _wide_tensor, _nested, _forged_metrics)

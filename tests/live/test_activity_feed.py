@@ -144,6 +144,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield server
 
 
+@pytest.mark.process
 def test_over_the_socket_only_those_who_watch_are_sent_pictures(server: Server) -> None:
     with Client(server.url) as watcher, Client(server.url) as other:
         assert watcher.ask("initialize_system")["ok"]

@@ -168,6 +168,7 @@ def test_a_file_that_could_not_be_written_is_refused_before_anything_is_made(tmp
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.process
 def test_all_that_a_server_says_is_json_where_that_was_asked_for(tmp_path: Path) -> None:
     file = tmp_path / "server.log"
     options = ("--field-size", "8", "--log-format", "json", "--log-file", str(file), "--seed", "1")

@@ -28,6 +28,7 @@ def test_a_trick_that_is_measured_stands_in_the_source_once(name: str) -> None:
         assert (REPOSITORY / "quadra" / file).read_text(encoding="utf-8").count(old) == 1
 
 
+@pytest.mark.process
 def test_an_unknown_topic_is_refused_with_the_known_ones() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks", "sped"], cwd=REPOSITORY, capture_output=True, text=True, check=False

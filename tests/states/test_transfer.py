@@ -151,6 +151,7 @@ def test_the_same_state_gives_the_same_bytes_whatever_its_pieces_are(files: dict
     assert buffer.getvalue() == archived(files)
 
 
+@pytest.mark.process
 def test_stock_tools_open_an_archive(files: dict[str, bytes], tmp_path: Path) -> None:
     (tmp_path / "a.zip").write_bytes(archived(files, "Über/den ../Wolken: 3"))
     with zipfile.ZipFile(tmp_path / "a.zip") as archive:
@@ -168,6 +169,7 @@ def test_stock_tools_open_an_archive(files: dict[str, bytes], tmp_path: Path) ->
     assert (stock / WEIGHTS).stat().st_mode & 0o777 == 0o644
 
 
+@pytest.mark.process
 def test_an_archive_that_a_stock_tool_packed_is_taken(files: dict[str, bytes], tmp_path: Path, target: Path) -> None:
     tool = shutil.which("zip")
     if tool is None:

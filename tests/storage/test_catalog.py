@@ -256,5 +256,6 @@ def test_a_stopped_run_goes_before_a_newer_one_of_the_earlier_generation_that_no
     assert catalog.default.id == RUN_A
 
 
+@pytest.mark.process
 def test_reading_a_catalogue_needs_no_torch() -> None:
     assert run_python("import quadra.storage.catalog, sys; print('torch' in sys.modules)") == "False\n"

@@ -26,7 +26,10 @@ from quadra.storage.writer_process import CAPACITY, IS_POSSIBLE, WriterProcess
 from tests.helpers.state_helpers import REPOSITORY, assert_same, content, new_run, record, small_config, train
 from tests.helpers.waiting import PATIENCE, wait_until
 
-pytestmark = pytest.mark.skipif(not IS_POSSIBLE, reason="descriptors cannot be handed to another process here")
+pytestmark = [
+    pytest.mark.process,
+    pytest.mark.skipif(not IS_POSSIBLE, reason="descriptors cannot be handed to another process here"),
+]
 
 
 @pytest.fixture(scope="module")

@@ -196,11 +196,13 @@ def test_an_initialize_that_is_not_possible_leaves_the_run_as_it_is(folder: Path
         assert not state.is_initialized
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("module", ["flask", "flask_socketio", "socketio", "engineio", "werkzeug", "gunicorn", "torch"])
 def test_importing_quadra_does_not_import(module: str, modules_of_quadra: set[str]) -> None:
     assert module not in modules_of_quadra
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("module", ["flask", "flask_socketio", "socketio", "engineio", "werkzeug", "gunicorn"])
 def test_training_imports_no_web_code(module: str, modules_of_training: set[str]) -> None:
     assert "torch" in modules_of_training

@@ -18,6 +18,8 @@ from tests.helpers.fuzzing import Fuzzer
 from tests.helpers.server import Client, Server, warm_server
 from tests.helpers.waiting import PATIENCE, wait_until
 
+pytestmark = pytest.mark.process
+
 _PING = "2"  # of Engine.IO
 
 

@@ -86,6 +86,7 @@ def test_every_module_that_the_page_needs_is_told_to_the_browser_at_once(http: A
     assert {name for name in seen if f"files/js/{name}.js" not in page} == set()
 
 
+@pytest.mark.process
 def test_a_server_that_offers_the_page_starts_without_tensors() -> None:
     code = (
         "import sys, quadra.web.pages, quadra.web.routes_states; "

@@ -298,6 +298,7 @@ def test_an_upload_folder_that_cannot_be_removed_is_logged_and_harms_nothing(
     assert "could not be removed" in caplog.text
 
 
+@pytest.mark.process
 def test_the_page_need_not_wait_for_torch() -> None:
     code = "import sys, quadra.web.uploads; print('torch' in sys.modules)"
     told = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)

@@ -47,6 +47,7 @@ def test_a_second_owner_in_this_process_is_refused(tmp_path: Path) -> None:
         StateFolder(tmp_path)
 
 
+@pytest.mark.process
 def test_a_folder_held_by_another_process_is_refused_and_the_message_names_it(tmp_path: Path) -> None:
     with held_elsewhere(tmp_path) as other:
         with pytest.raises(FolderLockedError, match=f"in use by process {other.pid}") as refused:
@@ -62,6 +63,7 @@ def test_a_refused_owner_leaves_the_folder_to_the_first(tmp_path: Path) -> None:
         assert first.is_held
 
 
+@pytest.mark.process
 def test_a_folder_whose_owner_was_killed_is_free_at_once(tmp_path: Path) -> None:
     with held_elsewhere(tmp_path) as other:
         other.kill()
@@ -69,6 +71,7 @@ def test_a_folder_whose_owner_was_killed_is_free_at_once(tmp_path: Path) -> None
         StateFolder(tmp_path).close()
 
 
+@pytest.mark.process
 def test_a_folder_whose_owner_ended_is_free_at_once(tmp_path: Path) -> None:
     with held_elsewhere(tmp_path) as other:
         other.communicate()
@@ -100,6 +103,7 @@ def test_an_owner_without_a_readable_number_is_another_process(tmp_path: Path) -
     lock.release()
 
 
+@pytest.mark.process
 def test_a_refused_owner_leaves_the_number_of_the_first(tmp_path: Path) -> None:
     with held_elsewhere(tmp_path) as other:
         with pytest.raises(FolderLockedError):
