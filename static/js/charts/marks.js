@@ -11,14 +11,14 @@ const NO_MARKS = { saves: [], named: [], branches: [] };
 
 /**
  * @param {object} socket
- * @returns {(model: import("../core/model.js").Model) => void} keeps `model.marks` true
+ * @returns {(model: import("../core/model.js").Model) => void} keeps `model.marks` up to date
  */
 export function createMarks(socket) {
-  const known = new FetchedMarks();
-  for (const event of ["states_changed", "connect"]) socket.on(event, () => known.forget());
+  const fetched = new FetchedMarks();
+  for (const event of ["states_changed", "connect"]) socket.on(event, () => fetched.refresh());
   let before = null;
   return (model) => {
-    const found = known.of(model);
+    const found = fetched.of(model);
     const { loaded_at = [], struck_at = [], best = null, last_save: save = null } = model.status ?? {};
     const shown = [found, JSON.stringify([loaded_at, struck_at, best, save?.iteration_count])];
     if (before && shown.every((part, place) => part === before[place])) return;
@@ -60,11 +60,12 @@ class FetchedMarks {
   #saved = null;
   #changes = 0;
 
-  /** The saved states are others than before, or may be. */
-  forget() {
+  /** Has them fetched anew, because the saved states may have changed. */
+  refresh() {
     this.#changes++;
   }
 
+  /** @param {import("../core/model.js").Model} model @returns {object} the newest answer for its run */
   of(model) {
     const { run = null, parent = null, last_save: save } = model.status ?? {};
     const key = JSON.stringify([run, parent, this.#changes]);

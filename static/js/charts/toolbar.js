@@ -1,6 +1,7 @@
 /** The toolbar above the charts: what is followed, smoothing, the logarithmic scale, and the way back to the whole history. */
 
 import { byId, setText } from "../lib/dom.js";
+import { readJson, write } from "../lib/storage.js";
 
 const KEY = "quadra.charts";
 const MOST = 0.99;
@@ -13,7 +14,7 @@ export class ChartSettings {
   hiddenMarks = [];
 
   constructor() {
-    const { smoothing, logarithmic, hiddenMarks } = remembered();
+    const { smoothing, logarithmic, hiddenMarks } = readJson(KEY) ?? {};
     if (typeof smoothing === "number" && smoothing >= 0 && smoothing <= MOST) this.smoothing = smoothing;
     this.logarithmic = logarithmic === true;
     if (Array.isArray(hiddenMarks)) this.hiddenMarks = hiddenMarks;
@@ -23,24 +24,7 @@ export class ChartSettings {
   change(changes) {
     Object.assign(this, changes);
     const { smoothing, logarithmic, hiddenMarks } = this;
-    remember({ smoothing, logarithmic, hiddenMarks });
-  }
-}
-
-function remembered() {
-  try {
-    return JSON.parse(localStorage.getItem(KEY)) ?? {};
-  } catch {
-    // Refused, or not ours: the charts begin as they are.
-    return {};
-  }
-}
-
-function remember(settings) {
-  try {
-    localStorage.setItem(KEY, JSON.stringify(settings));
-  } catch {
-    // A browser that refuses storage forgets the choice with the page, and nothing else.
+    write(KEY, JSON.stringify({ smoothing, logarithmic, hiddenMarks }));
   }
 }
 

@@ -1,9 +1,10 @@
 /** Keyboard shortcuts: single keys, which can be switched off, and the window that lists them. */
 
 import { byId, make } from "../lib/dom.js";
+import { read, write } from "../lib/storage.js";
 import { openSettings } from "./settings.js";
 
-const STORED = "quadra.shortcuts";
+const KEY = "quadra.shortcuts";
 const TYPED_INTO = 'textarea, select, [contenteditable], input:not([type="range"], [type="checkbox"], [type="radio"], [type="button"])';
 const LAST = "500";
 
@@ -32,8 +33,9 @@ const IN_CHARTS = ["← → + −", "In a chart that has the focus: move and zoo
 /** Starts listening for keys. */
 export function createShortcuts() {
   const allowed = byId("shortcuts-input");
-  allowed.checked = remembered();
-  allowed.addEventListener("change", () => remember(allowed.checked));
+  // On, until somebody switches them off.
+  allowed.checked = read(KEY) !== "off";
+  allowed.addEventListener("change", () => write(KEY, allowed.checked ? "on" : "off"));
   byId("help-button").addEventListener("click", showHelp);
   byId("settings-help").addEventListener("click", () => {
     byId("settings-dialog").close();
@@ -87,21 +89,4 @@ function showHelp() {
 
 function rows(keys) {
   return keys.map(([key, what]) => make("div", {}, make("dt", {}, make("kbd", { textContent: key })), make("dd", { textContent: what })));
-}
-
-function remembered() {
-  try {
-    return localStorage.getItem(STORED) !== "off";
-  } catch {
-    // A browser that refuses storage has them on, until somebody switches them off on this page.
-    return true;
-  }
-}
-
-function remember(on) {
-  try {
-    localStorage.setItem(STORED, on ? "on" : "off");
-  } catch {
-    // It then holds as long as this page.
-  }
 }

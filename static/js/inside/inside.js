@@ -5,6 +5,7 @@ import { whole } from "../lib/format.js";
 import { createInsideCharts } from "./charts.js";
 import { createInsideGrids } from "./grids.js";
 import { applyUpdate } from "./frame.js";
+import { read, write } from "../lib/storage.js";
 import { onThemeChange } from "../lib/theme_colours.js";
 
 const KEY = "quadra.inside";
@@ -31,7 +32,7 @@ export class InsideView {
     document.addEventListener("visibilitychange", () => this.#updateSubscription());
     this.#details.addEventListener("toggle", () => this.#toggled());
     onThemeChange(() => this.#paint());
-    this.#details.open = remembered();
+    this.#details.open = read(KEY) === "open";
   }
 
   /** Shows the pictures, unless they are of another run than the page: that may be the one which the page will know next. */
@@ -43,7 +44,7 @@ export class InsideView {
   }
 
   #toggled() {
-    remember(this.#details.open);
+    write(KEY, this.#details.open ? "open" : "closed");
     this.#updateSubscription();
     this.#paint();
   }
@@ -92,21 +93,4 @@ export class InsideView {
 function emptiness(status) {
   if (!status) return "Waiting for the server …";
   return status.initialized ? "Waiting for the first picture …" : "There is no run in memory. Press Initialize System or Load Saved State: the pictures begin then.";
-}
-
-function remembered() {
-  try {
-    return localStorage.getItem(KEY) === "open";
-  } catch {
-    // Refused: the view begins closed.
-    return false;
-  }
-}
-
-function remember(isOpen) {
-  try {
-    localStorage.setItem(KEY, isOpen ? "open" : "closed");
-  } catch {
-    // A browser that refuses storage forgets the choice with the page, and nothing else.
-  }
 }

@@ -5,6 +5,7 @@ import { byId, make, setAttribute, setText, showText } from "../lib/dom.js";
 import { absolute, age, clock, whole } from "../lib/format.js";
 import { createNotifications } from "./notifications.js";
 import { WATCHER_REASON, actsOnly } from "../lib/role.js";
+import { readJson, write } from "../lib/storage.js";
 
 const DISMISSED = "quadra-dismissed-alerts";
 const MOST_REMEMBERED = 300;
@@ -216,17 +217,9 @@ function notice(group, run, dismiss, ticking) {
 // --- what this browser has dismissed
 
 function dismissed() {
-  try {
-    return JSON.parse(localStorage.getItem(DISMISSED)) ?? [];
-  } catch {
-    return [];
-  }
+  return readJson(DISMISSED) ?? [];
 }
 
 function remember(ids) {
-  try {
-    localStorage.setItem(DISMISSED, JSON.stringify([...new Set([...dismissed(), ...ids])].slice(-MOST_REMEMBERED)));
-  } catch {
-    // A browser that keeps nothing for pages shows them again after a reload.
-  }
+  write(DISMISSED, JSON.stringify([...new Set([...dismissed(), ...ids])].slice(-MOST_REMEMBERED)));
 }

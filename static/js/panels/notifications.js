@@ -1,8 +1,9 @@
 /** Alerts as notifications of the browser: asked for by a button only, and with the reason where there can be none. */
 
 import { byId, setText, showText } from "../lib/dom.js";
+import { read, write } from "../lib/storage.js";
 
-const KEPT = "quadra-notifications";
+const KEY = "quadra-notifications";
 
 /** @returns {(alert: import("../core/model.js").Alert, title: string) => void} shows one, where that was switched on */
 export function createNotifications() {
@@ -45,22 +46,9 @@ function isPossible() {
 }
 
 function isOn() {
-  return isPossible() && Notification.permission === "granted" && kept() === "on";
-}
-
-// A browser that keeps nothing for pages forgets the switch, no more.
-function kept() {
-  try {
-    return localStorage.getItem(KEPT);
-  } catch {
-    return null;
-  }
+  return isPossible() && Notification.permission === "granted" && read(KEY) === "on";
 }
 
 function remember(on) {
-  try {
-    localStorage.setItem(KEPT, on ? "on" : "off");
-  } catch {
-    // Nothing is kept; the switch then shows "off".
-  }
+  write(KEY, on ? "on" : "off");
 }
