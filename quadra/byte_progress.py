@@ -41,7 +41,7 @@ _measure: ContextVar[_Measure | None] = ContextVar("measure", default=None)
 
 @contextmanager
 def measured(told: Told) -> Iterator[None]:
-    """Have it told how far what is done within has come."""
+    """Reports to `told` how far the work inside the `with` block has come."""
     token = _measure.set(_Measure(told))
     try:
         yield
@@ -50,28 +50,28 @@ def measured(told: Told) -> Iterator[None]:
 
 
 def expect(doing: str, count: int) -> None:
-    """From here on so many bytes will pass; whatever was expected before is over."""
+    """Announces a task of so many bytes; what was expected before is over."""
     measure = _measure.get()
     if measure is not None:
         measure.expect(doing, count)
 
 
 def passed(count: int) -> None:
-    """So many more bytes were read, checked or written."""
+    """Counts bytes that were read, checked or written."""
     measure = _measure.get()
     if measure is not None:
         measure.passed(count)
 
 
 def digest_of(content: Any) -> Any:
-    """SHA-256 of contiguous memory, told as it goes."""
+    """Returns the SHA-256 of contiguous memory; reports its progress."""
     digest = hashlib.sha256()
-    feed(digest, content)
+    add_to_digest(digest, content)
     return digest
 
 
-def feed(digest: Any, content: Any) -> None:
-    """Add contiguous memory to a digest, told as it goes."""
+def add_to_digest(digest: Any, content: Any) -> None:
+    """Adds contiguous memory to a digest; reports its progress."""
     view = memoryview(content).cast("B")
     for start in range(0, len(view), PIECE):
         digest.update(view[start : start + PIECE])
@@ -79,7 +79,7 @@ def feed(digest: Any, content: Any) -> None:
 
 
 def carried(function: Callable[_Parameters, _Result]) -> Callable[_Parameters, _Result]:
-    """The function as it is told of here, for another thread."""
+    """Returns the function for another thread; its progress is reported to whoever measures here."""
     context = copy_context()
 
     def carry(*given: _Parameters.args, **named: _Parameters.kwargs) -> _Result:

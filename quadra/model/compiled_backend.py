@@ -11,7 +11,7 @@ from torch import Tensor
 
 from quadra.config import TrainingConfig
 from quadra.model.adam import AdamRule
-from quadra.model.flat_tensors import TensorSlot
+from quadra.model.flat_tensors import TensorSpec
 from quadra.model.kernels.backward import learn
 from quadra.model.kernels.field import (
     describe,
@@ -47,7 +47,7 @@ class CompiledBackend:
 
     def __init__(self, config: TrainingConfig, buffers: StateBuffers) -> None:
         self._config = config
-        layout = _layout(config, buffers.parameters.slots)
+        layout = _layout(config, buffers.parameters.specs)
         self._samples = _Batch(config, layout, config.synthetic_samples + 2)
         self._single = _Batch(config, layout, 1)
         self.vectors = self._samples.shown[0]
@@ -145,12 +145,12 @@ class CompiledBackend:
         return math.isfinite(sum_if_finite(self._fields))
 
 
-def _layout(config: TrainingConfig, slots: Mapping[str, TensorSlot]) -> Integers:
+def _layout(config: TrainingConfig, specs: Mapping[str, TensorSpec]) -> Integers:
     """Returns one row for each network: its sizes, where its matrices begin, and where its trace begins for one vector."""
     rows, trace = [], 0
     for name, (inputs, hidden, _, outputs) in layer_sizes(config).items():
         begins = [
-            slots[f"{name}.{layer}.{part}"].offset for layer in ("fc1", "fc2", "fc3") for part in ("weight", "bias")
+            specs[f"{name}.{layer}.{part}"].offset for layer in ("fc1", "fc2", "fc3") for part in ("weight", "bias")
         ]
         rows.append([inputs, hidden, outputs, *begins, trace])
         trace += 2 * config.time_steps * hidden

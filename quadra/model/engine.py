@@ -276,7 +276,7 @@ class Engine:
         All tensors are views of one storage, so the copy is one move of memory and one entry in a file.
         """
         copy = self._buffers.flat.detach().to("cpu", copy=True)
-        return Snapshot(copy, self._buffers.tensors.slots, self._plain(), None).state_dict()
+        return Snapshot(copy, self._buffers.tensors.specs, self._plain(), None).state_dict()
 
     def _plain(self) -> bytes:
         """Returns a copy of everything that is not in the buffer."""

@@ -25,7 +25,7 @@ def require_device(name: str) -> None:
 
 
 @dataclass(frozen=True)
-class TensorSlot:
+class TensorSpec:
     """Where a tensor lies in a flat buffer; offset and strides count floats."""
 
     offset: int
@@ -42,35 +42,35 @@ class TensorSlot:
         return flat.as_strided(self.shape, self.strides, flat.storage_offset() + self.offset)
 
 
-def slots_for(shapes: Mapping[str, tuple[int, ...]], transposed: tuple[str, ...] = ()) -> dict[str, TensorSlot]:
-    """Returns one aligned slot after the other; a matrix whose name ends as in `transposed` lies column by column."""
-    slots, start = {}, 0
+def specs_for(shapes: Mapping[str, tuple[int, ...]], transposed: tuple[str, ...] = ()) -> dict[str, TensorSpec]:
+    """Returns one aligned spec after the other; a matrix whose name ends as in `transposed` lies column by column."""
+    specs, start = {}, 0
     for name, shape in shapes.items():
         strides = [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
         if name.endswith(transposed) and transposed:
             strides = [1, shape[0]]
-        slots[name] = TensorSlot(start, shape, tuple(strides))
+        specs[name] = TensorSpec(start, shape, tuple(strides))
         start += _padded(math.prod(shape))
-    return slots
+    return specs
 
 
-def flat_size(slots: Mapping[str, TensorSlot]) -> int:
+def flat_size(specs: Mapping[str, TensorSpec]) -> int:
     """Returns how many floats a buffer for these tensors needs, padding included."""
-    return max((slot.offset + _padded(slot.size) for slot in slots.values()), default=0)
+    return max((spec.offset + _padded(spec.size) for spec in specs.values()), default=0)
 
 
 class FlatTensors(Mapping[str, Tensor]):
-    """Views by name into `flat`, a vector of `flat_size(slots)` floats; the padding between them stays zero."""
+    """Views by name into `flat`, a vector of `flat_size(specs)` floats; the padding between them stays zero."""
 
-    def __init__(self, slots: Mapping[str, TensorSlot], flat: Tensor) -> None:
+    def __init__(self, specs: Mapping[str, TensorSpec], flat: Tensor) -> None:
         self.flat = flat
-        self.slots = slots
-        self._views = {name: slot.view(flat) for name, slot in slots.items()}
+        self.specs = specs
+        self._views = {name: spec.view(flat) for name, spec in specs.items()}
 
     @classmethod
-    def zeros(cls, slots: Mapping[str, TensorSlot], device: str) -> FlatTensors:
+    def zeros(cls, specs: Mapping[str, TensorSpec], device: str) -> FlatTensors:
         """Returns tensors in a buffer of their own, all zero."""
-        return cls(slots, torch.zeros(flat_size(slots), device=device))
+        return cls(specs, torch.zeros(flat_size(specs), device=device))
 
     def __getitem__(self, name: str) -> Tensor:
         return self._views[name]

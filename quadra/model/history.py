@@ -14,7 +14,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from quadra.byte_progress import digest_of, feed
+from quadra.byte_progress import add_to_digest, digest_of
 
 SERIES = ("loss", "reward", "variance", "mean")
 _FIRST_ROWS = 1024
@@ -80,7 +80,7 @@ class History:
     def checksum(self) -> str:
         """Returns SHA-256 of all rows, at the cost of the rows since the last call."""
         rows = self.rows()
-        feed(self._digest, np.ascontiguousarray(rows[self._digested :]).reshape(-1))
+        add_to_digest(self._digest, np.ascontiguousarray(rows[self._digested :]).reshape(-1))
         self._digested = len(rows)
         return self._digest.hexdigest()
 

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from quadra.config import NETWORKS, TrainingConfig
-from quadra.model.flat_tensors import FlatTensors, TensorSlot, flat_size, slots_for
+from quadra.model.flat_tensors import FlatTensors, TensorSpec, flat_size, specs_for
 from quadra.model.packing import unpacked
-from quadra.model.spiking import draw_parameters, parameter_slots
+from quadra.model.spiking import draw_parameters, parameter_specs
 
 _LEARNED = ("parameters", "exp_avg", "exp_avg_sq")  # the order in which they lie in the buffer
 _FIELDS = ("field", "syntropy_fields", "centroids")
@@ -30,22 +30,22 @@ class StateBuffers:
     """Parameters, Adam's moments, field, syntropy fields and centroids, as views of `flat`; wins and Adam's step count."""
 
     def __init__(self, config: TrainingConfig) -> None:
-        learned = parameter_slots(config)
+        learned = parameter_specs(config)
         size = flat_size(learned)
         fields = {
             "field": (config.field_size,),
             "syntropy_fields": (len(config.syntropy_decays), config.field_size),
             "centroids": (config.patterns, config.field_size),
         }
-        slots = {
-            f"{part}/{name}": TensorSlot(number * size + slot.offset, slot.shape, slot.strides)
+        specs = {
+            f"{part}/{name}": TensorSpec(number * size + spec.offset, spec.shape, spec.strides)
             for number, part in enumerate(_LEARNED)
-            for name, slot in learned.items()
+            for name, spec in learned.items()
         }
-        for name, slot in slots_for(fields).items():
-            slots[name] = TensorSlot(len(_LEARNED) * size + slot.offset, slot.shape, slot.strides)
+        for name, spec in specs_for(fields).items():
+            specs[name] = TensorSpec(len(_LEARNED) * size + spec.offset, spec.shape, spec.strides)
         self._config = config
-        self.tensors = FlatTensors.zeros(slots, config.device)
+        self.tensors = FlatTensors.zeros(specs, config.device)
         self.flat = self.tensors.flat
         self.parameters, self.first_moments, self.second_moments = (
             FlatTensors(learned, self.flat[part * size : (part + 1) * size]) for part in range(len(_LEARNED))
@@ -104,9 +104,9 @@ class Snapshot:
     """A run as it was between two iterations. Its buffer is lent: `release` returns it, from any thread."""
 
     def __init__(
-        self, buffer: Tensor, slots: Mapping[str, TensorSlot], plain: bytes, free: deque[Tensor] | None
+        self, buffer: Tensor, specs: Mapping[str, TensorSpec], plain: bytes, free: deque[Tensor] | None
     ) -> None:
-        self.slots = slots  # where each tensor lies in `flat`
+        self.specs = specs  # where each tensor lies in `flat`
         self.plain = plain  # everything else, by `packing.packed`
         self._buffer: list[Tensor] = [buffer]
         self._free = free  # where the buffer goes after `release`
@@ -128,7 +128,7 @@ class Snapshot:
 
     def state_dict(self) -> dict[str, Any]:
         """Returns the engine's state as it was; the tensors are views of `flat`, valid until `release`."""
-        return state_dict(FlatTensors(self.slots, self._buffer[0]), self.rest)
+        return state_dict(FlatTensors(self.specs, self._buffer[0]), self.rest)
 
     def release(self) -> None:
         """Returns the buffer to its pool; a second call does nothing."""
@@ -176,9 +176,9 @@ class SnapshotPool:
         self.capture()
         assert self._present is not None
         if not self._is_on_cpu:
-            return Snapshot(self._present.to("cpu"), self._buffers.tensors.slots, plain, None)
+            return Snapshot(self._present.to("cpu"), self._buffers.tensors.specs, plain, None)
         self._is_lent = True
-        return Snapshot(self._present, self._buffers.tensors.slots, plain, self._free)
+        return Snapshot(self._present, self._buffers.tensors.specs, plain, self._free)
 
     def restore(self) -> None:
         """Sets the state back to what it was at `capture`."""

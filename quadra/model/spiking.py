@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from quadra.config import LAYERS, TrainingConfig
-from quadra.model.flat_tensors import TensorSlot, slots_for
+from quadra.model.flat_tensors import TensorSpec, specs_for
 from quadra.model.neuron import Neuron
 
 
@@ -147,9 +147,9 @@ def parameter_shapes(config: TrainingConfig) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def parameter_slots(config: TrainingConfig) -> dict[str, TensorSlot]:
-    """Returns the parameters' slots in a flat buffer: the weights of a hidden neuron to all above it lie together."""
-    return slots_for(parameter_shapes(config), transposed=("fc2.weight", "fc3.weight"))
+def parameter_specs(config: TrainingConfig) -> dict[str, TensorSpec]:
+    """Returns the parameters' specs in a flat buffer: the weights of a hidden neuron to all above it lie together."""
+    return specs_for(parameter_shapes(config), transposed=("fc2.weight", "fc3.weight"))
 
 
 def draw_parameters(parameters: Mapping[str, Tensor], config: TrainingConfig, generator: torch.Generator) -> None:

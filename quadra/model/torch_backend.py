@@ -11,7 +11,7 @@ from quadra.model.adam import AdamRule
 from quadra.model.field import recognize, regulate, remember, stimulate
 from quadra.model.flat_tensors import FlatTensors
 from quadra.model.run_buffers import StateBuffers
-from quadra.model.spiking import SpikingNetworks, parameter_slots
+from quadra.model.spiking import SpikingNetworks, parameter_specs
 
 
 class TorchBackend:
@@ -19,7 +19,7 @@ class TorchBackend:
 
     def __init__(self, config: TrainingConfig, buffers: StateBuffers) -> None:
         self._config, self._buffers = config, buffers
-        self._gradients = FlatTensors.zeros(parameter_slots(config), config.device)
+        self._gradients = FlatTensors.zeros(parameter_specs(config), config.device)
         self._networks = SpikingNetworks(config, buffers.parameters, self._gradients)
         self._decays = torch.tensor(config.syntropy_decays, device=config.device)[:, None]
         self.vectors = torch.zeros(config.synthetic_samples + 2, config.field_size, device=config.device)

@@ -139,10 +139,10 @@ def _deleted(folder: Path) -> Collection[str]:
 
 
 def _with_load_rank(copies: Sequence[SavedSummary], folder: Path) -> Sequence[SavedSummary]:
-    """Returns the copies with the load rank that the system state adds to the present run's.
+    """Returns the copies; those of the present run get the load rank that the system state holds.
 
-    Where the newest weights file is lost, the earlier saves, from before a stop or a load, do not say that the run was ended
-    or loaded; Load would then turn to another run.
+    The newest weights file, which says that the run was stopped or loaded, may be lost. Without this, the older saves would
+    rank below another run, and Load would take that one.
     """
     try:
         system = loads(read_file(folder / SYSTEM), folder / SYSTEM, arrays=False)

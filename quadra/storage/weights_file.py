@@ -40,7 +40,7 @@ class WeightsEncoder:
     def __init__(self, config: TrainingConfig, snapshot: Snapshot) -> None:
         floats, wins = len(snapshot.flat), config.patterns
         tensors = _nested(
-            {name: _View("0", floats, slot.offset, slot.shape, slot.strides) for name, slot in snapshot.slots.items()}
+            {name: _View("0", floats, spec.offset, spec.shape, spec.strides) for name, spec in snapshot.specs.items()}
         )
         tensors["optimizer"]["step"] = _View("1", wins + 1, wins, (), ())
         tensors["wins"] = _View("1", wins + 1, 0, (wins,), (1,))

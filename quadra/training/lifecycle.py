@@ -18,8 +18,8 @@ class Phase(StrEnum):
     TRAINING = "training"
 
 
-class Command(StrEnum):
-    """What a person or script may ask for."""
+class LifecycleCommand(StrEnum):
+    """A command that moves the run through its phases."""
 
     INITIALIZE = "initialize"
     START = "start"
@@ -31,26 +31,26 @@ class Command(StrEnum):
 _STOP_FIRST = "Training is running: stop it first."
 _NOT_TRAINING = "Not training."
 
-_TABLE: dict[tuple[Phase, Command], Phase | str] = {
-    (Phase.UNINITIALIZED, Command.INITIALIZE): Phase.READY,
-    (Phase.UNINITIALIZED, Command.START): "Initialize a new run or load a saved state first.",
-    (Phase.UNINITIALIZED, Command.STOP): _NOT_TRAINING,
-    (Phase.UNINITIALIZED, Command.LOAD): Phase.READY,
-    (Phase.UNINITIALIZED, Command.RESET): Phase.UNINITIALIZED,
-    (Phase.READY, Command.INITIALIZE): Phase.READY,
-    (Phase.READY, Command.START): Phase.TRAINING,
-    (Phase.READY, Command.STOP): _NOT_TRAINING,
-    (Phase.READY, Command.LOAD): Phase.READY,
-    (Phase.READY, Command.RESET): Phase.UNINITIALIZED,
-    (Phase.TRAINING, Command.INITIALIZE): _STOP_FIRST,
-    (Phase.TRAINING, Command.START): "Already training.",
-    (Phase.TRAINING, Command.STOP): Phase.READY,
-    (Phase.TRAINING, Command.LOAD): _STOP_FIRST,
-    (Phase.TRAINING, Command.RESET): Phase.UNINITIALIZED,
+_TABLE: dict[tuple[Phase, LifecycleCommand], Phase | str] = {
+    (Phase.UNINITIALIZED, LifecycleCommand.INITIALIZE): Phase.READY,
+    (Phase.UNINITIALIZED, LifecycleCommand.START): "Initialize a new run or load a saved state first.",
+    (Phase.UNINITIALIZED, LifecycleCommand.STOP): _NOT_TRAINING,
+    (Phase.UNINITIALIZED, LifecycleCommand.LOAD): Phase.READY,
+    (Phase.UNINITIALIZED, LifecycleCommand.RESET): Phase.UNINITIALIZED,
+    (Phase.READY, LifecycleCommand.INITIALIZE): Phase.READY,
+    (Phase.READY, LifecycleCommand.START): Phase.TRAINING,
+    (Phase.READY, LifecycleCommand.STOP): _NOT_TRAINING,
+    (Phase.READY, LifecycleCommand.LOAD): Phase.READY,
+    (Phase.READY, LifecycleCommand.RESET): Phase.UNINITIALIZED,
+    (Phase.TRAINING, LifecycleCommand.INITIALIZE): _STOP_FIRST,
+    (Phase.TRAINING, LifecycleCommand.START): "Already training.",
+    (Phase.TRAINING, LifecycleCommand.STOP): Phase.READY,
+    (Phase.TRAINING, LifecycleCommand.LOAD): _STOP_FIRST,
+    (Phase.TRAINING, LifecycleCommand.RESET): Phase.UNINITIALIZED,
 }
 
 
-def next_phase(phase: Phase, command: Command) -> Phase:
+def next_phase(phase: Phase, command: LifecycleCommand) -> Phase:
     """Returns the phase that a command leads to. Raises RefusedError, with the reason, where it is not allowed."""
     outcome = _TABLE[phase, command]
     if isinstance(outcome, Phase):
@@ -60,5 +60,5 @@ def next_phase(phase: Phase, command: Command) -> Phase:
 
 def refusals(phase: Phase) -> dict[str, str | None]:
     """Returns for every command: None where it is allowed in this phase, else the reason."""
-    outcomes = {command: _TABLE[phase, command] for command in Command}
+    outcomes = {command: _TABLE[phase, command] for command in LifecycleCommand}
     return {command.value: None if isinstance(outcome, Phase) else outcome for command, outcome in outcomes.items()}

@@ -31,7 +31,7 @@ from quadra.training.events import (
     TrainingStarted,
     TrainingStopped,
 )
-from quadra.training.lifecycle import Command, Phase, next_phase
+from quadra.training.lifecycle import LifecycleCommand, Phase, next_phase
 from quadra.training.progress_events import progress
 from quadra.training.publisher import Publisher
 from quadra.training.view import FASTEST_PACE, SLOWEST_PACE, Rescue, SaveHealth, SaveOutcome, View
@@ -89,7 +89,7 @@ class Operations:
         self, field_size: int | None = None, seed: int | None = None, corpus: str | None = None
     ) -> dict[str, Any]:
         """Begins a new run; what was unsaved of the one before is saved."""
-        target = next_phase(self._view.status.phase, Command.INITIALIZE)
+        target = next_phase(self._view.status.phase, LifecycleCommand.INITIALIZE)
         self._autosave.publish_saved_first(self.state.initialize(field_size, seed, corpus))
         self._show_run(target)
         config = self.state.config
@@ -98,7 +98,7 @@ class Operations:
 
     def start(self, until: int | None) -> dict[str, Any]:
         """Trains from now on, to the iteration `until` where that is given."""
-        target = next_phase(self._view.status.phase, Command.START)
+        target = next_phase(self._view.status.phase, LifecycleCommand.START)
         count = self.state.iteration_count
         if until is not None and until <= count:
             raise ConfigurationError("until", f"must be above the present iteration, {count}, not {until}")
@@ -110,7 +110,7 @@ class Operations:
 
     def stop(self) -> dict[str, Any]:
         """Ends training and saves. Raises SaveError where that failed; training has ended all the same."""
-        next_phase(self._view.status.phase, Command.STOP)
+        next_phase(self._view.status.phase, LifecycleCommand.STOP)
         outcome = self._end_training("stopped", by_itself=False)
         count = self.state.iteration_count
         if outcome is None:
@@ -121,7 +121,7 @@ class Operations:
 
     def load(self, source: str | None, newest: bool = False, discard_unsaved: bool = False) -> dict[str, Any]:
         """Loads a saved state, by default the run that was last stopped or loaded, with `newest` the newest of all."""
-        target = next_phase(self._view.status.phase, Command.LOAD)
+        target = next_phase(self._view.status.phase, LifecycleCommand.LOAD)
         try:
             with progress("load", self._publisher.publish):
                 report = self.state.load(source, newest, discard_unsaved)
@@ -143,7 +143,7 @@ class Operations:
 
     def reset(self) -> dict[str, Any]:
         """Deletes every saved state, and clears memory."""
-        target = next_phase(self._view.status.phase, Command.RESET)
+        target = next_phase(self._view.status.phase, LifecycleCommand.RESET)
         self._publisher.restart_rate()
         try:
             self.state.reset()

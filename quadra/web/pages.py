@@ -23,7 +23,7 @@ _SHEETS = (
 )
 # A page with one sheet is there sooner than one with thirteen.
 JOINED = {DASHBOARD_SHEET: [f"css/{name}.css" for name in _SHEETS]}
-# What `loader.js` asks for first: the browser does so before a script has run.
+# What `library_loader.js` asks for first: the browser does so before a script has run.
 FIRST = ("api/status", "api/history?points=4000")
 _IMPORTED = re.compile(r'^(?:import|export)\b[^;]*?\bfrom "(\.[\w./]+)\.js"', re.MULTILINE)
 

@@ -1,6 +1,7 @@
 """What the HTTP interface answers as JSON, as types: the OpenAPI document is generated from them.
 
 Answers are built where their content is known; tests hold them to these types. An answer may have more than is named here.
+The names are those of the served document: `Status` here is the answer of /api/status, not `training.view.Status`.
 """
 
 from __future__ import annotations

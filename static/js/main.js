@@ -56,7 +56,7 @@ function fetchRest() {
 async function addRest() {
   const pressed = heldPresses();
   await firstPicture();
-  const { createRest } = await import("./later.js");
+  const { createRest } = await import("./deferred.js");
   const rest = createRest(model, socket);
   views = [...rest.views, ...firstViews, markReady];
   globalThis.quadra.inside = rest.inside;

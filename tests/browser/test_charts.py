@@ -423,7 +423,7 @@ def test_every_vendored_file_has_its_licence_and_the_plugins_come_from_here() ->
     for script in vendor.glob("*.js"):
         name = re.split(r"(?:\.umd)?\.min\.js", script.name)[0]
         assert "Permission is hereby granted" in next(vendor.glob(f"{name}.LICENSE*")).read_text(), name
-    loader = (ROOT / "static" / "js" / "loader.js").read_text()
+    loader = (ROOT / "static" / "js" / "library_loader.js").read_text()
     plugins = re.findall(r'"([a-z-]+-[\d.]+\.min\.js)"', loader)
     assert plugins == ["hammer-2.0.8.min.js", "chartjs-plugin-zoom-2.2.0.min.js"]
     assert all((vendor / plugin).is_file() for plugin in plugins)

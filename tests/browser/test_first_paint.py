@@ -12,7 +12,7 @@ from quadra.web.pages import FIRST, STATIC
 from tests.helpers.pages import Lab, SharedPage, wait_until_ready
 from tests.helpers.server import Server
 
-REST = "**/js/later.js"
+REST = "**/js/deferred.js"
 TRAINED = 50
 DRAWN = """n => ["loss", "reward", "variance", "mean"].every(
     (name) => globalThis.Chart?.getChart(name + "-chart")?.data.labels.length === n)"""
@@ -96,7 +96,7 @@ def test_the_first_answers_are_asked_for_once(page: Page, server: Server) -> Non
 
 def test_what_is_asked_for_first_is_what_the_page_then_wants() -> None:
     loader, sync, thinning = (
-        (STATIC / "js" / f"{name}.js").read_text() for name in ("loader", "core/sync", "core/thinning")
+        (STATIC / "js" / f"{name}.js").read_text() for name in ("library_loader", "core/sync", "core/thinning")
     )
     limit = re.findall(r"LIMIT = (\d+);", thinning)[0]
     wanted = re.findall(r"HISTORY_URL = `(.+)`", sync)[0].replace("${LIMIT}", limit)

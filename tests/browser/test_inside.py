@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.helpers.activity_frames import FULL, decoded
 from tests.helpers.pages import FAST, HEIGHT, WIDTH, Lab, SharedPage, lasting_server, train_until, wait_until_ready
 from tests.helpers.server import Client, Server
-from tests.live.test_activity_frame import FULL, decoded
 
 COUNT = 600  # iterations: more than there are columns
 DRAWN = "quadra.inside.frame?.message.iteration === quadra.model.status.iteration_count && quadra.inside.grids !== null"

@@ -250,14 +250,14 @@ def test_the_page_works_with_the_cdn_and_without_it(
 
 
 def test_a_cdn_that_hangs_is_given_less_than_a_second() -> None:
-    loader = (ROOT / "static" / "js" / "loader.js").read_text()
+    loader = (ROOT / "static" / "js" / "library_loader.js").read_text()
     patience = re.search(r"CDN_PATIENCE_MS = (\d+)", loader)
     assert patience is not None
     assert int(patience[1]) < 1000
 
 
 def test_the_pinned_copies_are_what_the_cdn_must_deliver() -> None:
-    loader = (ROOT / "static" / "js" / "loader.js").read_text()
+    loader = (ROOT / "static" / "js" / "library_loader.js").read_text()
     hashes = re.findall(r'integrity: "sha384-([^"]+)"', loader)
     copies = re.findall(r'local: "\.\./vendor/([^"]+)"', loader)
     assert len(hashes) == len(copies) == 2

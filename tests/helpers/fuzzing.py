@@ -9,16 +9,16 @@ from typing import Any
 import websocket
 
 from quadra.errors import RefusedError
-from quadra.training.lifecycle import Command, Phase, next_phase
+from quadra.training.lifecycle import LifecycleCommand, Phase, next_phase
 from tests.helpers.server import Server
 from tests.helpers.waiting import PATIENCE
 
 COMMANDS = {
-    "initialize_system": Command.INITIALIZE,
-    "start_training": Command.START,
-    "stop_training": Command.STOP,
-    "load_state": Command.LOAD,
-    "reset_system": Command.RESET,
+    "initialize_system": LifecycleCommand.INITIALIZE,
+    "start_training": LifecycleCommand.START,
+    "stop_training": LifecycleCommand.STOP,
+    "load_state": LifecycleCommand.LOAD,
+    "reset_system": LifecycleCommand.RESET,
 }
 OTHERS = (
     *("set_pace", "save_as_new_run", "save_slot", "label_state", "delete_state", "undelete_state", "prove_state"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from random import Random
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
@@ -40,10 +40,15 @@ def not_in_turn(items: Sequence[pytest.Item], seed: int) -> set[pytest.Item]:
         if marker is not None:
             per = marker.kwargs.get("per", ())
             names = (per,) if isinstance(per, str) else per
-            places = [str(item.callspec.indices[name]) for name in names]  # type: ignore[attr-defined]
-            groups[item.nodeid.partition("[")[0], str(marker.args[0]), *places].append(item)
+            values = [_name(item.callspec.params[name]) for name in names]  # type: ignore[attr-defined]
+            groups[item.nodeid.partition("[")[0], str(marker.args[0]), *values].append(item)
     left_out: set[pytest.Item] = set()
     for key, cases in groups.items():
         drawn = Draw(f"{seed} {key}", draws_all=False)(cases, int(key[1]))
         left_out |= set(cases) - set(drawn)
     return left_out
+
+
+def _name(value: Any) -> str:
+    """Returns what names a parameter's value in every process; pytest's own `indices` number the cases, not the values."""
+    return str(getattr(value, "__qualname__", value))

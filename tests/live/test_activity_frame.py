@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from quadra import TrainingState
 from quadra.config import ACTIONS, NETWORKS
@@ -17,15 +14,10 @@ from quadra.errors import RefusedError
 from quadra.live.activity_frame import MOST_STATES, capture_frame, frame_payload
 from quadra.model.activity import MOST_COLUMNS
 from quadra.model.probes import spikes_for
+from tests.helpers.activity_frames import FULL, decoded
 from tests.helpers.state_helpers import assert_same, content, opened, train
 
-FULL = 32_767
 LARGEST_MESSAGE = 250_000  # characters of JSON
-
-
-def decoded(text: str, kind: str) -> NDArray[Any]:
-    """An array as a browser unpacks it."""
-    return np.frombuffer(base64.b64decode(text), kind)
 
 
 def test_a_run_that_is_watched_is_the_same_to_the_bit_as_one_that_is_not(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from quadra.training.events import (
 )
 from quadra.training.lifecycle import Phase
 from quadra.training.view import SaveTrouble, View
-from tests.live.test_feed import RUN, STATUS
+from tests.helpers.training_status import RUN, STATUS
 
 HIGH, STRIKES, SAVES, FINISHED = (
     Rule("loss_above", 1.0),

@@ -12,17 +12,11 @@ import pytest
 from quadra.live.feed import LONGEST_QUEUE, MOST_POINTS, Feed, metrics_payload, status_payload
 from quadra.model.engine import StepResult
 from quadra.model.history import History
-from quadra.storage.catalog import Catalog
 from quadra.training.events import Message, RunInitialized, SaveFailed, StateSaved, TrainingStopped
 from quadra.training.lifecycle import Phase
-from quadra.training.view import Status, View
+from quadra.training.view import View
+from tests.helpers.training_status import STATUS
 from tests.helpers.waiting import PATIENCE
-
-RUN = "0123456789abcdef"
-STATUS = Status(
-    phase=Phase.TRAINING, run=RUN, field_size=8, seed=1, corpus="built-in corpus", device="cpu", pace=None,
-    until=None, save_every=10, catalog=Catalog((), ()), state_dir="dashboard_state", deletes=(),
-)  # fmt: skip
 
 
 class World:

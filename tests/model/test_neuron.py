@@ -40,7 +40,7 @@ def torch_derivatives(membranes: list[float]) -> list[float]:
 
 def compiled_derivatives(membranes: list[float]) -> list[float]:
     gradient = np.ones((1, len(membranes)), np.float32)
-    kernels.through_surrogate(gradient, np.array([membranes], np.float32), CONSTANTS)
+    kernels.surrogate_backward(gradient, np.array([membranes], np.float32), CONSTANTS)
     found: list[float] = gradient[0].tolist()
     return found
 
@@ -107,5 +107,5 @@ def test_the_compiled_gradient_goes_back_through_time_as_the_filter_does() -> No
     membranes, gradient = drawn[0], drawn[1]
     surrogate = NEURON.surrogate_gradient(torch.from_numpy(membranes)).numpy()
     expected = NEURON.gradient_filter(6, "cpu").numpy() @ (gradient * surrogate)
-    kernels.through_surrogate(gradient, membranes, CONSTANTS)
+    kernels.surrogate_backward(gradient, membranes, CONSTANTS)
     np.testing.assert_allclose(gradient, expected, rtol=1e-5, atol=1e-6)

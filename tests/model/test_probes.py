@@ -27,7 +27,7 @@ from quadra.model.probes import (
     probe_vectors,
     spikes_for,
 )
-from quadra.model.spiking import LAYERS, SpikingNetworks, draw_parameters, parameter_slots
+from quadra.model.spiking import LAYERS, SpikingNetworks, draw_parameters, parameter_specs
 from tests.helpers.model_helpers import OracleNetwork
 from tests.helpers.state_helpers import small_config
 
@@ -36,7 +36,7 @@ LEFT_OUT = 1e-4  # a membrane so near to the threshold may round to either side
 
 def drawn(config: TrainingConfig, seed: int, scale: float = 1.0) -> FlatTensors:
     """Random weights and biases of all three networks."""
-    parameters = FlatTensors.zeros(parameter_slots(config), "cpu")
+    parameters = FlatTensors.zeros(parameter_specs(config), "cpu")
     draw_parameters(parameters, config, torch.Generator().manual_seed(seed))
     parameters.flat.mul_(scale)
     return parameters
@@ -172,7 +172,7 @@ def test_the_output_fires_as_often_as_in_the_networks_that_are_trained(seed: int
     config = small_config(field_size=40)
     parameters = drawn(config, seed, 4.0)
     vector = torch.rand(1, 40, generator=torch.Generator().manual_seed(seed))
-    networks = SpikingNetworks(config, parameters, FlatTensors.zeros(parameter_slots(config), "cpu"))
+    networks = SpikingNetworks(config, parameters, FlatTensors.zeros(parameter_specs(config), "cpu"))
     expected = networks.rates(Transformation(vector, config).network_inputs())
     found = spikes_for(vector[0].numpy(), {name: tensor.numpy() for name, tensor in parameters.items()}, config)
     for network in NETWORKS:

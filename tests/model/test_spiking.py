@@ -15,7 +15,7 @@ from quadra.model.spiking import (
     draw_parameters,
     layer_sizes,
     parameter_shapes,
-    parameter_slots,
+    parameter_specs,
 )
 from tests.helpers.model_helpers import OracleNetwork
 
@@ -30,8 +30,8 @@ class Networks:
     ) -> None:
         self.config = TrainingConfig(field_size=field_size)
         self.generator = torch.Generator().manual_seed(seed)
-        self.parameters = FlatTensors.zeros(parameter_slots(self.config), "cpu")
-        self.gradients = FlatTensors.zeros(parameter_slots(self.config), "cpu")
+        self.parameters = FlatTensors.zeros(parameter_specs(self.config), "cpu")
+        self.gradients = FlatTensors.zeros(parameter_specs(self.config), "cpu")
         self.gradients.flat.fill_(float("nan"))  # what is not written is seen
         draw_parameters(self.parameters, self.config, self.generator)
         self.parameters.flat.mul_(scale)

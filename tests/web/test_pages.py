@@ -34,7 +34,7 @@ def test_files_outside_static_cannot_be_reached(site: Site) -> None:
 
 def test_every_module_that_the_page_needs_is_told_to_the_browser_at_once(site: Site) -> None:
     page = site.http.get("/").text
-    told = {part.split('.js"')[0] for part in page.split("/js/")[1:]} - {"loader", "theme"}
+    told = {part.split('.js"')[0] for part in page.split("/js/")[1:]} - {"library_loader", "theme"}
     imported = {
         normpath(join(dirname(module), name))
         for module in told

@@ -2,7 +2,7 @@
 
 The surrogate gradient is in `kernels.neuron`. Adam is that of `model.adam`, which names its source; this module and
 `model.torch_backend` pass the same tests. No buffer of gradients exists: each row is used as soon as it is known. Shapes and
-`model` as in `kernels.forward`.
+`constants` as in `kernels.forward`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from quadra.model.kernels.forward import (
     traced,
 )
 from quadra.model.kernels.jit import ONE, TWO, ZERO, Doubles, Floats, Integers, Rows, compiled
-from quadra.model.kernels.neuron import through_surrogate
+from quadra.model.kernels.neuron import surrogate_backward
 
 
 @compiled()
@@ -81,7 +81,7 @@ def learn_rows(
 @compiled()
 def fill_rate_gradient(
     out: Floats, action: int, low: int, shown: Floats, b: int, scale: float, rate: Floats, mean: float,
-    variance: float, model: Floats,
+    variance: float, constants: Floats,
 ) -> None:  # fmt: skip
     """dL/ds of the last layer's cells at any time step, for the share of one of B vectors in the loss.
 
@@ -95,7 +95,7 @@ def fill_rate_gradient(
     vector, away = shown[0, b, low : low + out.size], shown[1, b, low : low + out.size]
     fill_outcome(out, action, vector, away, scale, rate)
     middle, steep = np.float32(mean), np.float32(2.0 * share / (n - 1))
-    pull = np.float32(np.sign(mean - model[3]) * share / n)
+    pull = np.float32(np.sign(mean - constants[3]) * share / n)
     for c in range(out.size):
         out[c] = ((out[c] - middle) * steep + pull) * (scale if action == 0 else away[c])
 
@@ -103,7 +103,7 @@ def fill_rate_gradient(
 @compiled()
 def learn_last(
     action: int, net: Integers, p: Floats, m: Floats, v: Floats, rule: Floats, shown: Floats, scale: Floats, means:
-    Doubles, variances: Doubles, picked: Integers, spikes: Rows, counts: Rows, model: Floats, below: Floats,
+    Doubles, variances: Doubles, picked: Integers, spikes: Rows, counts: Rows, constants: Floats, below: Floats,
 ) -> Any:  # fmt: skip
     """Adam on the last layer, block by block. Adds dL/ds of the spikes below to `below` (samples * T, H).
 
@@ -121,14 +121,14 @@ def learn_last(
         u, rate, spike_gradient = space[: steps * width].reshape((steps, width)), rates[:width], rate_gradients[:width]
         for i in range(picked.size):
             b = picked[i]
-            fill_rates(rate, u, net, p, low, spikes[b, 1], counts[b, 1], model)
-            fill_rate_gradient(spike_gradient, action, low, shown, b, scale[b], rate, means[b], variances[b], model)
+            fill_rates(rate, u, net, p, low, spikes[b, 1], counts[b, 1], constants)
+            fill_rate_gradient(spike_gradient, action, low, shown, b, scale[b], rate, means[b], variances[b], constants)
             g = gradients[i * steps * width : (i + 1) * steps * width].reshape((steps, width))
             for c in range(width):
                 spike_gradient[c] /= np.float32(steps)
             for t in range(steps):
                 g[t] = spike_gradient
-            through_surrogate(g, u, model)
+            surrogate_backward(g, u, constants)
         add_products(below, gradients, 0, width, p, net[W3] + low, outputs, width)
         weight, bias = net[W3] + low, net[B3] + low
         broken += learn_rows(p, m, v, rule, weight, bias, outputs, width, gradients, 1, picked, spikes, counts)
@@ -162,7 +162,7 @@ def learn_first(
 )
 def learn(
     layout: Integers, p: Floats, m: Floats, v: Floats, rule: Floats, shown: Floats, scale: Floats, moments: Doubles,
-    trace: Floats, spikes: Rows, counts: Rows, model: Floats, found: Doubles, chosen: Integers,
+    trace: Floats, spikes: Rows, counts: Rows, constants: Floats, found: Doubles, chosen: Integers,
 ) -> Any:  # fmt: skip
     """Backpropagates the mean loss of the chosen actions (B,), as evaluated last, and makes one Adam step.
 
@@ -177,16 +177,16 @@ def learn(
         first = np.zeros((picked.size * steps, hidden), np.float32)
         means, variances = found[0, action], moments[1]
         broken += learn_last(
-            action, net, p, m, v, rule, shown, scale, means, variances, picked, s, count, model, second
+            action, net, p, m, v, rule, shown, scale, means, variances, picked, s, count, constants, second
         )
         for i in range(picked.size):
-            through_surrogate(second[i * steps : (i + 1) * steps], u[picked[i], 1], model)
+            surrogate_backward(second[i * steps : (i + 1) * steps], u[picked[i], 1], constants)
         flat = second.reshape(-1)
         add_products(first, flat, 0, hidden, p, net[W2], hidden, hidden)
         broken += learn_rows(p, m, v, rule, net[W2], net[B2], hidden, hidden, flat, 0, picked, s, count)
         summed = np.zeros((picked.size, hidden), np.float32)
         for i in range(picked.size):
-            through_surrogate(first[i * steps : (i + 1) * steps], u[picked[i], 0], model)
+            surrogate_backward(first[i * steps : (i + 1) * steps], u[picked[i], 0], constants)
             for t in range(steps):
                 summed[i] += first[i * steps + t]
         broken += learn_first(net, p, m, v, rule, shown[action], picked, summed)

@@ -4,7 +4,7 @@ The twin of `model.spiking`; both pass the same tests. What each trick saves, me
 
 Shapes: n cells, B vectors, T time steps, H neurons in each hidden layer. Matrices lie row by row in a flat buffer:
 `fc1` as (H, n), `fc2` and `fc3` as (inputs, outputs), so that what is added or multiplied is always a whole row.
-`net` is a network's row of the layout: its sizes and where its matrices begin. `model` holds the neuron's constants and the
+`net` is a network's row of the layout: its sizes and where its matrices begin. `constants` holds the neuron's constants and the
 set point: decay, threshold, slope, set point.
 """
 
@@ -97,7 +97,7 @@ def add_products(
 
 @compiled()
 def fill_membranes(
-    u: Floats, flat: Floats, bias: int, weight: int, stride: int, spikes: Rows, counts: Rows, model: Floats,
+    u: Floats, flat: Floats, bias: int, weight: int, stride: int, spikes: Rows, counts: Rows, constants: Floats,
 ) -> None:  # fmt: skip
     """Fills in the membranes (T, width) of a layer: each listed spike adds its row of weights, a silent neuron none."""
     width = u.shape[1]
@@ -106,23 +106,23 @@ def fill_membranes(
         now[:] = flat[bias : bias + width]
         add_rows(now, flat, weight, stride, spikes[t], counts[t])
         if t > 0:
-            integrate(now, u[t - 1], model)
+            integrate(now, u[t - 1], constants)
 
 
 @compiled()
 def fill_hidden(
-    net: Integers, flat: Floats, current: Floats, u: Floats, spikes: Rows, counts: Rows, model: Floats,
+    net: Integers, flat: Floats, current: Floats, u: Floats, spikes: Rows, counts: Rows, constants: Floats,
 ) -> None:  # fmt: skip
     """Fills in membranes (2, T, H) and spikes of both hidden layers for one vector, from the current of the first."""
     for t in range(u.shape[1]):
         now = u[0, t]
         now[:] = current
         if t > 0:
-            integrate(now, u[0, t - 1], model)
-        counts[0, t] = list_spikes(now, model[1], spikes[0, t])
-    fill_membranes(u[1], flat, net[B2], net[W2], net[HIDDEN], spikes[0], counts[0], model)
+            integrate(now, u[0, t - 1], constants)
+        counts[0, t] = list_spikes(now, constants[1], spikes[0, t])
+    fill_membranes(u[1], flat, net[B2], net[W2], net[HIDDEN], spikes[0], counts[0], constants)
     for t in range(u.shape[1]):
-        counts[1, t] = list_spikes(u[1, t], model[1], spikes[1, t])
+        counts[1, t] = list_spikes(u[1, t], constants[1], spikes[1, t])
 
 
 @compiled()
@@ -133,7 +133,9 @@ def traced(net: Integers, trace: Any, batch: int, steps: int) -> Any:
 
 
 @compiled()
-def show(net: Integers, flat: Floats, shown: Floats, trace: Floats, spikes: Rows, counts: Rows, model: Floats) -> None:
+def show(
+    net: Integers, flat: Floats, shown: Floats, trace: Floats, spikes: Rows, counts: Rows, constants: Floats
+) -> None:
     """Runs both hidden layers for every vector (B, n); the current of the first is the same at every time step."""
     batch, steps, n, hidden = shown.shape[0], counts.shape[2], net[INPUTS], net[HIDDEN]
     currents, cells = np.empty((batch, hidden), np.float32), shown.reshape(-1)
@@ -143,16 +145,16 @@ def show(net: Integers, flat: Floats, shown: Floats, trace: Floats, spikes: Rows
         add_products(currents, cells, low, n, flat, net[W1] + low, n, min(BLOCK, n - low))
     u, s = traced(net, trace, batch, steps), traced(net, spikes, batch, steps)
     for b in range(batch):
-        fill_hidden(net, flat, currents[b], u[b], s[b], counts[b], model)
+        fill_hidden(net, flat, currents[b], u[b], s[b], counts[b], constants)
 
 
 @compiled()
 def fill_rates(
-    rate: Floats, u: Floats, net: Integers, flat: Floats, low: int, spikes: Rows, counts: Rows, model: Floats,
+    rate: Floats, u: Floats, net: Integers, flat: Floats, low: int, spikes: Rows, counts: Rows, constants: Floats,
 ) -> None:  # fmt: skip
     """Fills in the firing rates of the last layer's cells from `low` on, and their membranes into `u` (T, cells)."""
-    fill_membranes(u, flat, net[B3] + low, net[W3] + low, net[OUTPUTS], spikes, counts, model)
-    threshold, share = model[1], ONE / np.float32(u.shape[0])
+    fill_membranes(u, flat, net[B3] + low, net[W3] + low, net[OUTPUTS], spikes, counts, constants)
+    threshold, share = constants[1], ONE / np.float32(u.shape[0])
     rate[:] = ZERO
     for t in range(u.shape[0]):
         now = u[t]
@@ -188,7 +190,7 @@ def add_sums(sums: Doubles, cells: Floats) -> None:
 @compiled()
 def sum_outcomes(
     sums: Doubles, action: int, net: Integers, flat: Floats, shown: Floats, scale: Floats, spikes: Rows, counts: Rows,
-    model: Floats,
+    constants: Floats,
 ) -> None:  # fmt: skip
     """Adds up f' into sums (B, 2), from the spikes of the second hidden layer; no rate of a whole vector is stored."""
     steps, n = counts.shape[2], shown.shape[2]
@@ -197,7 +199,7 @@ def sum_outcomes(
         width = min(BLOCK, n - low)
         u, rate, outcome = space[: steps * width].reshape((steps, width)), rates[:width], out[:width]
         for b in range(shown.shape[1]):
-            fill_rates(rate, u, net, flat, low, spikes[b, 1], counts[b, 1], model)
+            fill_rates(rate, u, net, flat, low, spikes[b, 1], counts[b, 1], constants)
             vector, away = shown[0, b, low : low + width], shown[1, b, low : low + width]
             fill_outcome(outcome, action, vector, away, scale[b], rate)
             add_sums(sums[b], outcome)
@@ -206,36 +208,36 @@ def sum_outcomes(
 @compiled("(i8[:,::1],f4[::1],f4[:,:,::1],f4[::1],f8[:,::1],f4[::1],i4[::1],i4[:,:,:,::1],f4[::1],f8[:,:,::1])")
 def evaluate(
     layout: Integers, flat: Floats, shown: Floats, scale: Floats, moments: Doubles, trace: Floats, spikes: Rows,
-    counts: Rows, model: Floats, found: Doubles,
+    counts: Rows, constants: Floats, found: Doubles,
 ) -> None:  # fmt: skip
     """Writes mean and loss of f' under all three actions, for every vector, into `found` (2, 3, B)."""
     batch, n, steps = shown.shape[1], shown.shape[2], counts.shape[3]
     for action in range(3):
-        show(layout[action], flat, shown[action], trace, spikes, counts[action], model)
+        show(layout[action], flat, shown[action], trace, spikes, counts[action], constants)
     for action in range(2):
         sums, s = np.zeros((batch, 2)), traced(layout[action], spikes, batch, steps)
-        sum_outcomes(sums, action, layout[action], flat, shown, scale, s, counts[action], model)
+        sum_outcomes(sums, action, layout[action], flat, shown, scale, s, counts[action], constants)
         for b in range(batch):
             mean = sums[b, 0] / n
             variance = max(0.0, sums[b, 1] - mean * sums[b, 0]) / (n - 1)
             found[0, action, b] = np.float32(mean)
-            found[1, action, b] = variance + abs(found[0, action, b] - model[3])
+            found[1, action, b] = variance + abs(found[0, action, b] - constants[3])
     u, rate, s = np.empty((steps, 1), np.float32), np.empty(1, np.float32), traced(layout[2], spikes, batch, steps)
     for b in range(batch):  # one rate for all cells: mean and variance follow from those of the vector
-        fill_rates(rate, u, layout[2], flat, 0, s[b, 1], counts[2, b, 1], model)
+        fill_rates(rate, u, layout[2], flat, 0, s[b, 1], counts[2, b, 1], constants)
         rest = 1.0 - rate[0]
         found[0, 2, b] = moments[0, b]
-        found[1, 2, b] = rest * rest * moments[1, b] + abs(moments[0, b] - model[3])
+        found[1, 2, b] = rest * rest * moments[1, b] + abs(moments[0, b] - constants[3])
 
 
 @compiled("(i8,i8[:,::1],f4[::1],f4[:,:,::1],f4[::1],f8[:,::1],f4[::1],i4[::1],i4[:,:,:,::1],f4[::1],f4[::1])")
 def act(
     action: int, layout: Integers, flat: Floats, shown: Floats, scale: Floats, moments: Doubles, trace: Floats, spikes:
-    Rows, counts: Rows, model: Floats, target: Floats,
+    Rows, counts: Rows, constants: Floats, target: Floats,
 ) -> None:  # fmt: skip
     """Writes clip(f', -1, 1) of the first vector under one action into `target` (n,)."""
     net, steps, n = layout[action], counts.shape[3], shown.shape[2]
-    show(net, flat, shown[action, :1], trace, spikes, counts[action], model)
+    show(net, flat, shown[action, :1], trace, spikes, counts[action], constants)
     s = traced(net, spikes, 1, steps)
     cells = min(BLOCK, net[OUTPUTS])
     space, rates = np.empty(steps * cells, np.float32), np.empty(cells, np.float32)
@@ -246,7 +248,7 @@ def act(
         outputs = 1 if action == 2 else width
         if action != 2 or low == 0:
             u = space[: steps * outputs].reshape((steps, outputs))
-            fill_rates(rates[:outputs], u, net, flat, low, s[0, 1], counts[action, 0, 1], model)
+            fill_rates(rates[:outputs], u, net, flat, low, s[0, 1], counts[action, 0, 1], constants)
         if action == 2:
             for c in range(width):
                 out[c] = vector[c] - rates[0] * (vector[c] - mean)

@@ -2,7 +2,7 @@
 
 The twin of `model.neuron`, which names its sources; both pass the same tests.
 
-`model` holds the constants: decay, threshold, slope of the surrogate gradient, set point.
+`constants` holds the constants: decay, threshold, slope of the surrogate gradient, set point.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from quadra.model.kernels.jit import ONE, ZERO, Floats, Rows, compiled
 
 
 @compiled("(f4[::1],f4[::1],f4[::1])")
-def integrate(now: Floats, before: Floats, model: Floats) -> None:
+def integrate(now: Floats, before: Floats, constants: Floats) -> None:
     """u[t] = decay * u[t-1] + i[t] - threshold * s[t-1], in place: `now` holds i[t] at the call and u[t] after it."""
-    decay, threshold = model[0], model[1]
+    decay, threshold = constants[0], constants[1]
     for c in range(now.size):
         now[c] += decay * before[c] - (threshold if before[c] > threshold else ZERO)
 
@@ -29,12 +29,12 @@ def list_spikes(u: Floats, threshold: float, rows: Rows) -> int:
 
 
 @compiled("(f4[:,::1],f4[:,::1],f4[::1])")
-def through_surrogate(gradient: Floats, u: Floats, model: Floats) -> None:
+def surrogate_backward(gradient: Floats, u: Floats, constants: Floats) -> None:
     """The surrogate gradient: dL/di from dL/ds, both (T, width), in place, back through time.
 
     ds/du = 1 / (1 + slope * |u - threshold|)^2,  dL/di[t] = (dL/ds * ds/du)[t] + decay * dL/di[t+1]
     """
-    decay, threshold, slope = model[0], model[1], model[2]
+    decay, threshold, slope = constants[0], constants[1], constants[2]
     for t in range(u.shape[0] - 1, -1, -1):
         g, now = gradient[t], u[t]
         for c in range(g.size):

@@ -78,7 +78,7 @@ async function ask(url) {
   return { response, arrived: Date.now() };
 }
 
-// `loader.js` asks for what is shown first before the modules are here.
+// `library_loader.js` asks for what is shown first before the modules are here.
 function askedFirst(url) {
   const answer = globalThis.quadraFirst?.get(url);
   globalThis.quadraFirst?.delete(url);

@@ -5,9 +5,9 @@
 
 import { createMarks } from "./charts/marks.js";
 import { createParentRun } from "./charts/parent_run.js";
-import { createButtons } from "./controls/buttons.js";
+import { createCommandButtons } from "./controls/command_buttons.js";
 import { createPerformer } from "./controls/commands.js";
-import { createLoadButtons } from "./controls/load_buttons.js";
+import { createBestAndParentButtons } from "./controls/best_and_parent_buttons.js";
 import { chooseSource } from "./controls/load_dialog.js";
 import { createNewRun, readNewRun } from "./controls/new_run.js";
 import { createOwnText } from "./controls/own_text.js";
@@ -40,7 +40,7 @@ export function createRest(model, socket) {
   const load = (source) => perform("load", source);
   const inside = new InsideView(model, socket, sendCommand);
   const views = [
-    createButtons(perform),
+    createCommandButtons(perform),
     createPace(model, sendCommand),
     createUntil(),
     createNewRun(model),
@@ -49,7 +49,7 @@ export function createRest(model, socket) {
     createParentRun(),
     createMarks(socket),
     createSlotDialog(model, sendCommand),
-    createLoadButtons(model, load),
+    createBestAndParentButtons(model, load),
     drawRescueBanner,
     createStates(model, socket, sendCommand, load),
     createAlerts(model, socket, sendCommand),

@@ -1,5 +1,6 @@
 /** The buttons of the commands, and the line that says how the last command went. */
 
+import { whyUnavailable } from "./availability.js";
 import { COMMANDS } from "./commands.js";
 import { byId, setAttribute, setText, showText } from "../lib/dom.js";
 import { duration } from "../lib/format.js";
@@ -26,7 +27,7 @@ const SYMBOLS = { busy: "…", info: "i", success: "✓", warning: "!", error: "
  * @param {(name: string) => Promise<?boolean>} perform
  * @returns {(model: import("../core/model.js").Model) => void} draws the buttons
  */
-export function createButtons(perform) {
+export function createCommandButtons(perform) {
   const buttons = Object.fromEntries(Object.keys(COMMANDS).map((name) => [name, byId(`${name}-button`)]));
   const focus = createFocusKeeper(buttons);
   for (const [name, button] of Object.entries(buttons)) {
@@ -49,10 +50,9 @@ function drawButton(button, name, model) {
 }
 
 function whyNot(name, model) {
-  if (WATCHER_REASON !== null) return WATCHER_REASON;
-  if (model.pending.has(name)) return COMMANDS[name].doing;
-  if (model.connection !== "connected") return "Not connected to the server.";
-  if (!model.status) return "Waiting for the server's first answer.";
+  if (WATCHER_REASON === null && model.pending.has(name)) return COMMANDS[name].doing;
+  const unavailable = whyUnavailable(model.status, model.connection);
+  if (unavailable) return unavailable;
   if (name === "backup" && !model.status.run) return "There is no run to back up.";
   return model.status.refusals[name] ?? null;
 }

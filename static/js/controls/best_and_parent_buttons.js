@@ -11,7 +11,7 @@ import { whyUnavailable } from "./availability.js";
  * @param {(source: string) => Promise<?boolean>} load
  * @returns {(model: import("../core/model.js").Model) => void} draws the buttons
  */
-export function createLoadButtons(model, load) {
+export function createBestAndParentButtons(model, load) {
   byId("best-button").addEventListener("click", () => load(model.status.best.id));
   byId("rescue-button").addEventListener("click", () => load(model.status.rescue.state));
   byId("branch-button").addEventListener("click", () => load(model.status.parent.split("@")[0]));
