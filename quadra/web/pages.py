@@ -34,8 +34,8 @@ page_routes = Blueprint("pages", __name__)
 def dashboard() -> Response:
     """Answers the dashboard."""
     at_once = modules_of("main")
-    later = [name for name in modules_of("later") if name not in at_once]
-    return _page("dashboard.html", sheet=DASHBOARD_SHEET, first=FIRST, modules=at_once, later=later, role=role())
+    deferred = [name for name in modules_of("deferred") if name not in at_once]
+    return _page("dashboard.html", sheet=DASHBOARD_SHEET, first=FIRST, modules=at_once, deferred=deferred, role=role())
 
 
 @page_routes.get("/compare")

@@ -177,7 +177,7 @@ def write_as_elsewhere(folder: Path, state: SavedState, rest: Mapping[str, Any],
     entries, plain = _without_tensors(rest), marshal.loads(save.snapshot.plain)
     if "generators" in rest:  # the description says how long the samples' state is
         plain["generators"]["samples"] = entries["generators"]["samples"]
-    snapshot = Snapshot(flat, save.snapshot.slots, packed(plain), None)
+    snapshot = Snapshot(flat, save.snapshot.specs, packed(plain), None)
     write_state(folder, state)
     with pytest.MonkeyPatch.context() as patch:  # what no save of ours would pack
         patch.setattr(weights_entries, "unpacked", lambda plain: {**unpacked(plain), **entries})

@@ -150,9 +150,9 @@ def test_a_run_that_was_loaded_is_undone_to_what_was_loaded(monkeypatch: pytest.
 
 
 def rebuilt(snapshot: Snapshot, name: str) -> np.ndarray[Any, Any]:
-    slot = snapshot.slots[name]
-    strides = [4 * stride for stride in slot.strides]
-    return np.lib.stride_tricks.as_strided(snapshot.flat[slot.offset :], slot.shape, strides)
+    spec = snapshot.specs[name]
+    strides = [4 * stride for stride in spec.strides]
+    return np.lib.stride_tricks.as_strided(snapshot.flat[spec.offset :], spec.shape, strides)
 
 
 def test_the_slots_say_where_each_tensor_lies() -> None:
@@ -166,8 +166,8 @@ def test_the_slots_say_where_each_tensor_lies() -> None:
                 assert (rebuilt(snapshot, f"{part}/{network}.{name}") == value.numpy()).all()
     for name in ("field", "syntropy_fields", "centroids"):
         assert (rebuilt(snapshot, name) == state[name].numpy()).all()
-    used = sum(slot.size for slot in snapshot.slots.values())
-    assert used <= snapshot.flat.size < used + 16 * len(snapshot.slots)
+    used = sum(spec.size for spec in snapshot.specs.values())
+    assert used <= snapshot.flat.size < used + 16 * len(snapshot.specs)
 
 
 @pytest.mark.parametrize(("source", "target"), [BACKENDS, BACKENDS[::-1]])

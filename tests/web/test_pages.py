@@ -55,5 +55,5 @@ def test_the_modules_that_are_needed_later_are_not_fetched_before_the_page_asks_
     at_once, later = site.http.get("/").text.split("<template id")
     names = [[part.split('.js"')[0] for part in text.split("/js/")[1:]] for text in (at_once, later)]
     assert set(names[0]) == {*modules_of("main"), "loader", "theme"}
-    assert set(names[1]) == set(modules_of("later")) - set(modules_of("main"))
+    assert set(names[1]) == set(modules_of("deferred")) - set(modules_of("main"))
     assert len(names[0]) <= len(names[1]) + 2
