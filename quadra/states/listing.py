@@ -50,6 +50,7 @@ class ListedState:
     loss: float | None  # of that iteration, where it is known
     reward: float | None
     parent: str | None  # the state that its run went on from
+    save_number: int  # of the save within the folder, by which states are ordered; 0: from before saves were numbered
     size: int  # bytes on the disk
     file: Path  # the weights file
     folder: Path  # where its metrics stand
@@ -68,6 +69,7 @@ class ListedState:
             "loss",
             "reward",
             "parent",
+            "save_number",
             "size",
         )
         kept = "Pinned. Kept until you unpin or delete it." if self.label.pinned else _RETENTION[self.kinds[0]]
@@ -108,7 +110,7 @@ class StateListing:
             known = found.get(name)
             found[name] = _with_kind(known, entry.kinds) if known else entry
         named = [_labelled(entry, labels) for entry in found.values()]
-        return sorted(named, key=lambda entry: (entry.saved_at, entry.iteration_count), reverse=True)
+        return sorted(named, key=lambda entry: (entry.save_number, entry.saved_at, entry.iteration_count), reverse=True)
 
     def find(self, state_id: str) -> ListedState:
         """Returns a state by its id. Raises UnknownSourceError."""
@@ -156,7 +158,8 @@ class StateListing:
             yield ListedState(
                 id=record.state, kinds=(kind,), run=record.run, iteration_count=record.iteration_count,
                 saved_at=record.saved_at, ended=record.ended, field_size=record.field_size, seed=record.seed,
-                loss=record.loss, reward=record.reward, parent=record.parent, size=_size(file), file=file, folder=home,
+                loss=record.loss, reward=record.reward, parent=record.parent, save_number=record.save_number,
+                size=_size(file), file=file, folder=home,
             )  # fmt: skip
 
     def _record(self, file: Path) -> SaveRecord | None:
@@ -194,7 +197,8 @@ def _of_run(state: SavedSummary, kind: str) -> ListedState:
     return ListedState(
         id=state.id, kinds=(kind,), run=state.id, iteration_count=state.iteration_count, saved_at=state.saved_at,
         ended=state.ended, field_size=state.field_size, seed=state.seed, loss=state.loss, reward=state.reward,
-        parent=state.parent, size=sum(_size(state.folder / name) for name in FILES), file=state.file, folder=state.folder,
+        parent=state.parent, save_number=state.save_number,
+        size=sum(_size(state.folder / name) for name in FILES), file=state.file, folder=state.folder,
     )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ import contextlib
 import hashlib
 import logging
 import secrets
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import wraps
@@ -21,12 +21,13 @@ from quadra.states.alert_rules import AlertRules, read_rules
 from quadra.states.listing import BEST_STATE, CURRENT, POINT, RUN, SAVE, SLOT, SLOT_PREFIX, ListedState, StateListing
 from quadra.states.own_texts import UploadedText, describe, id_of, is_stored_intact, note_file, text_file
 from quadra.storage.catalog import iso, summarize
+from quadra.storage.files import safe_pickle
 from quadra.storage.files.durable import Piece, link_or_copy, read_file, remove, replace_file, sync_folder
 from quadra.storage.folder import StateFolder
 from quadra.storage.labels import LONGEST_NAME, NO_LABEL, Label, checked_name, checked_note, read_labels, write_labels
-from quadra.storage.layout import BEST_FILE, FILES, LABELS, LABELS_COPY, RESTORE_POINTS, WEIGHTS, text_names
+from quadra.storage.layout import BEST_FILE, FILES, LABELS, LABELS_COPY, RESTORE_POINTS, SYSTEM, WEIGHTS, text_names
 from quadra.storage.restore_points import RestorePoints
-from quadra.storage.save_record import peek
+from quadra.storage.save_record import peek, resealed, verify
 
 if TYPE_CHECKING:
     from quadra.model.corpus import Corpus
@@ -103,12 +104,22 @@ class StateManager:
             name = f"{base} ({number})"
         for file in (folder / text for text in text_names(folder) if text.endswith(".txt")):
             self.add_text(file, describe(file))
-        state = self.add_slot(name, {file: [read_file(folder / file)] for file in FILES})
+        state = self.add_slot(name, self._numbered(folder))
         with contextlib.suppress(BadFileError):  # it has none, or `transfer.verify_import` has warned
             book = read_rules(folder)
             for warning in self.alert_rules.try_write(state, book.get(summarize(folder / WEIGHTS, folder).id, ())):
                 log.warning(warning)
         return state
+
+    def _numbered(self, folder: Path) -> dict[str, Sequence[Piece]]:
+        """Returns the three files of a state from elsewhere, with the number of a save that is made here now."""
+        content = {file: read_file(folder / file) for file in FILES}
+        files: dict[str, Sequence[Piece]] = {file: [content[file]] for file in FILES}
+        number, record = self._folder.save_numbers.next(), verify(content[WEIGHTS], folder / WEIGHTS)
+        if record is not None:
+            return {**files, WEIGHTS: resealed(content[WEIGHTS], replace(record, save_number=number))}
+        system = safe_pickle.loads(content[SYSTEM], folder / SYSTEM, arrays=True)
+        return {**files, SYSTEM: [safe_pickle.dumps({**system, "save_number": number})]}
 
     @_with_our_error
     def add_text(self, file: Path, text: UploadedText) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +16,7 @@ from quadra.storage.files.durable import read_file
 from quadra.storage.files.safe_pickle import loads
 from quadra.storage.labels import read_labels
 from quadra.storage.layout import METRICS, SYSTEM, WEIGHTS, StateLayout
-from quadra.storage.save_record import SaveRecord, peek
+from quadra.storage.save_record import LARGEST_NUMBER, SaveRecord, peek
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,7 @@ class SavedSummary:
     loss: float | None = None
     reward: float | None = None
     parent: str | None = None  # the state that its run went on from
+    save_number: int = 0  # as in its record
 
     @property
     def is_earlier_save(self) -> bool:
@@ -65,19 +66,19 @@ class Catalog:
         newest: dict[str, SavedSummary] = {}
         for copy in sorted(self.copies, key=lambda copy: (copy.sequence, not copy.is_earlier_save), reverse=True):
             newest.setdefault(copy.id, copy)
-        return tuple(sorted(newest.values(), key=_age, reverse=True))
+        return tuple(sorted(newest.values(), key=age_of, reverse=True))
 
     @property
     def default(self) -> SavedSummary | None:
         """The run that was last ended by stop or `until`, or was loaded; where there is none, the newest save of all."""
         return max(
-            self.states, key=lambda state: (state.load_rank, state.ended == "stopped", _age(state)), default=None
+            self.states, key=lambda state: (state.load_rank, state.ended == "stopped", age_of(state)), default=None
         )
 
     @property
     def newest(self) -> SavedSummary | None:
         """The newest save of all."""
-        return max(self.states, key=_age, default=None)
+        return max(self.states, key=age_of, default=None)
 
     def newer_than(self, state: SavedSummary | None) -> SavedSummary | None:
         """Returns a newer save that was cut off, of another run than the given one."""
@@ -85,6 +86,11 @@ class Catalog:
         if state is None or newest is None or newest.id == state.id or newest.ended != "cut off":
             return None
         return newest
+
+    @property
+    def largest_save_number(self) -> int:
+        """The largest number of a save in the directory; named states and restore points are not counted."""
+        return max((copy.save_number for copy in self.copies), default=0)
 
     @property
     def largest_load_rank(self) -> int:
@@ -105,7 +111,7 @@ class Catalog:
 
     def candidates(self, first: SavedSummary) -> Sequence[SavedSummary]:
         """Returns what a load tries in turn: the requested state, other copies of its run, then all others; newest first."""
-        rest = sorted((copy for copy in self.copies if copy is not first), key=_age, reverse=True)
+        rest = sorted((copy for copy in self.copies if copy is not first), key=age_of, reverse=True)
         return [first, *sorted(rest, key=lambda copy: copy.id != first.id)]
 
 
@@ -178,6 +184,7 @@ def summary_of(record: SaveRecord, file: Path, folder: Path) -> SavedSummary:
         id=record.run, iteration_count=record.iteration_count, saved_at=record.saved_at, ended=record.ended,
         field_size=record.field_size, seed=record.seed, load_rank=record.load_rank, sequence=record.sequence,
         file=file, folder=folder, loss=record.loss, reward=record.reward, parent=record.parent,
+        save_number=record.save_number,
     )  # fmt: skip
 
 
@@ -198,8 +205,14 @@ def _legacy_summary(file: Path, folder: Path) -> SavedSummary:
     return SavedSummary(
         id=legacy_id(read_file(file)), iteration_count=len(losses),
         saved_at=iso(datetime.fromtimestamp(changed, UTC)), ended="stopped", field_size=size if isinstance(size, int) else 0,
-        seed=None, load_rank=0, sequence=0, file=file, folder=folder,
+        seed=None, load_rank=0, sequence=0, file=file, folder=folder, save_number=number_in(system),
     )  # fmt: skip
+
+
+def number_in(system: Mapping[str, Any]) -> int:
+    """Returns the number that a state in the legacy format, whose weights file has no record, was given when it was imported."""
+    number = system.get("save_number")
+    return number if type(number) is int and 0 < number <= LARGEST_NUMBER else 0
 
 
 def iso(moment: datetime) -> str:
@@ -207,5 +220,9 @@ def iso(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _age(state: SavedSummary) -> tuple[str, int]:
-    return state.saved_at, state.sequence
+def age_of(state: SavedSummary) -> tuple[int, str, int]:
+    """Returns by what saves of different runs are ordered: their number in this folder, since a clock may be set back.
+
+    Saves without a number were made before all others; among them only the clock can tell.
+    """
+    return state.save_number, state.saved_at, state.sequence

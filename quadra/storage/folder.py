@@ -43,6 +43,7 @@ from quadra.storage.layout import (
     own_folders,
 )
 from quadra.storage.reset import clear_leftovers, delete_states, remove_empty, remove_state_folder
+from quadra.storage.save_numbers import SaveNumbers
 
 
 class StateFolder:
@@ -54,6 +55,7 @@ class StateFolder:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.layout = StateLayout(path)
         self.path = self.layout.path
+        self.save_numbers = SaveNumbers(self.layout)
         try:
             _make_folder(self.path)
         except OSError as error:
@@ -106,6 +108,7 @@ class StateFolder:
         fresh = StateFolder(self.path)
         self._lock.release()
         self._lock = fresh._lock
+        self.save_numbers = fresh.save_numbers
 
     def saves_folder(self) -> Path:
         """Returns the folder of the earlier saves, made if it is not there. Raises OSError or FolderUnusableError."""

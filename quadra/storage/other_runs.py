@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from quadra.errors import BadFileError, FolderUnusableError
-from quadra.storage.catalog import Catalog, SavedSummary, read_catalog
+from quadra.storage.catalog import Catalog, SavedSummary, age_of, read_catalog
 from quadra.storage.files.durable import is_plain_file, read_file, remove
 from quadra.storage.folder import StateFolder
 from quadra.storage.layout import FILES, METRICS_COPY, SAVES, WEIGHTS
@@ -64,7 +64,7 @@ class OtherRuns:
     def _present_saves(self, catalog: Catalog) -> Sequence[SavedSummary]:
         """Returns the directory's own saves, newest first."""
         own = [copy for copy in catalog.copies if copy.folder == self._folder.path]
-        return sorted(own, key=lambda copy: (copy.sequence, not copy.is_earlier_save), reverse=True)
+        return sorted(own, key=lambda copy: (*age_of(copy), not copy.is_earlier_save), reverse=True)
 
     def _is_kept(self, save: SavedSummary, catalog: Catalog) -> bool:
         """Whether this save stands in `runs/` already: a copy made then is complete, the present files may not be."""

@@ -30,6 +30,7 @@ _PROGRAM = re.compile(r"[0-9A-Za-z.+-]{1,40}")
 _CHECKSUM = re.compile(r"[0-9a-f]{64}")
 _NAMES_IN_FILES = {"load_rank": "chosen", "imported": "foreign"}  # every other entry has its name from here
 _LATER = ("loss", "reward", "parent", "program")  # what the first records of this format did not have
+LARGEST_NUMBER = 10**15  # of a save: none is ever given, and a forged one leaves no room for its own successor
 MOST_EVENTS = 50  # of a kind that a record holds; older ones are dropped
 _EVENTS = ("loaded_at", "struck_at")  # nor these, which are lists in JSON
 _END_OF_ARCHIVE = b"PK\x05\x06"
@@ -79,6 +80,7 @@ class SaveRecord:
     program: str | None = None  # version of the program that saved it; None: it did not say so yet
     loaded_at: tuple[int, ...] = ()  # as in RunEvents
     struck_at: tuple[int, ...] = ()
+    save_number: int = 0  # grows with each save in this folder, whichever run; 0: from before saves were numbered
 
     @property
     def state(self) -> str:
@@ -164,6 +166,7 @@ def parse(text: bytes, file: str | Path) -> SaveRecord:
         values.setdefault("metrics_rows", values["iteration_count"])  # format 1 had all rows in the metrics file
         values = {**dict.fromkeys(_LATER), **values}
         values |= {name: _tuple(values.get(name, [])) for name in _EVENTS}
+        values.setdefault("save_number", 0)
         values.setdefault("foreign", False)  # what was saved before states could be uploaded is the folder's own
         names = [field.name for field in fields(SaveRecord)]
         record = SaveRecord(**{name: values[_NAMES_IN_FILES.get(name, name)] for name in names})
@@ -176,7 +179,7 @@ def parse(text: bytes, file: str | Path) -> SaveRecord:
 
 def _is_possible(record: SaveRecord) -> bool:
     counts = {"field_size": 1, "format_version": 1}
-    counts |= dict.fromkeys(("sequence", "iteration_count", "load_rank", "seed", "metrics_rows"), 0)
+    counts |= dict.fromkeys(("sequence", "iteration_count", "load_rank", "seed", "metrics_rows", "save_number"), 0)
     texts = {"run": _RUN_ID, "saved_at": _MOMENT, "history_sha256": _CHECKSUM}
     return (
         record.ended in ("stopped", "cut off")
@@ -186,6 +189,7 @@ def _is_possible(record: SaveRecord) -> bool:
             for name, pattern in texts.items()
         )
         and record.metrics_rows <= record.iteration_count
+        and record.save_number <= LARGEST_NUMBER
         and all(value is None or _is_finite(value) for value in (record.loss, record.reward))
         and all(
             value is None or (isinstance(value, str) and pattern.fullmatch(value) is not None)

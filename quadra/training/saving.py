@@ -99,9 +99,10 @@ class Saving:
         if self._pending is not None:
             self._pending.require_ended()
         self.finish_pending()  # what the last save proved must be known before the next one looks at the folder
+        number = self.folder.save_numbers.next()
         self._sequence += 1
         load_rank = self._next_load_rank() if ended == "stopped" else self._load_rank
-        save = self._snapshot(run, ended or run.ended, load_rank, full)
+        save = self._snapshot(run, ended or run.ended, load_rank, number, full)
         self._pending = self._store.begin(save, on_end=wake)
         return self._pending
 
@@ -158,16 +159,18 @@ class Saving:
         return receipt
 
     def _next_load_rank(self) -> int:
-        return read_catalog(self.folder.layout).largest_load_rank + 1
+        catalog = read_catalog(self.folder.layout)
+        self.folder.save_numbers.note(catalog.largest_save_number)
+        return catalog.largest_load_rank + 1
 
-    def _snapshot(self, run: Run, ended: Ended, load_rank: int, full: bool) -> Save:
+    def _snapshot(self, run: Run, ended: Ended, load_rank: int, number: int, full: bool) -> Save:
         config = run.config
         record = SaveRecord(
             run=run.id, sequence=self._sequence, iteration_count=run.iteration_count,
             saved_at=iso(datetime.now(UTC)), ended=ended, load_rank=load_rank, field_size=config.field_size,
             seed=config.seed or 0, history_sha256=run.history.checksum(), metrics_rows=self._store.metrics_rows,
             loss=run.newest("loss"), reward=run.newest("reward"), parent=run.parent,
-            program=__version__,
+            program=__version__, save_number=number,
             **run.events._asdict(),
         )  # fmt: skip
         return Save(record, config, run.engine.snapshot(), run.history.rows(), full)

@@ -83,6 +83,12 @@ class ListedState(SavedRun):
     loss: float | None
     reward: float | None
     parent: Annotated[str | None, Meta(description="The state that its run went on from.")]
+    save_number: Annotated[
+        int,
+        Meta(
+            description="Of the save within the folder, by which states are ordered; 0: made before saves were numbered."
+        ),
+    ]
     size: Annotated[int, Meta(description="Bytes.")]
     kinds: list[str]
     name: str

@@ -48,6 +48,33 @@ def trained(shared: SharedPage, lab: Lab, until: int, width: int = 1440, height:
     return shared.visit(lab.server.url, width, height)
 
 
+def test_the_table_begins_with_what_was_saved_last_whatever_the_clock_said(page: Page) -> None:
+    module = page.locator('link[href*="/js/states/table"]').get_attribute("href")
+    states = [
+        {
+            "run": "b" * 16,
+            "kinds": ["run"],
+            "iteration_count": 50,
+            "saved_at": "2026-01-02T00:00:00Z",
+            "save_number": 9,
+        },
+        {
+            "run": "c" * 16,
+            "kinds": ["run"],
+            "iteration_count": 802,
+            "saved_at": "2016-01-01T00:00:00Z",
+            "save_number": 10,
+        },
+        {"run": "a" * 16, "kinds": ["run"], "iteration_count": 7, "saved_at": "2031-01-01T00:00:00Z", "save_number": 0},
+        {"run": "d" * 16, "kinds": ["run"], "iteration_count": 6, "saved_at": "2030-01-01T00:00:00Z", "save_number": 0},
+    ]
+    listed = page.evaluate(
+        "async ([file, states]) => (await import(new URL(file, document.baseURI))).filterStates(states, { search: '', kind: '', order: null })",
+        [module, states],
+    )
+    assert [state["iteration_count"] for state in listed] == [802, 50, 7, 6]
+
+
 def test_a_slot_is_saved_while_training_found_renamed_deleted_and_taken_back(page: Page, lab: Lab) -> None:
     assert lab.client.ask("set_pace", {"iterations_per_second": 100})["ok"]
     page.click("#initialize-button")

@@ -11,8 +11,7 @@ import { absolute, age, iterations } from "../lib/format.js";
 export async function chooseSource(model) {
   const { saved, newer, saved_states: states = [] } = model.status;
   if (states.length < 2) return {};
-  const newestFirst = [...states].sort((a, b) => Date.parse(b.saved_at) - Date.parse(a.saved_at));
-  const choices = newestFirst.map((state) => choice(state, { saved, newer, now: model.now() }));
+  const choices = states.map((state) => choice(state, { saved, newer, now: model.now() }));
   byId("load-list").replaceChildren(...choices);
   byId("load-newer").hidden = !newer;
   const confirmed = await ask(byId("load-dialog"));

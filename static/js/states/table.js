@@ -8,7 +8,7 @@ const COLUMNS = [
   { title: "Compare", key: null, name: "choose" },
   { title: "State", key: (state) => title(state).toLowerCase(), name: "state" },
   { title: "Iteration", key: (state) => state.iteration_count, name: "iteration" },
-  { title: "Saved", key: (state) => state.saved_at, name: "saved" },
+  { title: "Saved", key: order, name: "saved" },
   { title: "Loss", key: (state) => state.loss ?? Infinity, name: "loss" },
   { title: "Reward", key: (state) => state.reward ?? -Infinity, name: "reward" },
   { title: "Size", key: (state) => state.size, name: "size" },
@@ -29,6 +29,11 @@ export function filterStates(states, { search, kind, order }) {
   const key = COLUMNS.find(({ name }) => name === column).key;
   const sign = down ? -1 : 1;
   return found.sort((a, b) => sign * compare(key(a), key(b)) || b.iteration_count - a.iteration_count);
+}
+
+/** A clock may have been set back between two saves, their numbers never are; saves of before there were numbers have 0. */
+function order(state) {
+  return `${String(state.save_number).padStart(16, "0")} ${state.saved_at}`;
 }
 
 function isOfKind(state, kind) {
