@@ -69,7 +69,10 @@ def test_the_table_begins_with_what_was_saved_last_whatever_the_clock_said(page:
         {"run": "d" * 16, "kinds": ["run"], "iteration_count": 6, "saved_at": "2030-01-01T00:00:00Z", "save_number": 0},
     ]
     listed = page.evaluate(
-        "async ([file, states]) => (await import(new URL(file, document.baseURI))).filterStates(states, { search: '', kind: '', order: null })",
+        """async ([file, states]) => {
+            const { filterStates } = await import(new URL(file, document.baseURI));
+            return filterStates(states, { search: "", kind: "", order: null });
+        }""",
         [module, states],
     )
     assert [state["iteration_count"] for state in listed] == [802, 50, 7, 6]
