@@ -236,6 +236,24 @@ class InaccessibleFileError(BadFileError):
     code = "inaccessible_file"
 
 
+def unreadable(file: str | Path, reason: str, error: Exception) -> DamagedFileError | InaccessibleFileError:
+    """Returns the error for a file whose content could not be used; InaccessibleFileError where the machine lacks something.
+
+    A file is not to be called damaged, and set aside, because memory, descriptors or threads have run out.
+    """
+    if isinstance(error, (MemoryError, OSError, ImportError)) or any(words in str(error) for words in _SHORTAGES):
+        return InaccessibleFileError(file, f"cannot be read now: {error or 'there is not enough memory'}")
+    return DamagedFileError(file, reason)
+
+
+_SHORTAGES = (
+    "can't allocate memory",
+    "not enough memory",
+    "out of memory",
+    "can't start new thread",
+)  # as torch says it
+
+
 class MissingFileError(BadFileError):
     """A file of the three is not there."""
 

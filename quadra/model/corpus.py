@@ -6,7 +6,7 @@ import hashlib
 import io
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -47,7 +47,7 @@ class Corpus:
         self, path: str | Path | None = None, name: str | None = None, reference: str | None = None,
         content: bytes | None = None,
     ) -> None:  # fmt: skip
-        self.path = None if path is None else Path(path).absolute()
+        self.path = None if path is None else _absolute(Path(path))
         self.name = name or (BUILT_IN_NAME if self.path is None else self.path.name)
         self.reference = reference or (None if self.path is None else str(self.path))
         self.content = content
@@ -78,18 +78,19 @@ class Corpus:
             "offset": self._offset,
         }
 
-    def load_state_dict(self, saved: dict[str, Any]) -> None:
-        """Goes to a saved position, or to the beginning where the saved text was another one.
+    def has_position(self, saved: Mapping[str, Any]) -> bool:
+        """Whether a saved position is one in this text.
 
-        Raises ValueError for a position outside this text.
+        It is not where the run was trained on another text, nor where this one was longer while it was read.
         """
         file, offset = int(saved["file"]), int(saved["offset"])
-        if saved["fingerprint"] != self.fingerprint:
-            file = offset = 0
-        elif not (0 <= file < len(self._files) and 0 <= offset <= self._sizes[file]):
-            raise ValueError(f"file {file}, byte {offset} is no place in the corpus {self.name}")
+        is_within = 0 <= file < len(self._files) and 0 <= offset <= self._sizes[file]
+        return is_within and saved["fingerprint"] == self.fingerprint
+
+    def load_state_dict(self, saved: Mapping[str, Any]) -> None:
+        """Goes to a saved position, or to the beginning where it is none in this text."""
         self.close()
-        self._file, self._offset = file, offset
+        self._file, self._offset = (int(saved["file"]), int(saved["offset"])) if self.has_position(saved) else (0, 0)
 
     def close(self) -> None:
         """Closes the file; the position stays."""
@@ -130,6 +131,13 @@ class Corpus:
         self._file = (self._file + 1) % len(self._files)
         self._offset = 0
         return int(self._file == 0)
+
+
+def _absolute(path: Path) -> Path:
+    try:
+        return path.absolute()
+    except OSError as error:
+        raise CorpusError(f"The corpus {path} cannot be looked for: the working folder is gone.") from error
 
 
 def _files_of(path: Path) -> list[Path]:

@@ -296,13 +296,19 @@ class Engine:
             }
         )
 
+    def has_samples_generator(self, generators: Mapping[str, Any]) -> bool:
+        """Whether the saved generator of random samples is of this kind of device and, on a GPU, of this torch's length."""
+        saved, present = (device.split(":")[0] for device in (generators["samples_device"], self.config.device))
+        same_length = present == "cpu" or len(generators["samples"]) == len(self._samples.get_state())
+        return saved == present and same_length  # on the CPU every torch has the same
+
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
         """Restores what `state_dict` gave. Raises KeyError or ValueError where it does not fit."""
         self._snapshots.discard()
         self._buffers.load_state_dict(saved)
         generators = saved["generators"]
         self.q_table.load_state_dict({"table": saved["q_table"], "generator": generators["exploration"]})
-        if generators["samples_device"].split(":")[0] == self.config.device.split(":")[0]:
+        if self.has_samples_generator(generators):
             self._samples.set_state(generators["samples"])
         self.neuroplasticity.load_state_dict(saved["neuroplasticity"])
         self.corpus.load_state_dict(saved["corpus"])

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from quadra.config import TrainingConfig
-from quadra.errors import CorpusError, DamagedFileError
+from quadra.errors import BadFileError, CorpusError, InaccessibleFileError, LoadError, unreadable
 from quadra.model.corpus import BUILT_IN_NAME, Corpus
 from quadra.model.engine import Engine
 from quadra.model.flat_tensors import require_device
@@ -59,29 +59,37 @@ def restore(state: SavedState, defaults: TrainingConfig, folder: Path | None = N
         corpus, warnings = find_corpus(state.engine["corpus"], defaults.corpus, state.record.imported, folder)
     except _MISFITS as error:
         raise _misfit(error) from error
-    differences = (*config_differences(config, defaults), *_device_difference(state.config.device, config.device))
-    return build_engine(state, config, corpus), (*state.warnings, *warnings, *differences)
+    engine = build_engine(state, config, corpus)
+    differences = (*config_differences(config, defaults), *_device_difference(state, engine))
+    return engine, (*state.warnings, *warnings, *differences)
 
 
 def build_engine(state: SavedState, config: TrainingConfig, corpus: Corpus) -> Engine:
-    """Returns an engine with the content of a saved state. Raises DamagedFileError where that does not fit the model."""
+    """Returns an engine with the content of a saved state.
+
+    Raises DamagedFileError where that does not fit the model, InaccessibleFileError where this machine cannot make the engine
+    now: the saved state is not to blame.
+    """
     try:
         engine = Engine(config, corpus)
+    except (*_MISFITS, MemoryError, OSError, ImportError) as error:
+        raise InaccessibleFileError(WEIGHTS, f"an engine for it cannot be made now: {error!r}") from error
+    try:
         engine.load_state_dict(state.engine)
     except _MISFITS as error:
         raise _misfit(error) from error
     return engine
 
 
-def _misfit(error: Exception) -> DamagedFileError:
-    return DamagedFileError(WEIGHTS, f"its content does not fit the model: {error!r}")
+def _misfit(error: Exception) -> BadFileError:
+    return unreadable(WEIGHTS, f"its content does not fit the model: {error!r}", error)
 
 
 def find_corpus(
     saved: Mapping[str, Any], default: str | None, imported: bool = False, folder: Path | None = None
 ) -> tuple[Corpus, tuple[str, ...]]:
     """Returns the text of a saved run (its `path` and `fingerprint`), else the text at its path, else the default one, and
-    warnings for people.
+    warnings for people. Raises LoadError where no text at all can be read now.
 
     `imported`: the path comes from another machine, and the text at it is shown on the page: it is used where it is the run's
     own text, and otherwise only where new runs get theirs from it too.
@@ -95,10 +103,16 @@ def find_corpus(
         except CorpusError as error:
             log.info("%s", error)
             continue
-        if corpus.fingerprint == saved["fingerprint"] or (saved["fingerprint"] is None and not imported):
+        if corpus.fingerprint == saved["fingerprint"]:
+            return corpus, () if corpus.has_position(saved) else (_position_lost(corpus),)
+        if saved["fingerprint"] is None and not imported:
             return corpus, ()
         if not imported or path in (default, None):
             found.append(corpus)
+    if not found:
+        raise LoadError(
+            "No text can be read now, not even the built-in one; the log has the reasons. The saved state is whole."
+        )
     name = f"the {BUILT_IN_NAME}" if saved["path"] is None else str(saved["path"])
     warning = (
         f"This run was trained on {name}, which has changed or is not there any more. It continues on {found[0].name}, "
@@ -108,14 +122,23 @@ def find_corpus(
     return found[0], (warning,)
 
 
-def _device_difference(saved: str, present: str) -> tuple[str, ...]:
-    """Returns a warning where a run continues on another kind of device than it was saved on."""
-    kinds = [device.split(":")[0] for device in (saved, present)]
-    if kinds[0] == kinds[1]:
+def _position_lost(corpus: Corpus) -> str:
+    return (
+        f"The text {corpus.name} was longer while this run was trained on it, and its place lies beyond the end of the text "
+        "as it is now. It continues from the beginning; its bits will not be those of the longer text."
+    )
+
+
+def _device_difference(state: SavedState, engine: Engine) -> tuple[str, ...]:
+    """Returns a warning where the generator of random samples is of another device or torch and could not be restored."""
+    if engine.has_samples_generator(state.engine["generators"]):
         return ()
+    saved, present = state.config.device, engine.config.device
+    if saved.split(":")[0] == present.split(":")[0]:
+        saved, present = "another version of torch", "this one"
     return (
         f"This run was trained on {saved} and continues on {present}: everything is restored but the generator of random "
-        "samples, which starts fresh there; its bits will not be those of the other device.",
+        "samples, which starts fresh there; its bits will not be those that it would have had there.",
     )
 
 
@@ -128,7 +151,16 @@ def config_differences(config: TrainingConfig, asked: TrainingConfig) -> tuple[s
         )
     if asked.seed is not None and asked.seed != config.seed:
         differences.append(f"The loaded run keeps its seed {config.seed} (new runs get {asked.seed}).")
-    if asked.corpus is not None and Path(asked.corpus).absolute() != Path(config.corpus or "").absolute():
+    if asked.corpus is not None and not _is_same_path(asked.corpus, config.corpus):
         text = config.corpus or f"({BUILT_IN_NAME})"
         differences.append(f"The loaded run keeps its corpus {text} (new runs get {asked.corpus}).")
     return tuple(differences)
+
+
+def _is_same_path(asked: str, saved: str | None) -> bool:
+    if saved is None or asked == saved:
+        return asked == saved
+    try:
+        return Path(asked).absolute() == Path(saved).absolute()
+    except OSError:  # the working folder is gone
+        return False

@@ -201,10 +201,9 @@ def _legacy_summary(file: Path, folder: Path) -> SavedSummary:
     losses = metrics.get("loss_history")
     if not isinstance(losses, (list, np.ndarray)):
         raise DamagedFileError(folder / METRICS, "its loss history is not a list of numbers")
-    changed = file.stat().st_mtime
     return SavedSummary(
         id=legacy_id(read_file(file)), iteration_count=len(losses),
-        saved_at=iso(datetime.fromtimestamp(changed, UTC)), ended="stopped", field_size=size if isinstance(size, int) else 0,
+        saved_at=iso(_moment(_changed_at(file))), ended="stopped", field_size=size if isinstance(size, int) else 0,
         seed=None, load_rank=0, sequence=0, file=file, folder=folder, save_number=number_in(system),
     )  # fmt: skip
 
@@ -213,6 +212,18 @@ def number_in(system: Mapping[str, Any]) -> int:
     """Returns the number that a state in the legacy format, whose weights file has no record, was given when it was imported."""
     number = system.get("save_number")
     return number if type(number) is int and 0 < number <= LARGEST_NUMBER else 0
+
+
+def _changed_at(file: Path) -> float:
+    return file.stat().st_mtime
+
+
+def _moment(seconds: float) -> datetime:
+    """Returns the time of a file; the first one there is where a disk or an archive has set one that no calendar has."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC)
+    except (ValueError, OverflowError, OSError):
+        return datetime.fromtimestamp(0, UTC)
 
 
 def iso(moment: datetime) -> str:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quadra.config import ACTIONS, NETWORKS, SMALLEST_FIELD, TrainingConfig
-from quadra.errors import ConfigurationError, DamagedFileError, MismatchError
+from quadra.errors import ConfigurationError, DamagedFileError, MismatchError, unreadable
 from quadra.model.corpus import Corpus
 from quadra.model.engine import Engine
 from quadra.model.history import checksum_of, rows_of
@@ -52,7 +52,7 @@ def convert(folder: Path, weights: Mapping[str, Any], config: TrainingConfig, co
         learned = _learned(config, weights)  # first: sizes that its tensors do not have claim no memory then
         engine = {**Engine(config, corpus).state_dict(), **learned}
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError, ConfigurationError) as error:
-        raise DamagedFileError(WEIGHTS, f"it does not hold what belongs there: {error}") from error
+        raise unreadable(WEIGHTS, f"it does not hold what belongs there: {error}", error) from error
     engine["neuroplasticity"]["integrity_strikes"] = strikes
     engine["iteration_count"] = len(rows)
     return SavedState(_record(folder, config, rows), config, engine, rows, (WARNING,))

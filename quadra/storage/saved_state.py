@@ -26,6 +26,7 @@ from quadra.errors import (
     MissingFileError,
     MissingKeyError,
     NewerFormatError,
+    unreadable,
 )
 from quadra.model.history import SERIES, checksum_of, rows_of
 from quadra.model.spiking import parameter_shapes
@@ -73,7 +74,7 @@ def read_save(file: Path, folder: Path, salvage: bool = False) -> SavedState:
     try:
         config, tail = _content(weights, file, record, len(content))
     except (AttributeError, TypeError, ValueError, RuntimeError, ArithmeticError, LookupError) as error:
-        raise DamagedFileError(file, f"does not hold what belongs there: {error}") from error
+        raise unreadable(file, f"does not hold what belongs there: {error}", error) from error
     history = _read_history(folder, record, tail, salvage)
     damaged = _system_findings(folder, record, config)
     warnings = tuple(f"{error}. Nothing was lost: the weights file holds the same." for error in damaged)

@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from quadra.config import TrainingConfig
-from quadra.errors import DamagedFileError
+from quadra.errors import DamagedFileError, unreadable
 from quadra.model.run_buffers import Snapshot
 from quadra.storage.layout import WEIGHTS
 from quadra.storage.save_record import FORMAT_VERSION
@@ -56,7 +56,7 @@ class WeightsEncoder:
 def decode(content: bytes, file: str | Path = WEIGHTS) -> dict[str, Any]:
     """Returns the dictionary in a weights file of this or the legacy format; no code in it is run.
 
-    Raises DamagedFileError, naming the file.
+    Raises DamagedFileError, naming the file, or InaccessibleFileError where the machine lacks what reading takes.
     """
     try:
         _require_unpacked(content)
@@ -65,7 +65,7 @@ def decode(content: bytes, file: str | Path = WEIGHTS) -> dict[str, Any]:
         _require_plain(weights, len(content))
     except Exception as error:  # a forged or damaged file can raise anything at all
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DamagedFileError(file, f"cannot be read as weights: {reason}") from error
+        raise unreadable(file, f"cannot be read as weights: {reason}", error) from error
     if not isinstance(weights, dict):
         raise DamagedFileError(file, f"holds a {type(weights).__name__}, not the dictionary that belongs there")
     return weights

@@ -167,13 +167,15 @@ def test_the_order_of_a_folder_is_that_of_its_names_and_the_same_on_every_system
 @pytest.mark.parametrize(
     "position", [{"file": 2}, {"file": -1}, {"offset": -1}, {"offset": 9}, {"offset": 2**70}], ids=str
 )
-def test_a_position_outside_the_text_is_an_error(tmp_path: Path, position: dict[str, int]) -> None:
+def test_a_position_outside_the_text_leads_to_its_beginning(tmp_path: Path, position: dict[str, int]) -> None:
     for name in ("a", "b"):
         text_file(tmp_path, "one\ntwo\n", name)
     corpus = Corpus(tmp_path)
     corpus.load_state_dict({**corpus.state_dict(), "file": 1, "offset": 8})
-    with pytest.raises(ValueError, match="no place"):
-        corpus.load_state_dict({**corpus.state_dict(), **position})
+    outside = {**corpus.state_dict(), **position}
+    assert not corpus.has_position(outside)
+    corpus.load_state_dict(outside)
+    assert corpus.state_dict()["file"] == corpus.state_dict()["offset"] == 0
     assert corpus.next_line() == "one"
 
 

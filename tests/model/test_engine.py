@@ -6,6 +6,7 @@ import math
 import random
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -599,3 +600,12 @@ def test_plasticity_is_not_halved_below_a_tenth(monkeypatch: pytest.MonkeyPatch)
         with pytest.raises(IntegrityError):
             engine.step()
     assert engine.neuroplasticity.plasticity == 0.1
+
+
+def test_on_a_gpu_a_generator_of_another_length_is_not_taken_for_one_of_this_torch() -> None:
+    engine = small_engine()
+    saved = {"samples": torch.zeros(16, dtype=torch.uint8), "samples_device": "cuda:1"}
+    assert not engine.has_samples_generator(saved)
+    engine.config = replace(engine.config, device="cuda")
+    assert not engine.has_samples_generator(saved)
+    assert engine.has_samples_generator({**saved, "samples": torch.zeros(len(torch.Generator().get_state()))})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,10 @@ from typing import Any
 import pytest
 import torch
 
-from quadra.errors import ConfigurationError
+from quadra.errors import ConfigurationError, LoadError
 from quadra.model.corpus import BUILT_IN_NAME, Corpus
+from quadra.model.engine import Engine
+from quadra.storage.files import safe_pickle
 from quadra.storage.layout import FILES
 from quadra.storage.saved_state import SavedState, read
 from tests.helpers.state_helpers import (
@@ -22,6 +25,7 @@ from tests.helpers.state_helpers import (
     saved_states,
     train,
     write_as_elsewhere,
+    write_earlier,
 )
 
 LINES = "one line\nanother line\nand a third one\n"
@@ -176,13 +180,15 @@ def test_a_state_from_elsewhere_finds_its_own_text_at_its_path_or_where_new_runs
 
 
 @pytest.mark.parametrize("place", [{"offset": -5}, {"offset": 2**70}, {"offset": 10**6}, {"file": 7}, {"file": -1}])
-def test_a_place_that_is_not_in_the_text_is_refused_at_the_load_and_not_met_in_training(
+def test_a_place_that_is_not_in_the_text_leads_to_its_beginning_at_the_load_and_is_not_met_in_training(
     folder: Path, place: dict[str, int]
 ) -> None:
     state = state_of_three()
     write_as_elsewhere(folder, state, {"corpus": {**state.engine["corpus"], **place}})
     with opened(folder) as loaded:
-        assert not loaded.load_state()
+        (told,) = loaded.load().remarks()
+        assert "from the beginning" in told
+        assert loaded.step()["text"] == Corpus().next_line()
 
 
 @pytest.mark.parametrize(
@@ -200,3 +206,129 @@ def test_an_entry_of_the_newest_iteration_that_nobody_knows_is_no_harm(folder: P
     with opened(folder) as loaded:
         assert loaded.load_state()
         assert {name for name in files_of(folder) if "/" not in name} == set(FILES)
+
+
+def test_a_text_that_was_longer_while_the_run_was_trained_is_read_from_its_beginning_and_that_is_said(
+    folder: Path, tmp_path: Path
+) -> None:
+    text = tmp_path / "text.txt"
+    text.write_text(LINES)
+    with opened(folder, corpus=str(text)) as state:
+        state.initialize()
+        with text.open("a") as stream:
+            stream.write("one more line\n" * 3)
+        train(state, 5)
+        assert state.save_state()
+    text.write_text(LINES)
+    before = files_of(folder)
+    with opened(folder, corpus=str(text)) as state:
+        report = state.load()
+        (told,) = report.remarks()
+        assert "longer" in told
+        assert "beginning" in told
+        assert state.iteration_count == 5
+        assert state.step()["text"] == "one line"
+    assert set(before) <= set(files_of(folder))
+    assert not any("set-aside" in name for name in files_of(folder))
+
+
+Fault = Callable[[pytest.MonkeyPatch, Path], None]
+
+
+def no_text_can_be_read(patch: pytest.MonkeyPatch, _: Path) -> None:
+    def refused(*_: Any, **__: Any) -> Any:
+        raise OSError(24, "Too many open files")
+
+    patch.setattr(Path, "open", lambda file, *a, **k: refused() if file.suffix == ".txt" else PATH_OPEN(file, *a, **k))
+
+
+def no_memory_for_weights(patch: pytest.MonkeyPatch, _: Path) -> None:
+    def full(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory")
+
+    patch.setattr(torch, "load", full)
+
+
+def no_memory_for_plain_data(patch: pytest.MonkeyPatch, _: Path) -> None:
+    def full(*_: Any, **__: Any) -> Any:
+        raise MemoryError
+
+    patch.setattr(safe_pickle, "_PlainUnpickler", full)
+
+
+def no_engine_can_be_made(patch: pytest.MonkeyPatch, _: Path) -> None:
+    def broken(*_: Any) -> Any:
+        raise RuntimeError("cannot cache function: no locator available")
+
+    patch.setattr("quadra.states.restore.Engine", broken)
+
+
+PATH_OPEN = Path.open
+FAULTS: tuple[Fault, ...] = (
+    no_text_can_be_read,
+    no_memory_for_weights,
+    no_memory_for_plain_data,
+    no_engine_can_be_made,
+)
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
+@pytest.mark.parametrize("is_legacy", [False, True], ids=["of this generation", "of the earlier one"])
+def test_what_the_machine_lacks_makes_no_saved_state_a_damaged_one(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, fault: Fault, is_legacy: bool
+) -> None:
+    if is_legacy:
+        write_earlier(folder)
+    else:
+        with opened(folder) as state:
+            new_run(state, 4, "stopped")
+    before = files_of(folder)
+    with opened(folder) as state:
+        with monkeypatch.context() as patch:
+            fault(patch, folder)
+            try:
+                state.load()
+                assert (fault, is_legacy) == (no_memory_for_plain_data, False), "nothing was lacking"
+            except LoadError as error:
+                assert " now" in str(error)
+                assert not state.is_initialized
+                assert files_of(folder) == before
+        state.load()
+        assert state.iteration_count == 4
+
+
+def test_a_state_loads_though_the_working_folder_is_gone(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with opened(folder) as state:
+        new_run(state, 3, "stopped")
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with opened(folder, corpus="text.txt") as state:
+        assert state.load().fell_back is False
+        assert state.iteration_count == 3
+
+
+def test_a_generator_of_another_version_of_torch_starts_fresh_and_that_is_said(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with opened(folder) as state:
+        new_run(state, 3, "stopped")
+    monkeypatch.setattr(Engine, "has_samples_generator", lambda *_: False)
+    with opened(folder) as state:
+        (told,) = state.load().warnings
+        assert "another version of torch" in told
+        assert "fresh" in told
+        train(state, 1)
+
+
+@pytest.mark.parametrize("seconds", [-(10**12), 10**13])
+def test_a_folder_of_the_earlier_generation_loads_whatever_its_files_say_of_their_time(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, seconds: int
+) -> None:
+    write_earlier(folder)
+    monkeypatch.setattr("quadra.storage.catalog._changed_at", lambda file: seconds)
+    with opened(folder) as state:
+        assert state.load().record.iteration_count == 4

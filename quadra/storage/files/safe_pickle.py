@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from quadra.errors import DamagedFileError
+from quadra.errors import DamagedFileError, unreadable
 
 PROTOCOL = 4  # arrays then need no more than the three names below
 
@@ -35,7 +35,8 @@ def dumps(values: dict[str, Any]) -> bytes:
 def loads(content: bytes, file: str | Path, arrays: bool) -> dict[str, Any]:
     """Returns the dictionary in a pickle of builtins; `arrays`: also numpy numbers and arrays of numbers.
 
-    Raises DamagedFileError, naming the file, for anything else and for a broken seal; no code in the file is run.
+    Raises DamagedFileError, naming the file, for anything else and for a broken seal; no code in the file is run. Raises
+    InaccessibleFileError where memory runs out.
     """
     pickled = content[:-_SEAL_SIZE] if content[-_SEAL_SIZE:].startswith(_SEAL_MARK) else content
     if pickled is not content and not content.endswith(_seal_of(pickled)):
@@ -44,7 +45,7 @@ def loads(content: bytes, file: str | Path, arrays: bool) -> dict[str, Any]:
     try:
         values = _PlainUnpickler(stream, arrays, len(pickled)).load()
     except Exception as error:  # a forged or damaged pickle can raise anything at all
-        raise DamagedFileError(file, f"cannot be read as plain data: {error or type(error).__name__}") from error
+        raise unreadable(file, f"cannot be read as plain data: {error or type(error).__name__}", error) from error
     if stream.read():
         raise DamagedFileError(file, "has something behind its end that is not its checksum: it was altered or damaged")
     if not isinstance(values, dict):
