@@ -73,7 +73,8 @@ def _by_samples(quick: bool) -> dict[str, float]:
 THREADS_CODE = """
 import json, sys, time
 from quadra.config import TrainingConfig
-from quadra.model.engine import Engine, fastest_backend
+from quadra.model.backend import fastest_backend
+from quadra.model.engine import Engine
 from quadra.model.corpus import Corpus
 from quadra.model.torch_backend import TorchBackend
 

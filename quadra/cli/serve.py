@@ -113,7 +113,7 @@ def _worker(
     from quadra.training.worker import Worker
 
     retention = Retention(options.points_budget * 1_000_000, options.best_window)
-    settings = WorkerSettings(options.save_every, options.pace, retention, options.rescue)
+    settings = WorkerSettings(options.save_every, options.pace, retention, options.rescue, options.resume)
     return Worker(folder, config, settings, lambda: _open_state(folder, config, writer, retention))
 
 

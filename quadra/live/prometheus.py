@@ -86,8 +86,12 @@ class _Views(Collector):
 
 
 def problems(status: Status) -> list[str]:
-    """Returns what is not as it should be: `saves`, `backups`, both or nothing."""
-    fails = {"saves": status.trouble is not None, "backups": bool(status.backup and status.backup.failing_since)}
+    """Returns what is not as it should be: `saves`, `backups`, `training`; nothing where all is well."""
+    fails = {
+        "saves": status.trouble is not None,
+        "backups": bool(status.backup and status.backup.failing_since),
+        "training": status.is_training_missing,
+    }
     return [name for name, is_failing in fails.items() if is_failing]
 
 
@@ -95,6 +99,11 @@ def _of_training(view: View) -> Iterator[Metric]:
     state = view.status.phase
     yield _gauge("initialized", "Whether a run is in memory.", state is not Phase.UNINITIALIZED)
     yield _gauge("training", "Whether training runs.", state is Phase.TRAINING)
+    yield _gauge(
+        "training_missing",
+        "Whether nothing is trained although --resume asked for it.",
+        view.status.is_training_missing,
+    )
     yield _gauge("iterations", "Iterations of the run in memory; another run has another count.", view.iteration_count)
     is_training = state is Phase.TRAINING
     rate = view.iterations_per_second if is_training else 0.0

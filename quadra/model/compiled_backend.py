@@ -43,7 +43,7 @@ class _Batch:
 
 
 class CompiledBackend:
-    """Evaluates and trains the three networks and moves the field, on the run's own tensors. Methods as in `engine.Backend`."""
+    """Evaluates and trains the three networks and moves the field, on the run's own tensors. Methods as in `backend.Backend`."""
 
     def __init__(self, config: TrainingConfig, buffers: StateBuffers) -> None:
         self._config = config

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from quadra.errors import IntegrityError
 from quadra.model.actions import reward_of
 from quadra.model.activity import ActivitySample
 from quadra.model.adam import AdamRule
+from quadra.model.backend import Backend, BackendClass, fastest_backend, why_not_compiled
 from quadra.model.corpus import Corpus, features
 from quadra.model.packing import packed
 from quadra.model.plasticity import NeuroplasticityManager
@@ -51,56 +52,6 @@ class StepResult:
         return asdict(self)
 
 
-class Backend(Protocol):
-    """The mathematics between two choices; on the CPU compiled, on a GPU in torch."""
-
-    vectors: Tensor  # the samples (12, n), to be filled before `prepare`
-
-    def prepare(self) -> None:
-        """Computes what the epochs need of the samples."""
-
-    def mean(self) -> float:
-        """Returns the mean of the core field."""
-
-    def evaluate(self) -> tuple[list[list[float]], list[list[float]]]:
-        """Returns means and losses of all samples under all actions, each (actions, samples)."""
-
-    def learn(self, chosen: list[int], rule: AdamRule) -> bool:
-        """Makes one Adam step on the mean loss of the chosen actions; returns False where it found a number not finite."""
-
-    def stimulate(self, x: Tensor) -> float:
-        """Computes g = 0.9 * field + 0.1 * x, which `move` uses; returns its mean."""
-
-    def move(self, action: int) -> None:
-        """Sets field = clip(action(g), -1, 1)."""
-
-    def remember(self) -> None:
-        """Moves the syntropy fields toward the field and regulates them."""
-
-    def recognize(self) -> int:
-        """Returns the field's pattern; its centroid moves toward the field."""
-
-    def variance_and_mean(self) -> tuple[float, float]:
-        """Returns variance and mean of the core field."""
-
-    def fields_are_finite(self) -> bool:
-        """Returns whether every number that `learn` does not check is finite."""
-
-
-BackendClass = Callable[[TrainingConfig, StateBuffers], Backend]
-
-
-def fastest_backend(config: TrainingConfig) -> BackendClass:
-    """Returns the kernels compiled for the CPU, or torch on a GPU; each is imported only where it is used."""
-    if config.device == "cpu":
-        from quadra.model.compiled_backend import CompiledBackend
-
-        return CompiledBackend
-    from quadra.model.torch_backend import TorchBackend
-
-    return TorchBackend
-
-
 class _RejectedIterationError(Exception):
     """A number of this iteration is not finite; never leaves the engine."""
 
@@ -115,6 +66,8 @@ class Engine:
         self.corpus = corpus
         self.iteration = 0
         self.newest: dict[str, Any] = dict(_NOTHING_YET)  # what the newest iteration did, for people
+        # Why torch trains on a CPU; None where that is not so, or was asked for.
+        self.slow_because = why_not_compiled() if backend is None and config.device == "cpu" else None
         weights_seed, samples_seed, choice_seed = np.random.SeedSequence(config.seed).spawn(3)
         self.q_table = QTable(config, choice_seed)
         self.neuroplasticity = NeuroplasticityManager(config)

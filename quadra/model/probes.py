@@ -8,7 +8,8 @@ training, is left alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -124,9 +125,7 @@ class _Neurons:
     """A layer's membranes and newest spikes, shape (B, neurons)."""
 
     def __init__(self, shape: tuple[int, int], config: TrainingConfig) -> None:
-        from quadra.model.kernels.neuron import integrate  # compiled code is loaded only where neurons are computed
-
-        self._integrate = integrate
+        self._integrate = _integrate()
         self._constants = np.array([config.membrane_decay, config.firing_threshold], np.float32)
         self._membranes = np.zeros(shape, np.float32)
         self.spikes = np.zeros(shape, bool)
@@ -136,6 +135,28 @@ class _Neurons:
         membranes = currents.copy()
         self._integrate(membranes.reshape(-1), self._membranes.reshape(-1), self._constants)
         self._membranes, self.spikes = membranes, membranes > self._constants[1]
+
+
+@cache
+def _integrate() -> Callable[[Array, Array, Array], None]:
+    """Returns the compiled neuron, which is loaded only where neurons are computed; that of torch where it cannot be had."""
+    try:
+        from quadra.model.kernels.neuron import integrate
+    except Exception:  # noqa: BLE001  # as in `model.backend`, which tells people
+        return _integrate_in_torch
+    return integrate
+
+
+def _integrate_in_torch(now: Array, before: Array, constants: Array) -> None:
+    import torch
+
+    from quadra.model.neuron import Neuron
+
+    decay, threshold = constants.tolist()
+    steps = [torch.from_numpy(before), torch.from_numpy(now)]  # the first one's current is its membrane
+    membranes, spikes = ([torch.empty_like(step) for step in steps] for _ in range(2))
+    Neuron(decay, threshold, slope=0.0).integrate(steps, membranes, spikes)
+    now[:] = membranes[1].numpy()
 
 
 def evenly(size: int, most: int) -> NDArray[np.int64]:

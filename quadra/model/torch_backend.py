@@ -15,7 +15,7 @@ from quadra.model.spiking import SpikingNetworks, parameter_specs
 
 
 class TorchBackend:
-    """Evaluates and trains the three networks and moves the field, on the run's own tensors. Methods as in `engine.Backend`."""
+    """Evaluates and trains the three networks and moves the field, on the run's own tensors. Methods as in `backend.Backend`."""
 
     def __init__(self, config: TrainingConfig, buffers: StateBuffers) -> None:
         self._config, self._buffers = config, buffers

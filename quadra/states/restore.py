@@ -61,7 +61,7 @@ def restore(state: SavedState, defaults: TrainingConfig, folder: Path | None = N
         raise _misfit(error) from error
     engine = build_engine(state, config, corpus)
     differences = (*config_differences(config, defaults), *_device_difference(state, engine))
-    return engine, (*state.warnings, *warnings, *differences)
+    return engine, (*state.warnings, *warnings, *differences, *slowness(engine))
 
 
 def build_engine(state: SavedState, config: TrainingConfig, corpus: Corpus) -> Engine:
@@ -139,6 +139,16 @@ def _device_difference(state: SavedState, engine: Engine) -> tuple[str, ...]:
     return (
         f"This run was trained on {saved} and continues on {present}: everything is restored but the generator of random "
         "samples, which starts fresh there; its bits will not be those that it would have had there.",
+    )
+
+
+def slowness(engine: Engine) -> tuple[str, ...]:
+    """Returns a warning where torch must train on the CPU."""
+    if engine.slow_because is None:
+        return ()
+    return (
+        f"The compiled training step cannot be used here ({engine.slow_because}). Torch trains instead: slower, and rounded "
+        "otherwise. Once that is mended, a restart brings the compiled step back.",
     )
 
 

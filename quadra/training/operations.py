@@ -18,6 +18,7 @@ from quadra.errors import (
 )
 from quadra.states.listing import last_good
 from quadra.states.own_texts import own_texts
+from quadra.states.restore import slowness
 from quadra.storage.layout import ID
 from quadra.storage.reset import describe_deletable
 from quadra.training.autosave import AutoSave
@@ -94,6 +95,8 @@ class Operations:
         self._show_run(target)
         config = self.state.config
         self._publisher.publish(RunInitialized(config.field_size, config.seed))
+        for text in slowness(self.state.engine):
+            self._publisher.publish(Message(text, "warning"))
         return {"initialized": True, "field_size": config.field_size, "seed": config.seed}
 
     def start(self, until: int | None) -> dict[str, Any]:
@@ -151,7 +154,7 @@ class Operations:
             raise SaveError(f"Not everything could be deleted: {error}. Remove the cause and reset again.") from error
         finally:
             self._show_run(target)
-            self._publisher.show(until=None)
+            self._publisher.show(until=None, must_train=False)
         self._publisher.publish(SystemReset())
         return {}
 
@@ -200,6 +203,8 @@ class Operations:
         """Goes from training to ready, saved; `ended` is "stopped" where a person or `until` asked for it."""
         outcome = self._autosave.save(self.state.saving, ended)
         self._publisher.restart_rate()
+        if ended == "stopped":
+            self._publisher.show(must_train=False)
         self._publisher.show(phase=Phase.READY, until=None)
         self._publisher.publish(TrainingStopped(by_itself, self.state.run.strikes))
         return outcome

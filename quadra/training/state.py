@@ -146,6 +146,7 @@ class TrainingState:
             "seed": self.config.seed,
             "corpus": corpus.name if corpus else self._defaults.corpus or BUILT_IN_NAME,
             "own_text": id_of(corpus.reference) if corpus else None,
+            "slow_because": None if run is None else run.engine.slow_because,
         }
 
     def catalog(self) -> Catalog:

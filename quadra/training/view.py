@@ -92,6 +92,7 @@ class WorkerSettings:
     pace: float | None = 10.0  # iterations a second; None: no limit
     retention: Retention = field(default=Retention())
     rescue: bool = False  # whether training that ended by integrity strikes goes back to a good state by itself
+    resume: bool = False  # whether training shall begin by itself and go on until it is stopped
 
 
 @dataclass(frozen=True)
@@ -132,6 +133,13 @@ class Status:
     texts: tuple[UploadedText, ...] = ()  # own texts that new runs can train on
     new_run: TrainingConfig = field(default=TrainingConfig())  # what a new run gets where nothing else is asked for
     rescue: Rescue | None = None  # what is offered since training has ended by integrity strikes
+    slow_because: str | None = None  # why torch trains the run on the CPU; None: it does not
+    must_train: bool = False  # whether training is due without a command, so that its absence is a problem
+
+    @property
+    def is_training_missing(self) -> bool:
+        """Whether nothing is trained although that is due."""
+        return self.must_train and self.phase is not Phase.TRAINING
 
     @classmethod
     def first(cls, config: TrainingConfig, settings: WorkerSettings, folder: StateFolder) -> Status:
@@ -141,7 +149,7 @@ class Status:
             corpus=config.corpus or BUILT_IN_NAME, device=config.device, pace=settings.pace, until=None,
             save_every=settings.save_every, catalog=read_catalog(folder.layout), state_dir=str(folder.path),
             deletes=describe_deletable(folder.layout), retention=settings.retention,
-            texts=own_texts(folder.path), new_run=config,
+            texts=own_texts(folder.path), new_run=config, must_train=settings.resume,
         )  # fmt: skip
 
 

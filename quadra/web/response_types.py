@@ -33,7 +33,7 @@ class Health(Struct):
     initialized: bool
     running: bool
     version: str
-    problems: list[Literal["saves", "backups"]] | UnsetType = UNSET
+    problems: list[Literal["saves", "backups", "training"]] | UnsetType = UNSET
 
 
 class Series(Struct):

@@ -90,20 +90,24 @@ def log() -> dict[str, Any]:
 
 
 @run_routes.get("/health")
-def health() -> dict[str, Any]:
-    """Answers whether the server is well, for people and probes; whoever brings no token is told nothing else."""
+def health() -> tuple[dict[str, Any], int]:
+    """Answers whether the server is well, for people and probes; whoever brings no token is told nothing else.
+
+    A server that answers is alive, so the code is 200; only who asks whether it is `ready` is answered 503 while it is not well.
+    """
     status = services().worker.view().status
     found = problems(status)
-    health = "degraded" if found else "healthy"
+    code = 503 if found and "ready" in request.args else 200
+    health = {"status": "degraded" if found else "healthy"}
     if role() is None:  # a container's health check brings no token
-        return {"status": health}
+        return health, code
     return {
-        "status": health,
+        **health,
         "problems": found,
         "initialized": status.phase is not Phase.UNINITIALIZED,
         "running": status.phase is Phase.TRAINING,
         "version": __version__,
-    }
+    }, code
 
 
 @run_routes.get("/metrics")

@@ -33,9 +33,11 @@ LAB = AccessRules(is_loopback=False, token=TOKEN, watch_token=WATCH, names=froze
 class Site:
     """The web application on a real worker."""
 
-    def __init__(self, path: Path, terminal: TerminalLines | None = None) -> None:
+    def __init__(
+        self, path: Path, terminal: TerminalLines | None = None, settings: WorkerSettings = WorkerSettings(pace=None)
+    ) -> None:
         folder = StateFolder(path)
-        self.worker = Worker(folder, CONFIG, WorkerSettings(pace=None), lambda: TrainingState(folder, CONFIG))
+        self.worker = Worker(folder, CONFIG, settings, lambda: TrainingState(folder, CONFIG))
         self.app: Flask
         self.socketio: SocketIO
         self.app, self.socketio, self.feed = create_app(self.worker, b"secret", terminal=terminal)

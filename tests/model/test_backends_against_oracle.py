@@ -14,8 +14,9 @@ from torch import Tensor
 
 from quadra.config import ACTIONS, NETWORKS, TrainingConfig
 from quadra.model.adam import AdamRule
+from quadra.model.backend import BackendClass
 from quadra.model.compiled_backend import CompiledBackend
-from quadra.model.engine import BackendClass, processor_modes
+from quadra.model.engine import processor_modes
 from quadra.model.kernels.forward import BLOCK
 from quadra.model.run_buffers import StateBuffers
 from quadra.model.torch_backend import TorchBackend

@@ -21,8 +21,9 @@ import quadra.model.engine
 from quadra.config import ACTIONS, NETWORKS, TrainingConfig
 from quadra.errors import IntegrityError
 from quadra.model.actions import NETWORK_OF
+from quadra.model.backend import BackendClass
 from quadra.model.corpus import Corpus, features
-from quadra.model.engine import BackendClass, Engine
+from quadra.model.engine import Engine
 from quadra.model.spiking import LAYERS
 from tests.helpers.model_helpers import (
     BACKENDS,

@@ -11,8 +11,9 @@ import torch
 
 import quadra.model.run_buffers
 from quadra.config import TrainingConfig
+from quadra.model.backend import BackendClass
 from quadra.model.corpus import Corpus
-from quadra.model.engine import BackendClass, Engine
+from quadra.model.engine import Engine
 from quadra.model.run_buffers import Snapshot
 from tests.helpers.model_helpers import BACKENDS, differences, small_engine, steps
 

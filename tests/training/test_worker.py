@@ -293,6 +293,33 @@ def test_resume_goes_on_from_the_newest_save_of_all_even_if_it_was_cut_off(tmp_p
     bench.worker.close().result(PATIENCE)
 
 
+def test_a_run_that_torch_must_train_says_why_when_it_begins_and_when_it_is_loaded(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("quadra.model.engine.why_not_compiled", lambda: "OSError: no compiler")
+    bench.worker.initialize().result(PATIENCE)
+    trained(bench, 5)
+    answer = bench.worker.load().result(PATIENCE)
+    assert bench.worker.view().status.slow_because == "OSError: no compiler"
+    told = [message.text for message in bench.all_of(Message) if "OSError: no compiler" in message.text]
+    assert told == [*answer["warnings"]] * 2
+
+
+def test_training_that_ended_by_itself_is_missing_where_resume_asked_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = Bench(tmp_path / "state", WorkerSettings(pace=None, resume=True))
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainingState, "step", struck_at(5))
+        bench.worker.resume().result(PATIENCE)
+        bench.until(lambda: bench.worker.view().status.phase is Phase.READY)
+    assert bench.worker.view().status.is_training_missing
+    bench.worker.start_training(bench.worker.view().iteration_count + 5).result(PATIENCE)
+    bench.until(lambda: bench.worker.view().status.phase is Phase.READY)
+    assert not bench.worker.view().status.is_training_missing
+    bench.worker.close().result(PATIENCE)
+
+
 def test_resume_without_a_save_starts_a_new_run(bench: Bench) -> None:
     bench.worker.resume().result(PATIENCE)
     assert bench.worker.view().status.phase is Phase.TRAINING

@@ -15,6 +15,7 @@ import pytest
 from quadra import __version__
 from quadra.live.console import Console
 from quadra.storage.layout import ALERTS
+from quadra.training.view import WorkerSettings
 from tests.helpers.site import METRICS, Site, train_on_a_full_disk, until
 from tests.helpers.waiting import PATIENCE
 
@@ -100,6 +101,43 @@ def test_health_says_degraded_while_saves_fail(site: Site, monkeypatch: pytest.M
         status = site.http.get("/api/status").json
         assert status["save_error"]["since"] == 5
         assert "No space left" in status["save_error"]["message"]
+
+
+def test_only_who_asks_whether_it_is_ready_is_told_by_the_status_code_that_it_is_not(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.train(5)
+    assert site.http.get("/health?ready").status_code == 200
+    with monkeypatch.context() as patch:
+        train_on_a_full_disk(site, 7, patch)
+        answer = site.http.get("/health?ready")
+        assert (answer.status_code, answer.json["status"]) == (503, "degraded")
+        assert site.http.get("/health").status_code == 200
+
+
+def test_a_run_that_resume_should_train_and_that_is_not_trained_is_a_problem_until_somebody_stops_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def health() -> tuple[int, Any]:
+        answer = site.http.get("/health?ready")
+        return answer.status_code, answer.get_json()["problems"]
+
+    site = Site(tmp_path / "state", settings=WorkerSettings(resume=True))
+    assert health() == (503, ["training"])
+    with monkeypatch.context() as patch:
+        patch.setattr("quadra.training.state.Engine", _refuse)
+        with pytest.raises(RuntimeError):
+            site.worker.resume().result(PATIENCE)
+    assert health() == (503, ["training"])
+    site.worker.resume().result(PATIENCE)
+    assert health() == (200, [])
+    site.worker.stop_training().result(PATIENCE)
+    assert health() == (200, [])
+    site.close()
+
+
+def _refuse(*_: Any) -> None:
+    raise RuntimeError("no compiled code")
 
 
 def rules(site: Site) -> Any:

@@ -11,6 +11,8 @@ export function drawBanners(model) {
   byId("connection-banner").hidden = model.connection !== "lost";
   if (!model.status) return;
   drawSavingBanners(model);
+  const { slow_because: reason } = model.status;
+  showText(byId("slow-banner"), reason ? `Torch trains this run, slower, because the compiled training step cannot be used here: ${reason}` : null);
   drawSavedNotice(model.status, model.now());
 }
 
