@@ -48,7 +48,7 @@ def _stall(quick: bool) -> dict[str, float]:
     return {
         "rate with saves": round(statistics.median(with_saves), 1),
         "rate without": round(statistics.median(without), 1),
-        "ratio": round(statistics.median(a / b for a, b in rates), 4),
+        "ratio": round(statistics.median(a / b for a, b in rates if b), 4),
         "median stall ms": health.stall_median_ms,
         "worst stall ms": health.stall_worst_ms,
     }

@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -49,10 +51,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     if config.option.seed is None:  # workers inherit the environment, and must draw the same cases
         config.option.seed = int(os.environ.setdefault(_SEED, str(int(time.time()))))
+    _let_bytecode_be_kept(config)
     settings.load_profile("other" if config.option.all else "same")
     is_roomy = os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free > _ROOM
     if is_roomy and "PYTEST_DEBUG_TEMPROOT" not in os.environ:
         os.environ["PYTEST_DEBUG_TEMPROOT"] = str(_MEMORY)
+
+
+def _let_bytecode_be_kept(config: pytest.Config) -> None:
+    """Keeps bytecode apart for this run where the environment forbids it: hundreds of processes would compile all again."""
+    if os.environ.pop("PYTHONDONTWRITEBYTECODE", None) is None:
+        return
+    folder = tempfile.mkdtemp(prefix="quadra-bytecode-")
+    config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+    os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix = folder
+    sys.dont_write_bytecode = False
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

@@ -252,7 +252,7 @@ def test_what_is_there_is_loaded_only_after_a_question_and_saving_works_again(
     status = server.get("/api/status")
     assert status["running"] is False
     assert status["unsaved_iterations"] > 0
-    expect(dialog).to_contain_text(f"the run in memory, {status['iteration_count']} iterations")
+    expect(dialog).to_contain_text(f"the run in memory, {status['iteration_count']:,} iterations")
     expect(dialog).to_contain_text(f"{status['unsaved_iterations']} iterations were never saved")
     page.keyboard.press("Enter")
     expect(dialog).to_be_hidden()
