@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
+import platform
+import time
+from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 from quadra.errors import FolderChangedError, FolderLockedError, FolderUnusableError
 from quadra.storage.files.durable import AnyPath, Identity
@@ -15,6 +21,10 @@ except ImportError:  # Windows
     import msvcrt
 
 LOCK = ".lock"
+LAST_WRITE = 10.0  # seconds that the last write of a dead owner is waited for
+_CHECK_EVERY = 0.02  # seconds between two attempts meanwhile
+_HELD = (errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK)  # what the systems say of a lock that another process holds
+_LONGEST_NOTE = 256  # bytes that a lock file is read up to
 _LOCK_OFFSET = 1 << 30  # msvcrt locks bytes; far behind the process number, so that others can read that
 
 
@@ -74,7 +84,8 @@ class FolderLock:
         """Frees the directory for others."""
         if self._descriptor >= 0:
             if fcntl is not None:
-                fcntl.flock(self._descriptor, fcntl.LOCK_UN)  # also where another process was handed it
+                with contextlib.suppress(OSError):  # of a disk without locks; it is closed in any case
+                    fcntl.flock(self._descriptor, fcntl.LOCK_UN)  # also where another process was handed it
             os.close(self._descriptor)
             self._descriptor, self._identity = -1, ()
 
@@ -89,41 +100,92 @@ class FolderLock:
 
     def _acquire(self) -> None:
         try:
-            if fcntl is not None:
-                # Where the owner is dead, only the process that wrote its saves can still hold the lock: in a last call to
-                # the disk, after which it ends. Nobody may touch the folder before that.
-                fcntl.flock(self._descriptor, fcntl.LOCK_EX | (0 if self._owner_has_ended() else fcntl.LOCK_NB))
-            else:
-                os.lseek(self._descriptor, _LOCK_OFFSET, os.SEEK_SET)
-                msvcrt.locking(self._descriptor, msvcrt.LK_NBLCK, 1)
+            self._lock()
         except OSError as error:
-            owner = self._owner()
+            owner = _owner(self._descriptor)
             self.release()
-            raise FolderLockedError(
-                f"The state directory {self._folder} is in use by {owner}. "
-                "Stop it first, or choose another --state-dir."
-            ) from error
+            raise self._refusal(error, owner) from error
         os.ftruncate(self._descriptor, 0)
         os.lseek(self._descriptor, 0, os.SEEK_SET)
-        os.write(self._descriptor, f"{os.getpid()}\n".encode())
+        os.write(self._descriptor, f"{os.getpid()}\n{_place()}\n".encode())
 
-    def _owner(self) -> str:
-        number = self._owner_number()
-        return "another process" if number is None else f"process {number}"
+    def _lock(self) -> None:
+        """Takes the lock. Raises OSError where it is held, or is not to be had.
 
-    def _owner_number(self) -> int | None:
-        os.lseek(self._descriptor, 0, os.SEEK_SET)
-        number = os.read(self._descriptor, 32).decode("ascii", "replace").strip()
-        return int(number) if number.isdigit() else None
+        Where the owner is dead, only the process that wrote its saves can still hold the lock: in a last call to the disk, after
+        which it ends. Nobody may touch the folder before that.
+        """
+        deadline = time.monotonic() + LAST_WRITE
+        while True:
+            try:
+                self._try_lock()
+                return
+            except OSError as error:
+                if error.errno not in _HELD or not _owner(self._descriptor).has_ended or time.monotonic() > deadline:
+                    raise
+            time.sleep(_CHECK_EVERY)
 
-    def _owner_has_ended(self) -> bool:
-        number = self._owner_number()
-        if not number:
+    def _try_lock(self) -> None:
+        if fcntl is not None:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        else:
+            os.lseek(self._descriptor, _LOCK_OFFSET, os.SEEK_SET)
+            msvcrt.locking(self._descriptor, msvcrt.LK_NBLCK, 1)
+
+    def _refusal(self, error: OSError, owner: _Owner) -> FolderUnusableError | FolderLockedError:
+        if error.errno in _HELD:
+            return FolderLockedError(
+                f"The state directory {self._folder} is in use by {owner.description}. "
+                "Stop it first, or choose another --state-dir."
+            )
+        return FolderUnusableError(
+            f"The state directory {self._folder} cannot be locked: {error.strerror}. Its disk gives out no locks, and without "
+            "one two servers could write over each other. Switch its locks on (for NFS: rpc.statd, and no `nolock`), or choose "
+            "another --state-dir."
+        )
+
+
+class _Owner(NamedTuple):
+    """Who has written into a lock file that it holds the lock."""
+
+    number: int | None  # of the process; None: it is not readable
+    place: str  # of it, as `_place` has it; empty: an earlier version has not written it down
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether there is certainly no such process any more."""
+        if not self.number or self.place != _place():
             return False
         try:
-            os.kill(number, 0)
+            os.kill(self.number, 0)
         except ProcessLookupError:
             return True
         except (PermissionError, OverflowError):
             return False
         return False
+
+    @property
+    def description(self) -> str:
+        """What a person looks for to end it."""
+        if self.number is None:
+            return "another process"
+        if self.place not in ("", _place()):
+            return f"process {self.number} of another container or machine"
+        ended = ", which has ended, but whose last write the disk has not finished" if self.has_ended else ""
+        return f"process {self.number}{ended}"
+
+
+def _owner(descriptor: int) -> _Owner:
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    number, _, place = os.read(descriptor, _LONGEST_NOTE).decode("utf-8", "replace").strip().partition("\n")
+    return _Owner(int(number) if number.isascii() and number.isdigit() else None, place)
+
+
+@cache
+def _place() -> str:
+    """Returns what tells from each other the places in which the same process number means another process."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{boot} {os.stat('/proc/self/ns/pid').st_ino}"
+    except OSError:  # no Linux
+        return platform.node()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import subprocess
@@ -13,9 +14,11 @@ from pathlib import Path
 import pytest
 
 from quadra.errors import FolderLockedError, FolderUnusableError
-from quadra.storage.files.lock import LOCK, FolderLock
+from quadra.storage.files import lock as lock_module
+from quadra.storage.files.lock import LOCK, FolderLock, _place
 from quadra.storage.folder import StateFolder
 from tests.helpers.state_helpers import REPOSITORY
+from tests.helpers.waiting import PATIENCE
 
 HOLD = """
 import sys
@@ -88,10 +91,10 @@ def test_a_lock_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
     assert (tmp_path / "mine").read_text() == "mine"
 
 
-def test_the_lock_file_names_the_process_that_holds_it_and_nothing_else(tmp_path: Path) -> None:
-    (tmp_path / LOCK).write_text("12345678901234567890\nand more\n")
+def test_the_lock_file_names_the_process_that_holds_it_where_its_number_holds_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / LOCK).write_text("12345678901234567890\nand more\nand more\n" * 10)
     lock = FolderLock(tmp_path)
-    assert (tmp_path / LOCK).read_text() == f"{os.getpid()}\n"
+    assert (tmp_path / LOCK).read_text() == f"{os.getpid()}\n{_place()}\n"
     lock.release()
 
 
@@ -108,7 +111,7 @@ def test_a_refused_owner_leaves_the_number_of_the_first(tmp_path: Path) -> None:
     with held_elsewhere(tmp_path) as other:
         with pytest.raises(FolderLockedError):
             FolderLock(tmp_path)
-        assert (tmp_path / LOCK).read_text() == f"{other.pid}\n"
+        assert (tmp_path / LOCK).read_text() == f"{other.pid}\n{_place()}\n"
 
 
 def test_a_released_lock_is_free_and_can_be_released_again(tmp_path: Path) -> None:
@@ -139,3 +142,54 @@ def test_a_lock_stands_while_its_file_is_the_one_in_the_folder(tmp_path: Path) -
     (tmp_path / "moved").rename(path)
     assert lock.still_stands()
     lock.release()
+
+
+@pytest.fixture
+def ended() -> int:
+    """The number of a process that has ended."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+@pytest.mark.parametrize(
+    ("place", "named"),
+    [("another boot 4026531836\n", " of another container or machine"), ("", "")],
+    ids=["another place", "an earlier version"],
+)
+@pytest.mark.process
+def test_an_owner_of_which_nothing_is_known_here_is_not_waited_for(
+    tmp_path: Path, ended: int, place: str, named: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lock_module, "LAST_WRITE", PATIENCE)
+    lock = FolderLock(tmp_path)
+    (tmp_path / LOCK).write_text(f"{ended}\n{place}")
+    with pytest.raises(FolderLockedError, match=f"in use by process {ended}{named}. Stop it first"):
+        FolderLock(tmp_path)
+    lock.release()
+
+
+@pytest.mark.process
+def test_the_last_write_of_a_dead_owner_is_waited_for_and_not_for_ever(
+    tmp_path: Path, ended: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = FolderLock(tmp_path)
+    (tmp_path / LOCK).write_text(f"{ended}\n{_place()}\n")
+    monkeypatch.setattr(lock_module, "LAST_WRITE", 0.1)
+    with pytest.raises(FolderLockedError, match=f"process {ended}, which has ended, but whose last write"):
+        FolderLock(tmp_path)
+    monkeypatch.setattr(lock_module, "LAST_WRITE", PATIENCE)
+    monkeypatch.setattr(lock_module.time, "sleep", lambda _: writer.release())
+    FolderLock(tmp_path).release()
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS])
+def test_a_disk_without_locks_is_told_as_such(tmp_path: Path, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with pytest.raises(FolderUnusableError, match=f"cannot be locked: {os.strerror(number)}") as refused:
+        StateFolder(tmp_path)
+    assert "in use" not in str(refused.value)
+    assert len(str(refused.value).splitlines()) == 1
