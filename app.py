@@ -5,6 +5,11 @@ Edit the constants below, set QUADRA_<NAME> in the environment, or give options;
 
 from __future__ import annotations
 
+from quadra.cli import shutdown_signals
+
+if __name__ == "__main__":
+    shutdown_signals.take()  # before all else is imported, which takes a while
+
 from typing import NoReturn
 
 from quadra.cli import serve

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from importlib import import_module
 
+from quadra.cli import shutdown_signals
 from quadra.cli.output import complain, exit_code_of, say
 
 NOT_DONE = 2
@@ -30,6 +31,8 @@ def main(arguments: list[str] | None = None, program: str = "python -m quadra") 
     if name not in COMMANDS:
         complain(f"{program}: there is no command {name!r}. Choose from {', '.join(COMMANDS)}.")
         return NOT_DONE
+    if name == "serve":
+        shutdown_signals.take()  # before it is imported, which takes a while
     carry_out: Callable[[list[str], str], int] = import_module(f"quadra.cli.{name}").main  # most of them bring torch
     return carry_out(rest, f"{program} {name}")
 

@@ -11,11 +11,26 @@ import unicodedata
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, NoReturn, TextIO
 
+from quadra.cli.shutdown_signals import INTERRUPTED
+
 NOTHING = "-"  # in the place of a value that is not there
 _DOTS = "..."
 _UNITS = ("bytes", "kB", "MB", "GB", "TB")
 BAD_START = 2  # exit code of a start that was refused: nothing was touched
-INTERRUPTED = 130  # exit code after Ctrl-C
+
+
+def complete_standard_streams() -> None:
+    """Opens the standard streams that this process was started without (`>&-`) on nothing.
+
+    Else what is opened next gets their numbers: a file of a saved state would be where somebody prints to.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free, which is this one
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, "w" if number else "r", encoding="utf-8", closefd=False))  # noqa: SIM115
 
 
 def printable(text: str) -> str:
@@ -109,6 +124,7 @@ def size_of(count: int) -> str:
 
 def exit_code_of(act: Callable[[], int]) -> int:
     """Carries out a command. Returns its exit code, without a traceback where the pipe closed (`| head`) or for Ctrl-C."""
+    complete_standard_streams()
     try:
         code = act()
         sys.stdout.flush()

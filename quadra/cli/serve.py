@@ -6,14 +6,13 @@ import argparse
 import gc
 import logging
 import os
-import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn
 
-from quadra.cli.output import INTERRUPTED, refuse
+from quadra.cli import shutdown_signals
+from quadra.cli.output import complete_standard_streams, refuse
 from quadra.cli.secret_key import secret_key
 from quadra.cli.serve_options import DESCRIPTION, PROGRAM, parse
 from quadra.config import TrainingConfig
@@ -43,6 +42,8 @@ def main(
     description: str = DESCRIPTION,
 ) -> NoReturn:
     """Checks everything that was asked for, takes the port and the folder, then serves until a signal."""
+    shutdown_signals.take()
+    complete_standard_streams()
     options = parse(arguments, os.environ, program, defaults, description)
     os.environ.setdefault("OMP_NUM_THREADS", str(options.threads or 1))  # read once, when numpy and torch are imported
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -86,7 +87,7 @@ def run(
     app, _, feed = create_app(worker, secret_key(), backup, console.lines, rules)
     ending = _Ending(worker, feed, console, backup)
     worker.listen(ending.with_training)
-    _handle_signals(ending.now)
+    shutdown_signals.shut_down_by(ending.now)
     if writer is not None:
         threading.Thread(target=ending.with_writer, args=(writer,), name="writer watch", daemon=True).start()
     for part in (console, worker, feed):
@@ -191,23 +192,6 @@ def _listen(program: str, host: str, port: int) -> socket.socket:
         return listen(host, port)
     except OSError as error:
         refuse(program, f"{host}:{port} cannot be listened on: {error.strerror}. Choose another --port or --host.")
-
-
-def _handle_signals(shut_down: Callable[[], None]) -> None:
-    """SIGTERM, a closed terminal and Ctrl-C finish the iteration, save and end; a second Ctrl-C ends at once."""
-    closing = threading.Event()
-
-    def handle(number: int, _frame: object) -> None:
-        if closing.is_set():
-            if number == signal.SIGINT:
-                os._exit(INTERRUPTED)
-            return
-        closing.set()
-        threading.Thread(target=shut_down, name="shutdown").start()
-
-    for name in ("SIGTERM", "SIGINT", "SIGHUP"):
-        if hasattr(signal, name):  # Windows has no SIGHUP
-            signal.signal(getattr(signal, name), handle)
 
 
 def _close(worker: Worker) -> int:
