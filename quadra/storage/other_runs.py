@@ -1,18 +1,19 @@
 """OtherRuns: what a run's first save in a folder does with the files that another run has left there.
 
-Before that save replaces them, the newest intact save of the other run is kept as three complete files in `runs/`, and
-files that cannot be used are set aside. Once it is durable, the earlier saves of the other run become restore points.
+Before that save replaces them, the newest intact save of each other run is kept as three complete files in `runs/`, and
+files that cannot be used, or that somebody else has put there, are set aside. Once it is durable, the earlier saves of
+other runs become restore points.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from quadra.errors import BadFileError, FolderUnusableError
-from quadra.storage.catalog import Catalog, SavedSummary, age_of, read_catalog
+from quadra.storage.catalog import Catalog, SavedSummary, read_catalog
 from quadra.storage.files.durable import is_plain_file, read_file, remove
 from quadra.storage.folder import StateFolder
 from quadra.storage.layout import FILES, METRICS_COPY, SAVES, WEIGHTS
@@ -32,26 +33,26 @@ class OtherRuns:
         self._bad: frozenset[Path] = frozenset()  # files that have a second name in `set-aside` already
 
     def make_room(self, run: str) -> None:
-        """Keeps another run's newest intact save as a run by itself, before the first save of `run`, and sets bad files aside."""
-        present = (*self._files.values(), self._folder.path / SAVES / METRICS_COPY)
-        bad = [path for path in present if os.path.lexists(path)]
+        """Keeps the newest intact save of each other run, before the first save of `run`, and sets bad files aside.
+
+        A weights file that somebody else has put here, so that it is not the newest save of its run, is set aside too.
+        """
         catalog = read_catalog(self._folder.layout)
-        failed = [file for file, _ in catalog.unreadable if file == self._files[WEIGHTS]]
-        for copy in self._present_saves(catalog):
-            if self._is_kept(copy, catalog):
-                bad = failed
-                break
-            try:
-                bad = [*failed, *self._keep(copy, copy.id == run)]
-                break
-            except BadFileError as error:
-                failed.append(error.path if error.path.is_relative_to(self._folder.path) else copy.file)
-        else:
-            bad += [*failed, *self._folder.layout.earlier_saves()]
+        bad = [file for file, _ in catalog.unreadable if file == self._files[WEIGHTS]]
+        safe: list[SavedSummary] = []
+        for saves in self._saves_by_run(catalog):
+            kept, failed = self._keep_newest(saves, run, catalog)
+            safe += [] if kept is None else [kept]
+            bad += failed
+        if not safe:
+            bad += [*self._present_files(), *self._folder.layout.earlier_saves()]
+        elif self._is_strange(catalog, safe, bad):
+            bad += self._present_files()
         self._bad = frozenset(bad)
         target = self._folder.set_aside(dict.fromkeys(bad), leave=True)
         if target is not None:
-            log.warning("Files that could not be used were set aside in %s: %s", target, ", ".join(map(str, bad)))
+            what = "Files that could not be used, or were put there by somebody else, were set aside in %s: %s"
+            log.warning(what, target, ", ".join(map(str, bad)))
 
     def drop_saves(self, run: str) -> None:
         """Makes earlier saves of other runs restore points, after the first save of `run`; what cannot go now stays."""
@@ -61,17 +62,48 @@ class OtherRuns:
             except (OSError, FolderUnusableError) as error:
                 log.info("An earlier save of another run stays: %s", error)
 
-    def _present_saves(self, catalog: Catalog) -> Sequence[SavedSummary]:
-        """Returns the directory's own saves, newest first."""
-        own = [copy for copy in catalog.copies if copy.folder == self._folder.path]
-        return sorted(own, key=lambda copy: (*age_of(copy), not copy.is_earlier_save), reverse=True)
+    def _present_files(self) -> list[Path]:
+        """Returns the three files of the directory and the copy of its metrics, as far as they are there."""
+        return [
+            path for path in (*self._files.values(), self._folder.path / SAVES / METRICS_COPY) if os.path.lexists(path)
+        ]
 
-    def _is_kept(self, save: SavedSummary, catalog: Catalog) -> bool:
-        """Whether this save stands in `runs/` already: a copy made then is complete, the present files may not be."""
-        return any(
-            copy.id == save.id and copy.sequence >= save.sequence and copy.folder != self._folder.path
-            for copy in catalog.copies
-        )
+    def _saves_by_run(self, catalog: Catalog) -> Iterable[Sequence[SavedSummary]]:
+        """Returns the directory's own saves, those of each run together, newest first."""
+        runs: dict[str, list[SavedSummary]] = {}
+        for copy in catalog.copies:
+            if copy.folder == self._folder.path:
+                runs.setdefault(copy.id, []).append(copy)
+        for saves in runs.values():
+            saves.sort(key=lambda copy: (copy.sequence, not copy.is_earlier_save), reverse=True)
+        return runs.values()
+
+    def _keep_newest(
+        self, saves: Sequence[SavedSummary], run: str, catalog: Catalog
+    ) -> tuple[SavedSummary | None, list[Path]]:
+        """Keeps the newest intact one of a run's saves. Returns what is kept of that run, and the files that were found bad."""
+        failed: list[Path] = []
+        for save in saves:
+            kept = self._kept_already(save, catalog)
+            if kept is not None:
+                return kept, failed
+            try:
+                return save, [*failed, *self._keep(save, save.id == run)]
+            except BadFileError as error:
+                failed.append(error.path if error.path.is_relative_to(self._folder.path) else save.file)
+        return None, [*failed, *(save.file for save in saves)]
+
+    def _is_strange(self, catalog: Catalog, safe: Sequence[SavedSummary], bad: Collection[Path]) -> bool:
+        """Whether the present weights file can be read but is none of the saves that are kept."""
+        present = [copy for copy in catalog.copies if copy.file == self._files[WEIGHTS] and copy.file not in bad]
+        return any(all(_moment_of(copy) != _moment_of(kept) for kept in safe) for copy in present)
+
+    def _kept_already(self, save: SavedSummary, catalog: Catalog) -> SavedSummary | None:
+        """Returns the copy of this save, or of a later one, in `runs/`: it is complete, the present files may not be."""
+        for copy in catalog.copies:
+            if copy.id == save.id and copy.sequence >= save.sequence and copy.folder != self._folder.path:
+                return copy
+        return None
 
     def _keep(self, save: SavedSummary, of_this_run: bool) -> list[Path]:
         """Keeps a save of another run as three complete files. Returns the files that were found bad."""
@@ -98,3 +130,8 @@ class OtherRuns:
         elif record.run != run:
             self._folder.keep_as_restore_point(file, record.run, record.iteration_count)
             remove(file)
+
+
+def _moment_of(save: SavedSummary) -> tuple[str, int, int, str]:
+    """Returns what tells a save from every other one of its run, wherever it stands."""
+    return save.id, save.sequence, save.iteration_count, save.saved_at

@@ -22,7 +22,7 @@ from quadra.storage.reset import describe_deletable
 from quadra.storage.save_record import RunEvents
 from quadra.training.events import MeasuredSave, Message, RunEventsChanged, SaveEveryChanged, SaveFailed, StateSaved
 from quadra.training.publisher import Publisher
-from quadra.training.view import SaveHealth, SaveOutcome, SaveTrouble
+from quadra.training.view import SaveHealth, SaveOutcome, SaveTrouble, WorkerSettings
 
 if TYPE_CHECKING:
     from quadra.storage.pending_save import Receipt
@@ -47,9 +47,11 @@ class AutoSave:
     `wake` is called from another thread when a save ends.
     """
 
-    def __init__(self, folder: StateFolder, save_every: int, publisher: Publisher, wake: Callable[[], None]) -> None:
+    def __init__(
+        self, folder: StateFolder, settings: WorkerSettings, publisher: Publisher, wake: Callable[[], None]
+    ) -> None:
         self._folder = folder
-        self._every = save_every
+        self._every, self._answer_within = settings.save_every, settings.answer_within
         self._publisher, self._wake = publisher, wake
         self._due_at: float | None = None  # when the save that is due came due
         self._catalog: Catalog | None = None
@@ -62,6 +64,7 @@ class AutoSave:
         self._must_retry = False  # whether the last save that was asked for at a rest of training failed
         self._retry_ended: Ended | None = None
         self._trouble: SaveTrouble | None = None
+        self._answer_by: float | None = None  # where the folder was exchanged: when the run goes on by itself
         self._stalls: deque[float] = deque(maxlen=_STALLS)
         self._worst = 0.0
         self._remark = ""  # the newest one beside a save, so that it is told once
@@ -154,6 +157,15 @@ class AutoSave:
         """Whether saving stopped because the folder is not ours any more."""
         return self._trouble is not None and self._trouble.code == "folder_changed"
 
+    @property
+    def answer_in(self) -> float | None:
+        """The seconds left in which a person can say what becomes of a run whose folder was exchanged; None: it was not."""
+        return None if self._answer_by is None else max(0.0, self._answer_by - time.monotonic())
+
+    def wait_for_answer(self) -> None:
+        """Gives a person as much time again."""
+        self._answer_by = time.monotonic() + self._answer_within
+
     def publish_saved_first(self, record: SaveRecord | None) -> None:
         """Publishes that the run in memory was saved before another took its place, where it was."""
         if record is not None:
@@ -197,7 +209,7 @@ class AutoSave:
         if free is not None and low and self._health.free_bytes is None:
             self._publisher.publish(Message(f"Only {free / 1e6:.0f} MB are free on the disk.", "warning"))
         verified = record if receipt.verified else None
-        self._trouble = None
+        self._trouble, self._answer_by = None, None
         self._health = SaveHealth(
             stalls=tuple(self._stalls),
             stall_worst_ms=round(self._worst, 3),
@@ -227,6 +239,10 @@ class AutoSave:
             self._show(saving, self._unshown)
         since = self._trouble.since if self._trouble else self._durable
         self._trouble = SaveTrouble(saving.iteration_count, str(error), since, error.code)
+        if not self.is_folder_changed:
+            self._answer_by = None
+        elif self._answer_by is None:
+            self.wait_for_answer()
         self._health = replace(self._health, waiting=False)
         self._publisher.show(trouble=self._trouble, save_health=self._health)
         self._publisher.publish(SaveFailed(saving.iteration_count, str(error)))

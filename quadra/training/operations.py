@@ -144,6 +144,24 @@ class Operations:
         self._publisher.publish(Message("The run in memory goes on as a new saved run.", "success"))
         return {"run": record.run, "iteration_count": record.iteration_count}
 
+    def go_on_unattended(self) -> None:
+        """Saves the run in memory as a new one, since nobody has said in time what becomes of it.
+
+        Where no folder is at the path none is made: the disk on which it stood may come back.
+        """
+        self._autosave.wait_for_answer()  # for what fails now
+        path = self.state.folder.path
+        if not path.is_dir():
+            return
+        try:
+            self.save_as_new_run()
+        except (QuadraError, OSError) as error:
+            text = f"Nobody has said what becomes of the run in memory, and it could not go on as a new one in {path}: {error}"
+            self._publisher.publish(Message(text, "error"))
+            return
+        text = f"Nobody has said in time what becomes of the run in memory: it goes on by itself. What is in {path} is kept."
+        self._publisher.publish(Message(text, "warning"))
+
     def reset(self) -> dict[str, Any]:
         """Deletes every saved state, and clears memory."""
         target = next_phase(self._view.status.phase, LifecycleCommand.RESET)

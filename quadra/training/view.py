@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 SLOWEST_PACE = 0.01  # iterations a second
 FASTEST_PACE = 1_000_000.0
+ANSWER_WITHIN = 60.0  # seconds that a person has to say what becomes of a run whose folder was exchanged
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,8 @@ class WorkerSettings:
     retention: Retention = field(default=Retention())
     rescue: bool = False  # whether training that ended by integrity strikes goes back to a good state by itself
     resume: bool = False  # whether training shall begin by itself and go on until it is stopped
+    # Then it goes on as a new run by itself; asked for when settings are made, so that a test can change it in a server.
+    answer_within: float = field(default_factory=lambda: ANSWER_WITHIN)
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,7 @@ class Worker:
         self._opened: Operations | None = None
         self.publisher = Publisher(Status.first(config, settings, folder))
         self._is_step_due = False
-        self.autosave = AutoSave(folder, settings.save_every, self.publisher, self._wake)  # for what `do` does, too
+        self.autosave = AutoSave(folder, settings, self.publisher, self._wake)  # for what `do` does, too
 
     def start(self) -> None:
         """Starts the thread."""
@@ -119,6 +119,8 @@ class Worker:
                 task = self._next_task()
                 if task is not None:
                     task.carry_out()
+                elif self.autosave.answer_in == 0.0:
+                    self._operations.go_on_unattended()
                 elif self._view.status.phase is not Phase.TRAINING:
                     self.autosave.retry(self._state.saving)
                 elif self._is_step_due:
@@ -140,7 +142,8 @@ class Worker:
             wait = min(due_in, check_in) if held_up is None else held_up
         else:
             wait = self.autosave.retry_in(self._state.saving)
-        return self._queue.next(wait)
+        answer_in = self.autosave.answer_in
+        return self._queue.next(answer_in if wait is None or (answer_in is not None and answer_in < wait) else wait)
 
     @property
     def _operations(self) -> Operations:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
+from quadra.storage.layout import SET_ASIDE, WEIGHTS
 from tests.helpers.pages import (
     FAST,
     HEIGHT,
@@ -197,6 +198,24 @@ def test_without_auto_save_the_panel_says_that_only_stop_saves_and_how_much_is_a
     expect(page.locator("#saving-iteration-value")).to_have_attribute("data-value", str(count))
 
 
+# How long a server waits for a person; Python runs a module of this name before anything else.
+ANSWER = """
+import sys
+
+if "app" in sys.modules:
+    from quadra.training import view
+
+    view.ANSWER_WITHIN = {seconds}
+"""
+
+
+def waiting_for_an_answer(folder: Path, seconds: float) -> dict[str, str]:
+    """The environment of a server that waits so long for a person; `folder` is not its state directory."""
+    folder.mkdir(exist_ok=True)
+    (folder / "sitecustomize.py").write_text(ANSWER.format(seconds=seconds))
+    return {"PYTHONPATH": str(folder)}
+
+
 @dataclass
 class Exchanged:
     """A server that trains while its folder was exchanged for an earlier copy of it."""
@@ -211,7 +230,7 @@ def exchanged(
     shared: SharedPage, pages: tuple[SharedPage, ...], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Exchanged]:
     folder = tmp_path_factory.mktemp("exchanged") / "state"
-    with lasting_server(pages, folder, *PACED) as server:
+    with lasting_server(pages, folder, *PACED, environment=waiting_for_an_answer(folder.parent, 3600.0)) as server:
         yield Exchanged(server, folder, train_and_exchange(shared.visit(server.url), folder))
 
 
@@ -253,7 +272,7 @@ def test_what_is_there_is_loaded_only_after_a_question_and_saving_works_again(
     assert status["running"] is False
     assert status["unsaved_iterations"] > 0
     expect(dialog).to_contain_text(f"the run in memory, {status['iteration_count']:,} iterations")
-    expect(dialog).to_contain_text(f"{status['unsaved_iterations']} iterations were never saved")
+    expect(dialog).to_contain_text(f"{status['unsaved_iterations']:,} iterations were never saved")
     page.keyboard.press("Enter")
     expect(dialog).to_be_hidden()
     expect(page.locator("#message")).to_contain_text("Nothing was loaded")
@@ -272,7 +291,7 @@ def test_what_is_there_is_loaded_only_after_a_question_and_saving_works_again(
 
 def test_the_run_in_memory_goes_on_as_a_new_saved_run_beside_what_is_there(shared: SharedPage, tmp_path: Path) -> None:
     folder = tmp_path / "state"
-    with served(shared, folder, *PACED) as (server, page):
+    with served(shared, folder, *PACED, environment=waiting_for_an_answer(tmp_path, 3600.0)) as (server, page):
         train_and_exchange(page, folder)
         before = server.get("/api/status")
         page.locator("#fork-button").focus()
@@ -290,6 +309,28 @@ def test_the_run_in_memory_goes_on_as_a_new_saved_run_beside_what_is_there(share
             before["run"]: 20,
             after["run"]: after["iteration_count"],
         }
+
+
+def test_a_run_whose_folder_was_exchanged_goes_on_by_itself_where_nobody_answers(
+    shared: SharedPage, tmp_path: Path
+) -> None:
+    folder = tmp_path / "state"
+    with served(shared, folder, *PACED, environment=waiting_for_an_answer(tmp_path, 0.5)) as (server, page):
+        page.click("#initialize-button")
+        train_until(page, 20)
+        old, before = (folder / WEIGHTS).read_bytes(), server.get("/api/status")["run"]
+        page.click("#start-button")
+        wait_for_iteration(page, 45)
+        (tmp_path / "old").write_bytes(old)
+        (tmp_path / "old").replace(folder / WEIGHTS)
+        expect(page.locator("#folder-banner")).to_contain_text("Without an answer within a minute")
+        expect(page.locator("#message")).to_contain_text("it goes on by itself")
+        expect(page.locator("#folder-banner")).to_be_hidden()
+        server.wait_for("it goes on by itself")
+        status = server.get("/api/status")
+        assert (status["running"], status["save_error"]) == (True, None)
+        assert status["run"] != before
+        assert old in [file.read_bytes() for file in (folder / SET_ASIDE).rglob(WEIGHTS)]
 
 
 def test_where_nothing_is_there_loading_says_so_and_the_run_stays(shared: SharedPage, tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ from quadra.storage.saved_state import SavedState, read, read_save
 from tests.helpers.state_helpers import (
     RUN_A,
     RUN_B,
+    RUN_C,
     Crash,
     assert_same_state,
     commit,
@@ -144,13 +145,47 @@ def test_a_folder_of_the_earlier_generation_is_kept_as_it_is(tmp_path: Path, oth
 def test_a_run_that_is_kept_already_is_not_kept_again(
     tmp_path: Path, saves: list[SavedState], other: SavedState
 ) -> None:
-    commit(tmp_path, saves[0])
+    commit(tmp_path, *saves[:2])
     run = write_state(tmp_path / RUNS / RUN_A, saves[1])
     before = files_of(run)
     with StateFolder(tmp_path) as held:
         SaveStore(held).commit(save_of(other))
     assert files_of(run) == before
     assert not (tmp_path / SET_ASIDE).exists()
+
+
+@pytest.mark.parametrize("is_kept", [False, True])
+def test_an_older_save_that_somebody_has_put_in_the_place_of_the_newest_is_set_aside_with_its_files(
+    tmp_path: Path, saves: list[SavedState], other: SavedState, is_kept: bool
+) -> None:
+    commit(tmp_path / "elsewhere", saves[0])
+    commit(tmp_path / "state", *saves[:3])
+    put = {name: (tmp_path / "elsewhere" / name).read_bytes() for name in FILES}
+    for name, content in put.items():
+        (tmp_path / "state" / name).write_bytes(content)
+    if is_kept:
+        write_state(tmp_path / "state" / RUNS / RUN_A, saves[1])
+    with StateFolder(tmp_path / "state") as held:
+        SaveStore(held).commit(save_of(other))
+    (aside,) = (tmp_path / "state" / SET_ASIDE).iterdir()
+    assert put.items() <= files_of(aside).items()
+    assert_same_state(read(tmp_path / "state" / RUNS / RUN_A), saves[1])
+
+
+def test_of_two_runs_whose_files_are_mixed_both_are_kept(
+    tmp_path: Path, saves: list[SavedState], other: SavedState
+) -> None:
+    """As where another run's folder was copied over this one."""
+    commit(tmp_path / "elsewhere", other)
+    commit(tmp_path / "state", *saves[:3])
+    for name in FILES:
+        (tmp_path / "state" / name).write_bytes((tmp_path / "elsewhere" / name).read_bytes())
+    third = replace(saves[0], record=replace(saves[0].record, run=RUN_C))
+    with StateFolder(tmp_path / "state") as held:
+        SaveStore(held).commit(save_of(third))
+    assert_same_state(read(tmp_path / "state" / RUNS / RUN_B), other)
+    assert_same_state(read(tmp_path / "state" / RUNS / RUN_A), saves[1])
+    assert_same_state(read(tmp_path / "state"), third)
 
 
 @pytest.mark.all  # some places of it are drawn in tests/faults

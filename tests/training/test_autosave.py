@@ -14,7 +14,8 @@ import pytest
 
 from quadra import TrainingState
 from quadra.errors import QuadraError, RefusedError, SaveError
-from quadra.storage.layout import METRICS, WEIGHTS
+from quadra.storage.folder import StateFolder
+from quadra.storage.layout import METRICS, SET_ASIDE, WEIGHTS
 from quadra.storage.pending_save import Receipt
 from quadra.storage.save_record import peek
 from quadra.storage.save_store import Save, SaveStore
@@ -73,7 +74,7 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Disk]:
 
 @pytest.fixture
 def bench(tmp_path: Path, disk: Disk) -> Iterator[Bench]:
-    bench = Bench(tmp_path / "state")
+    bench = Bench(tmp_path / "state", WorkerSettings(pace=None, answer_within=3600.0))
     bench.worker.initialize().result(PATIENCE)
     yield bench
     disk.let_go()
@@ -339,6 +340,89 @@ def test_a_removed_folder_is_not_made_again_by_itself(bench: Bench, tmp_path: Pa
     assert saved_iteration(bench.folder.path / WEIGHTS) == bench.worker.view().iteration_count
 
 
+@pytest.fixture
+def unattended(tmp_path: Path) -> Iterator[Bench]:
+    """A worker that nobody answers, and that does not wait long for it."""
+    bench = Bench(tmp_path / "state", WorkerSettings(pace=None, answer_within=0.05))
+    bench.worker.initialize().result(PATIENCE)
+    bench.worker.start_training(15).result(PATIENCE)
+    bench.until(lambda: bench.worker.view().status.phase is Phase.READY)
+    yield bench
+    with contextlib.suppress(SaveError):
+        bench.worker.close().result(PATIENCE)
+
+
+def went_on(bench: Bench, before: str | None) -> str:
+    """The id of the new run as which the run in memory has gone on by itself, once it is told."""
+    bench.until(lambda: any("goes on by itself" in message.text for message in bench.all_of(Message)))
+    status = bench.worker.view().status
+    assert status.trouble is None
+    assert status.run not in (None, before)
+    return str(status.run)
+
+
+def test_a_weights_file_that_a_sync_tool_has_put_back_stops_saving_for_as_long_as_a_person_has_to_answer(
+    unattended: Bench, tmp_path: Path
+) -> None:
+    folder, before = unattended.folder.path, unattended.worker.view().status.run
+    old = (folder / WEIGHTS).read_bytes()
+    unattended.worker.start_training().result(PATIENCE)
+    unattended.until(lambda: unattended.worker.view().iteration_count > 60)
+    (tmp_path / "old").write_bytes(old)
+    (tmp_path / "old").replace(folder / WEIGHTS)
+    new = went_on(unattended, before)
+    unattended.until(lambda: saved_iteration(folder / WEIGHTS) > 100)
+    assert old in [file.read_bytes() for file in (folder / SET_ASIDE).rglob(WEIGHTS)]
+    unattended.worker.stop_training().result(PATIENCE)
+    states = {state.id: state.iteration_count for state in unattended.worker.view().status.catalog.states}
+    assert set(states) == {before, new}
+    assert states[str(before)] > 15  # its own newest save, not what was put in its place
+    assert unattended.worker.load().result(PATIENCE)["iteration_count"] == states[new]
+
+
+def test_a_run_that_rests_in_an_exchanged_folder_goes_on_by_itself_beside_what_was_put_there(
+    unattended: Bench, tmp_path: Path
+) -> None:
+    folder, before = unattended.folder.path, unattended.worker.view().status.run
+    shutil.copytree(folder, tmp_path / "backup")
+    unattended.worker.start_training().result(PATIENCE)
+    unattended.until(lambda: unattended.worker.view().iteration_count > 40)
+    folder.rename(tmp_path / "gone")
+    shutil.copytree(tmp_path / "backup", folder)
+    with contextlib.suppress(SaveError):
+        unattended.worker.stop_training().result(PATIENCE)
+    new = went_on(unattended, before)
+    states = {state.id: state.iteration_count for state in unattended.worker.view().status.catalog.states}
+    assert states == {before: 15, new: unattended.worker.view().iteration_count}
+
+
+def test_where_the_exchanged_folder_cannot_be_had_it_is_told_and_tried_again(unattended: Bench, tmp_path: Path) -> None:
+    folder, before = unattended.folder.path, unattended.worker.view().status.run
+    shutil.copytree(folder, tmp_path / "backup")
+    unattended.worker.start_training().result(PATIENCE)
+    folder.rename(tmp_path / "gone")
+    shutil.copytree(tmp_path / "backup", folder)
+    with StateFolder(folder):
+        unattended.until(
+            lambda: any("could not go on as a new one" in told.text for told in unattended.all_of(Message))
+        )
+        assert unattended.worker.view().status.run == before
+    went_on(unattended, before)
+
+
+def test_a_removed_folder_is_not_made_again_though_nobody_answers(unattended: Bench, tmp_path: Path) -> None:
+    before = unattended.worker.view().status.run
+    unattended.worker.start_training().result(PATIENCE)
+    unattended.folder.path.rename(tmp_path / "gone")
+    unattended.until(lambda: unattended.worker.view().status.trouble is not None)
+    count = unattended.worker.view().iteration_count
+    unattended.until(lambda: unattended.worker.view().iteration_count > count + 200)
+    assert not unattended.folder.path.exists()
+    (tmp_path / "gone").rename(unattended.folder.path)  # as where a disk is mounted again
+    unattended.until(lambda: unattended.worker.view().status.trouble is None)
+    assert unattended.worker.view().status.run == before
+
+
 @pytest.mark.parametrize("name", [WEIGHTS, METRICS])
 def test_a_file_that_was_changed_under_a_live_server_is_never_overwritten_unseen(bench: Bench, name: str) -> None:
     bench.worker.start_training(15).result(PATIENCE)
@@ -414,7 +498,7 @@ def test_a_save_that_is_shown_late_does_not_hide_that_a_later_one_failed(
 ) -> None:
     with opened(tmp_path / "state") as state:
         publisher = Publisher(Status.first(CONFIG, WorkerSettings(), state.folder))
-        saves = AutoSave(state.folder, 10, publisher, lambda: None)
+        saves = AutoSave(state.folder, WorkerSettings(), publisher, lambda: None)
 
         def save_after_ten() -> None:
             train(state, 10)
