@@ -151,8 +151,8 @@ class Operations:
         """
         self._autosave.wait_for_answer()  # for what fails now
         path = self.state.folder.path
-        if not path.is_dir():
-            return
+        if not path.is_dir() or self._autosave.save(self.state.saving, None) is not None:
+            return  # in the other case all is our own again, as where a disk was mounted anew
         try:
             self.save_as_new_run()
         except (QuadraError, OSError) as error:
