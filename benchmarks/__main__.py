@@ -18,6 +18,7 @@ TOPICS = {  # name: what it measures; each is a module of this package with run(
     "crowd": "a hundred viewers at full speed against one: training's rate, updates, answers over HTTP",
     "tricks": "what each trick of the compiled step saves",
     "saves": "what saves cost training, whether that stays flat, and how long a load takes",
+    "legacy": "what a folder of the earlier generation with a million iterations costs loads and lists",
     "inside": "the rate of training while the view of what is inside is watched, against unwatched",
     "start": "from the command to the page",
     "page": "the page in Chromium: its first paint with a million iterations, and a minute of training at full speed",

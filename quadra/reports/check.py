@@ -6,15 +6,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from quadra.config import TrainingConfig
 from quadra.errors import BadFileError, MissingFileError
+from quadra.model.corpus import Corpus
 from quadra.states.alert_rules import read_rules
 from quadra.states.own_texts import id_of, is_intact, is_stored, own_texts, reference_of, text_file
 from quadra.states.read_only import retrying
+from quadra.storage import legacy
 from quadra.storage.catalog import Catalog, SavedSummary, read_catalog, summarize
 from quadra.storage.files.durable import is_plain_file
 from quadra.storage.labels import read_labels
 from quadra.storage.layout import BEST_FILE, RESET_MARKER, SET_ASIDE, WEIGHTS, StateLayout
-from quadra.storage.saved_state import NotSealedError, SavedState, read_save
+from quadra.storage.saved_state import NotSealedError, SavedState, read_save, require_finite
 
 _ATTEMPTS = 2  # at a file before it counts as bad: a live server may have replaced it between its parts
 
@@ -100,8 +103,8 @@ def _check_save(copy: SavedSummary, folder: Path) -> Iterator[Finding]:
     what = f"{name}: run {copy.id}, {copy.iteration_count} iterations, saved {copy.saved_at}"
     try:
         state = _read(copy)
-    except NotSealedError:
-        yield Finding(is_good=True, text=f"{what}: of the earlier generation, which had no checksums")
+    except NotSealedError as unsealed:
+        yield _check_legacy(copy, unsealed, what)
         return
     except BadFileError as error:
         yield Finding(is_good=False, text=f"{what}: cannot be loaded: {error}.")
@@ -113,6 +116,14 @@ def _check_save(copy: SavedSummary, folder: Path) -> Iterator[Finding]:
     if not copy.is_earlier_save:  # those share the present state's other files
         for damage in state.damaged:
             yield Finding(is_good=False, text=f"{_path_in(damage.path, folder)}: {damage}. Nothing is lost by it.")
+
+
+def _check_legacy(copy: SavedSummary, unsealed: NotSealedError, what: str) -> Finding:
+    try:
+        require_finite(legacy.convert(copy.folder, unsealed.weights, TrainingConfig(seed=0), Corpus()))
+    except BadFileError as error:
+        return Finding(is_good=False, text=f"{what}: cannot be loaded: {error}.")
+    return Finding(is_good=True, text=f"{what}: of the earlier generation, which had no checksums")
 
 
 def _read(copy: SavedSummary) -> SavedState:

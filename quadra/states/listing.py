@@ -16,6 +16,7 @@ from typing import Any
 
 from quadra.errors import BadFileError, UnknownSourceError
 from quadra.storage.catalog import Catalog, SavedSummary, read_catalog, summarize
+from quadra.storage.files.file_cache import FileCache
 from quadra.storage.labels import NO_LABEL, Label, read_labels
 from quadra.storage.layout import BEST_FILE, FILES, RESTORE_POINTS, WEIGHTS, StateLayout
 from quadra.storage.save_record import SaveRecord, peek
@@ -24,7 +25,6 @@ log = logging.getLogger("quadra.worker")
 
 SLOT_PREFIX = "slot-"
 CURRENT, RUN, SLOT, POINT, BEST_STATE, SAVE = "current", "run", "slot", "point", "best", "save"
-_MOST_CACHED = 10_000  # records of files
 _RETENTION = {
     CURRENT: "The newest save of the run on the page; each save replaces it.",
     RUN: "An earlier run at its newest save. Kept until you delete it.",
@@ -95,7 +95,7 @@ class StateListing:
 
     def __init__(self, layout: StateLayout) -> None:
         self._layout = layout
-        self._records: dict[Path, tuple[tuple[int, ...], SaveRecord | None]] = {}
+        self._records = FileCache(peek)
 
     def entries(self) -> list[ListedState]:
         """Returns every state that can be listed, newest first; deleted ones are among them, with their time.
@@ -163,18 +163,11 @@ class StateListing:
             )  # fmt: skip
 
     def _record(self, file: Path) -> SaveRecord | None:
-        """Returns the record of a file, which is read once as long as nobody changes it; None for a file that is not ours."""
+        """Returns the record of a file; None for a file that is not ours."""
         try:
-            found = file.stat(follow_symlinks=False)
-            version = (found.st_ino, found.st_size, found.st_mtime_ns)
-            known = self._records.get(file)
-            if len(self._records) > _MOST_CACHED:
-                self._records.clear()
-            if known is None or known[0] != version:
-                known = self._records[file] = version, peek(file)
-        except (OSError, BadFileError):  # replaced meanwhile, or damaged: `check` names it
+            return self._records.get(file)
+        except BadFileError:  # replaced meanwhile, or damaged: `check` names it
             return None
-        return known[1]
 
 
 def last_good(listing: StateListing, run: str | None, struck_at: int) -> ListedState | None:

@@ -11,8 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from quadra.config import LARGEST_FIELD
 from quadra.errors import BadFileError, DamagedFileError, InaccessibleFileError
 from quadra.storage.files.durable import read_file
+from quadra.storage.files.file_cache import FileCache
 from quadra.storage.files.safe_pickle import loads
 from quadra.storage.labels import read_labels
 from quadra.storage.layout import METRICS, SYSTEM, WEIGHTS, StateLayout
@@ -195,17 +197,24 @@ def legacy_id(content: bytes) -> str:
 
 def _legacy_summary(file: Path, folder: Path) -> SavedSummary:
     """Returns the state of a directory in the legacy format: its files say less, and only the file's time says when."""
-    metrics = loads(read_file(folder / METRICS), folder / METRICS, arrays=True)
-    system = loads(read_file(folder / SYSTEM), folder / SYSTEM, arrays=True)
-    size = system.get("field_size")
+    return replace(_legacy_summaries.get(file, folder / METRICS, folder / SYSTEM), folder=folder)
+
+
+def _read_legacy_summary(file: Path, metrics_file: Path, system_file: Path) -> SavedSummary:
+    metrics = loads(read_file(metrics_file), metrics_file, arrays=True)
+    system = loads(read_file(system_file), system_file, arrays=True)
     losses = metrics.get("loss_history")
     if not isinstance(losses, (list, np.ndarray)):
-        raise DamagedFileError(folder / METRICS, "its loss history is not a list of numbers")
+        raise DamagedFileError(metrics_file, "its loss history is not a list of numbers")
+    size = system.get("field_size")
     return SavedSummary(
-        id=legacy_id(read_file(file)), iteration_count=len(losses),
-        saved_at=iso(_moment(_changed_at(file))), ended="stopped", field_size=size if isinstance(size, int) else 0,
-        seed=None, load_rank=0, sequence=0, file=file, folder=folder, save_number=number_in(system),
+        id=legacy_id(read_file(file)), iteration_count=len(losses), saved_at=iso(_moment(_changed_at(file))),
+        ended="stopped", field_size=size if type(size) is int and 0 <= size <= LARGEST_FIELD else 0,
+        seed=None, load_rank=0, sequence=0, file=file, folder=file.parent, save_number=number_in(system),
     )  # fmt: skip
+
+
+_legacy_summaries = FileCache(_read_legacy_summary)  # of a million iterations, reading one takes half a second
 
 
 def number_in(system: Mapping[str, Any]) -> int:

@@ -26,12 +26,13 @@ from quadra.storage.catalog import summarize
 from quadra.storage.layout import METRICS, SYSTEM, WEIGHTS
 from quadra.storage.metrics_file import HISTORY_KEYS
 from quadra.storage.save_record import SaveRecord
-from quadra.storage.saved_state import SavedState, as_series, read_plain, require_keys
+from quadra.storage.saved_state import SavedState, as_series, in_words, read_plain, require_keys
 
 WARNING = (
     "This state comes from the earlier generation of the dashboard: "
     "optimizer, random generators and syntropy fields start fresh."
 )
+_MOST_STRIKES = 2**53  # the largest whole number that a browser's JSON keeps exactly
 _NAMES = dict(zip(NETWORKS, ("nn1", "nn2", "nn3"), strict=True))
 
 
@@ -44,8 +45,8 @@ def convert(folder: Path, weights: Mapping[str, Any], config: TrainingConfig, co
     system = read_plain(folder / SYSTEM, arrays=True)
     require_keys(system, SYSTEM, ("field_size", "integrity_strikes"))
     strikes = system["integrity_strikes"]
-    if type(strikes) is not int or strikes < 0:
-        raise DamagedFileError(SYSTEM, "its integrity strikes are not a number")
+    if type(strikes) is not int or not 0 <= strikes <= _MOST_STRIKES:
+        raise DamagedFileError(SYSTEM, "its integrity strikes are not a possible number")
     rows = _rows(folder)
     try:
         config = _sized(config, weights, system["field_size"])
@@ -74,7 +75,7 @@ def _sized(config: TrainingConfig, weights: Mapping[str, Any], field_size: objec
     """Returns the configuration with the sizes that the files have."""
     field = int(weights["field"].numel())
     if field_size != field or field < SMALLEST_FIELD:
-        raise MismatchError(SYSTEM, f"says field size {field_size}, but the weights have {field}")
+        raise MismatchError(SYSTEM, f"says field size {in_words(field_size)}, but the weights have {field}")
     hidden = {name: int(weights[old]["fc1.weight"].shape[0]) for name, old in _NAMES.items()}
     return replace(
         config,
@@ -104,7 +105,7 @@ def _q_table(table: object) -> dict[str, dict[str, float]]:
             str(state): {action: float(values.get(action, 0.0)) for action in ACTIONS}
             for state, values in table.items()  # type: ignore[attr-defined]  # what is no mapping is caught below
         }
-    except (AttributeError, TypeError, ValueError) as error:
+    except (AttributeError, TypeError, ValueError, OverflowError) as error:
         raise DamagedFileError(WEIGHTS, f"its Q-table is not state -> {{action: value}}: {error}") from error
     if not all(math.isfinite(value) for values in converted.values() for value in values.values()):
         raise DamagedFileError(WEIGHTS, "its Q-table holds numbers that are not finite")

@@ -132,7 +132,7 @@ def peek(path: Path) -> SaveRecord | None:
         raise InaccessibleFileError(path, f"cannot be read: {error.strerror}") from error
 
 
-def newer_format(version: int) -> str:
+def newer_format(version: int | str) -> str:
     """Returns what is wrong with a file of a newer format, in words."""
     return f"has format {version}, this program reads up to {FORMAT_VERSION}. Update the program to load it."
 

@@ -152,11 +152,22 @@ def read_plain(path: Path, arrays: bool) -> dict[str, Any]:
 
 def as_series(values: object, file: str | Path) -> NDArray[np.float32]:
     """Returns one history as an array. Raises DamagedFileError for what is no list of numbers."""
-    plain = isinstance(values, list) and all(type(value) in (int, float) for value in values)
-    if plain or (isinstance(values, np.ndarray) and values.ndim == 1):
+    plain = isinstance(values, list) and set(map(type, values)) <= {int, float}
+    if not plain and not (isinstance(values, np.ndarray) and values.ndim == 1):
+        raise DamagedFileError(file, "a history in it is not a list of numbers")
+    try:
         with np.errstate(over="ignore"):  # too large for single precision: refused later, as not finite
             return np.asarray(values, np.float32)
-    raise DamagedFileError(file, "a history in it is not a list of numbers")
+    except OverflowError as error:  # a whole number of hundreds of digits
+        raise DamagedFileError(file, "a history in it holds a number that is too large") from error
+
+
+def in_words(value: object) -> str:
+    """Returns a value from a file for a message, cut where it is long."""
+    try:
+        return f"{value!r:.50}"
+    except ValueError:  # Python writes no whole number of more than 4,300 digits
+        return "of thousands of digits"
 
 
 def _config(values: Mapping[str, Any], file: Path) -> TrainingConfig:
@@ -288,11 +299,11 @@ def _system_findings(folder: Path, record: SaveRecord, config: TrainingConfig) -
     except BadFileError as error:
         return (error,)
     if isinstance(system["format_version"], int) and system["format_version"] > FORMAT_VERSION:
-        return (NewerFormatError(path, newer_format(system["format_version"])),)
+        return (NewerFormatError(path, newer_format(in_words(system["format_version"]))),)
     if system["run"] != record.run:
         return (MismatchError(path, "belongs to another run than the weights"),)
     if system["field_size"] != config.field_size:
-        reason = f"says field size {system['field_size']}, but the weights have {config.field_size}"
+        reason = f"says field size {in_words(system['field_size'])}, but the weights have {config.field_size}"
         return (MismatchError(path, reason),)
     return ()
 

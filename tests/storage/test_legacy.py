@@ -12,7 +12,11 @@ import pytest
 import torch
 
 from quadra.errors import LoadError
-from quadra.storage.layout import FILES, METRICS, RUNS, SET_ASIDE, SYSTEM, WEIGHTS
+from quadra.reports.check import check
+from quadra.storage import catalog
+from quadra.storage.catalog import legacy_id, read_catalog
+from quadra.storage.files.safe_pickle import loads
+from quadra.storage.layout import FILES, METRICS, RUNS, SET_ASIDE, SYSTEM, WEIGHTS, StateLayout
 from quadra.training.state import TrainingState
 from tests.helpers.state_helpers import (
     assert_same,
@@ -127,6 +131,34 @@ def test_arrays_in_the_metrics_are_read(tmp_path: Path) -> None:
         assert state.loss_history.tolist() == [0, 1, 2, 3]
 
 
+def test_what_is_known_of_the_files_is_remembered_until_one_of_them_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_earlier(tmp_path)
+    layout, read = StateLayout(tmp_path), []
+    monkeypatch.setattr(catalog, "loads", lambda *given, **named: read.append(given[1]) or loads(*given, **named))
+    for _ in range(3):
+        assert read_catalog(layout).states[0].iteration_count == 4
+    assert read.count(tmp_path / METRICS) == 1
+    (tmp_path / METRICS).write_bytes(pickle.dumps(earlier_metrics(5), protocol=4))
+    assert [read_catalog(layout).states[0].iteration_count for _ in range(3)] == [5] * 3
+    assert read.count(tmp_path / METRICS) == 2
+
+
+def test_what_is_wrong_with_the_files_is_remembered_until_one_of_them_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_earlier(tmp_path, metrics={"loss_history": 5})
+    layout, read = StateLayout(tmp_path), []
+    monkeypatch.setattr(catalog, "loads", lambda *given, **named: read.append(given[1]) or loads(*given, **named))
+    for _ in range(3):
+        ((_, error),) = read_catalog(layout).unreadable
+        assert error.file == METRICS
+    assert read.count(tmp_path / METRICS) == 1
+    write_earlier(tmp_path)
+    assert read_catalog(layout).unreadable == ()
+
+
 def test_names_of_numpy_1_are_read(tmp_path: Path) -> None:
     values = [np.float64(0.1)] * 4
     metrics = pickle.dumps(earlier_metrics(loss_history=values), protocol=3)
@@ -179,10 +211,16 @@ BAD: dict[str, tuple[str, dict[str, Any]]] = {
     "infinity in a history": (METRICS, {"metrics": {"reward_history": [0.1, float("inf"), 0.3, 0.4]}}),
     "text in a history": (METRICS, {"metrics": {"loss_history": ["a", "b", "c", "d"]}}),
     "no list for a history": (METRICS, {"metrics": {"loss_history": 5}}),
+    "a whole number too large for a float in a history": (
+        METRICS,
+        {"metrics": {"loss_history": [0.1, 10**400, 0.3, 0.4]}},
+    ),
     "None for a history": (METRICS, {"metrics": {"loss_history": None}}),
     "another field size": (SYSTEM, {"system": {"field_size": 7}}),
     "no number for the field size": (SYSTEM, {"system": {"field_size": "6"}}),
     "no number for the strikes": (SYSTEM, {"system": {"integrity_strikes": None}}),
+    "strikes of hundreds of digits": (SYSTEM, {"system": {"integrity_strikes": 10**400}}),
+    "a field size of thousands of digits": (SYSTEM, {"system": {"field_size": 10**5000}}),
     "a network of another size": (WEIGHTS, {"weights": {"nn1": SMALLER}}),
     "a network without a layer": (WEIGHTS, {"weights": {"nn2": {"fc1.weight": torch.zeros(5, 6)}}}),
     "no network": (WEIGHTS, {"weights": {"nn2": 5}}),
@@ -191,6 +229,10 @@ BAD: dict[str, tuple[str, dict[str, Any]]] = {
     "NaN in the field": (WEIGHTS, {"weights": {"field": torch.full((6,), float("nan"))}}),
     "no tensor for the field": (WEIGHTS, {"weights": {"field": [0.0] * 6}}),
     "no table": (WEIGHTS, {"weights": {"q_table": [1, 2]}}),
+    "a whole number too large for a float in the table": (
+        WEIGHTS,
+        {"weights": {"q_table": {"0.5": {"update_field": 10**400}}}},
+    ),
     "text in the table": (WEIGHTS, {"weights": {"q_table": {"0.5": {"update_field": "much"}}}}),
     "a layer of more neurons than are possible": (
         WEIGHTS,
@@ -216,6 +258,19 @@ def test_a_folder_that_cannot_be_used_is_refused_and_the_file_named(tmp_path: Pa
             state.load()
         assert not state.is_initialized
         assert files_of(tmp_path) == original
+    assert any(not finding.is_good and file in finding.text for finding in check(tmp_path))
+
+
+@pytest.mark.parametrize("fault", ["a whole number too large for a float in a history", "NaN in the table"])
+def test_a_folder_that_cannot_be_used_is_given_up_for_a_good_run_beside_it(tmp_path: Path, fault: str) -> None:
+    file, changes = BAD[fault]
+    with opened(tmp_path) as state:
+        good = new_run(state, 3, "stopped")
+    bad = write_earlier(tmp_path / RUNS / ("b" * 16), **changes)
+    with opened(tmp_path) as state:
+        report = state.load(legacy_id((bad / WEIGHTS).read_bytes()))
+        assert state.run.id == good
+        assert file in " ".join(report.gave_up)
 
 
 @pytest.mark.parametrize("name", FILES)

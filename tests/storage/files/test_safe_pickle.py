@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quadra.errors import DamagedFileError
-from quadra.storage.files.safe_pickle import dumps, loads
+from quadra.storage.files.safe_pickle import _PlainUnpickler, dumps, loads
 from tests.helpers.model_helpers import differences
 
 FILE = "metrics_history.pkl"
@@ -298,3 +298,44 @@ def test_a_pickle_cannot_change_the_functions_that_read_it() -> None:
     with pytest.raises(DamagedFileError):
         loads(forged, FILE, arrays=True)
     assert loads(dumps({"a": np.arange(3)}), FILE, arrays=True)["a"].tolist() == [0, 1, 2]
+
+
+numbers = st.lists(st.floats() | st.integers() | st.none(), max_size=30)
+
+
+def outcome(content: bytes) -> str:
+    try:
+        return repr(loads(content, FILE, arrays=True))
+    except DamagedFileError as error:
+        return str(error)
+
+
+@given(
+    st.dictionaries(st.text(max_size=3), numbers, max_size=4), st.integers(1, 1500), st.integers(1, 5),
+    st.none() | st.tuples(st.integers(0, 10**6), st.integers(1, 255)), st.integers(0, 40),
+)  # fmt: skip
+def test_floats_in_a_row_are_read_as_one_by_one(
+    values: dict[str, list[Any]], times: int, protocol: int, change: tuple[int, int] | None, cut: int
+) -> None:
+    content = bytearray(pickle.dumps({name: column * times for name, column in values.items()}, protocol))
+    if change is not None:
+        content[change[0] % len(content)] ^= change[1]
+    content = content[: max(1, len(content) - cut)]
+    found = outcome(bytes(content))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(_PlainUnpickler.dispatch, pickle.BINFLOAT[0], pickle._Unpickler.load_binfloat)  # type: ignore[attr-defined]
+        assert found == outcome(bytes(content))
+
+
+def test_lists_of_floats_are_read_a_thousand_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    count, one_by_one = 0, pickle._Unpickler.load_binfloat  # type: ignore[attr-defined]  # the stubs leave the operations out
+
+    def counted(self: Any) -> None:
+        nonlocal count
+        count += 1
+        one_by_one(self)
+
+    monkeypatch.setattr(pickle._Unpickler, "load_binfloat", counted)
+    values = [number / 7 for number in range(200_000)]
+    assert loads(pickle.dumps({"a": values}, 4), FILE, arrays=True) == {"a": values}
+    assert count < 1000
