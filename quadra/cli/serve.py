@@ -6,6 +6,7 @@ import argparse
 import gc
 import logging
 import os
+import queue
 import socket
 import sys
 import threading
@@ -87,23 +88,24 @@ def run(
     app, _, feed = create_app(worker, secret_key(), backup, console.lines, rules)
     ending = _Ending(worker, feed, console, backup)
     worker.listen(ending.with_training)
-    shutdown_signals.shut_down_by(ending.now)
+    ending.start()
+    shutdown_signals.shut_down_by(ending.ask)
     if writer is not None:
         threading.Thread(target=ending.with_writer, args=(writer,), name="writer watch", daemon=True).start()
     for part in (console, worker, feed):
         part.start()
-    if backup is not None:
-        backup.start()
-
-    def say(text: str) -> None:
-        console.on_event(Message(text))
-
-    for event in _greeting(rules, listener):
-        console.on_event(event)
-    if options.resume:
-        worker.resume()
-    serve(app, listener, say)
-    raise SystemExit
+    try:
+        if backup is not None:
+            backup.start()
+        for event in _greeting(rules, listener):
+            console.on_event(event)
+        if options.resume:
+            worker.resume()
+        serve(app, listener, lambda text: console.on_event(Message(text)), rules.behind_proxy)
+    except Exception:
+        log.exception("Nothing is served any more; this process saves and ends too")
+    finally:
+        ending.now(1)  # here, before the interpreter shuts down the threads that a save needs
 
 
 def _worker(
@@ -124,9 +126,20 @@ class _Ending:
     def __init__(self, worker: Worker, feed: Feed, console: Console, backup: BackupService | None) -> None:
         self._worker = worker
         self._feed, self._console, self._backup = feed, console, backup
+        self._asked: queue.SimpleQueue[int] = queue.SimpleQueue()  # its `put` may interrupt itself, as signals do
+        self._once = threading.Lock()
 
-    def now(self, code_if_saved: int = 0) -> None:
-        """Saves, closes every part and ends the process. Does not return."""
+    def start(self) -> None:
+        """Starts the thread that ends the process when it is asked to: by then none could be started, perhaps."""
+        threading.Thread(target=lambda: self.now(self._asked.get()), name="shutdown", daemon=True).start()
+
+    def ask(self, code_if_saved: int = 0) -> None:
+        """Has the process end; returns at once."""
+        self._asked.put(code_if_saved)
+
+    def now(self, code_if_saved: int = 0) -> NoReturn:
+        """Saves, closes every part and ends the process. Whoever calls it second waits for the end."""
+        self._once.acquire()
         code = 1
         try:
             code = max(code_if_saved, _close(self._worker))
@@ -148,7 +161,7 @@ class _Ending:
         from quadra.training.events import WorkerDied
 
         if isinstance(event, WorkerDied):
-            threading.Thread(target=self.now, args=(1,), name="shutdown").start()
+            self.ask(1)
 
     def with_writer(self, writer: WriterProcess) -> None:
         """Blocks until the writer process has ended. Somebody has killed it then, and this process saves and ends too."""

@@ -34,7 +34,10 @@ def take() -> None:
 
 
 def shut_down_by(act: Callable[[], None]) -> None:
-    """Has the signals call `act` from now on, on a thread of its own; a second Ctrl-C still ends at once."""
+    """Has the first signal call `act` from now on, which returns at once; a second Ctrl-C ends the process.
+
+    No thread is begun for it: when the signal comes, none can be, perhaps.
+    """
     global _shut_down
     _shut_down = act
 
@@ -48,6 +51,4 @@ def _handle(number: int, _frame: object) -> None:
             os._exit(INTERRUPTED)
         return
     _is_closing = True
-    from threading import Thread
-
-    Thread(target=_shut_down, name="shutdown").start()
+    _shut_down()

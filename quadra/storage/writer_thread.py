@@ -14,13 +14,27 @@ class WriterThread:
 
     def __init__(self) -> None:
         self._executor = ThreadPoolExecutor(1, "writer")
+        self._executor.submit(int)  # starts the thread now: when it is needed, none could be started, perhaps
 
     def begin(self, commit: Callable[[], Receipt], on_end: Callable[[], None] | None = None) -> PendingSave:
         """Has a save written. `on_end` is called on the writer thread once the save has ended."""
-        future = self._executor.submit(carried(commit))
+        future = self._submit(carried(commit))
         if on_end is not None:
             future.add_done_callback(lambda _: on_end())
         return PendingSave(lambda timeout: _outcome_of(future, timeout), "thread")
+
+    def _submit(self, commit: Callable[[], Receipt]) -> Future[Receipt]:
+        try:
+            return self._executor.submit(commit)
+        except (
+            RuntimeError
+        ):  # the interpreter is ending and takes no more work; the save is written by whoever asks for it
+            future: Future[Receipt] = Future()
+            try:
+                future.set_result(commit())
+            except Exception as error:  # noqa: BLE001  # it is the outcome, as it would be of the thread
+                future.set_exception(error)
+            return future
 
     def close(self, pending: PendingSave | None, then: Callable[[], None]) -> None:
         """Takes no more saves. `then` is called once `pending` is not being written here, at once where it is not."""

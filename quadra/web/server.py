@@ -7,34 +7,36 @@ no worker time-out either.
 
 from __future__ import annotations
 
-import logging
 import socket
 from collections.abc import Callable
-from typing import Any
 from wsgiref.types import WSGIApplication
 
-log = logging.getLogger("quadra.serving")
-
-THREADS = 256  # a WebSocket holds one for as long as its browser is open
-CONNECTIONS = 2000
-KEEP_ALIVE = 30  # seconds that an idle connection is kept
+from quadra.web.serving.limits import limits_for, raise_limit_of_open_files
 
 
-def serve(app: WSGIApplication, listener: socket.socket, say: Callable[[str], None]) -> None:
-    """Serve until the process ends. Signal handlers are the caller's and stay as they are."""
+def serve(
+    app: WSGIApplication, listener: socket.socket, say: Callable[[str], None], behind_proxy: bool = False
+) -> None:
+    """Serve until the process ends. Signal handlers are the caller's and stay as they are.
+
+    Raises OSError where the listener was closed by something else.
+    """
+    limits = limits_for(raise_limit_of_open_files(), behind_proxy)
     try:
         from gunicorn.config import Config
         from gunicorn.glogging import Logger
+
+        from quadra.web.serving.event_loop import EventLoop
     except ImportError as error:  # no fcntl on Windows
         say(f"gunicorn cannot run here ({error}); serving with Werkzeug's threaded server instead, for a few viewers.")
         _serve_simply(app, listener)
         return
     config = Config()
     for name, value in {
-        "threads": THREADS,
-        "worker_connections": CONNECTIONS,
-        "keepalive": KEEP_ALIVE,
+        "worker_connections": limits.connections,
+        "keepalive": int(limits.idle_seconds),
         "max_requests": 0,
+        "sendfile": False,  # it knows nothing of the pace of a connection
         "loglevel": "warning",
     }.items():
         config.set(name, value)
@@ -42,8 +44,7 @@ def serve(app: WSGIApplication, listener: socket.socket, say: Callable[[str], No
     for handler in list(logger.error_log.handlers):  # what it reports goes where all else is reported
         logger.error_log.removeHandler(handler)
     logger.error_log.propagate = True
-    worker_class = _worker_class()
-    worker_class(0, 0, [listener], _Application(app), 0, config, logger).init_process()
+    EventLoop(app, listener, config, logger, limits).serve_forever()
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -62,32 +63,6 @@ def listen(host: str, port: int) -> socket.socket:
         listener.close()
         raise
     return listener
-
-
-def _worker_class() -> Any:
-    from gunicorn.workers.gthread import ThreadWorker
-
-    class OnlyWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
-        """gunicorn's threaded worker as the whole server."""
-
-        def init_signals(self) -> None:
-            """Leaves the signals to the program."""
-
-        def is_parent_alive(self) -> bool:
-            """Returns True: there is no arbiter whose end would matter."""
-            return True
-
-    return OnlyWorker
-
-
-class _Application:
-    """What gunicorn asks for its WSGI callable."""
-
-    def __init__(self, app: WSGIApplication) -> None:
-        self._app = app
-
-    def wsgi(self) -> WSGIApplication:
-        return self._app
 
 
 def _serve_simply(app: WSGIApplication, listener: socket.socket) -> None:

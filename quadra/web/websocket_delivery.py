@@ -48,6 +48,8 @@ class PlainWebSocket(SimpleWebSocketWSGI):  # type: ignore[misc]  # engineio shi
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
         environ.pop("HTTP_SEC_WEBSOCKET_EXTENSIONS", None)  # that is where compression is agreed on
+        if "gunicorn.socket" in environ:
+            environ["gunicorn.socket"].settimeout(None)  # a browser may be silent for as long as it likes
         return super().__call__(environ, start_response)
 
     def write(self, frame: bytes, wake: Callable[[], None]) -> bool:

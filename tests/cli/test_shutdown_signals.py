@@ -56,7 +56,8 @@ def test_these_end_the_server_even_where_they_were_ignored_or_held_back(name: st
 
 
 def test_what_shuts_down_is_called_once_and_a_second_ctrl_c_does_not_wait_for_it() -> None:
-    calls = "calls = []; s.shut_down_by(lambda: (calls.append(1), time.sleep(300))); "
+    calls = "calls = []; act = lambda: (calls.append(1), time.sleep(300)); "
+    calls += "s.shut_down_by(lambda: threading.Thread(target=act).start()); "
     kill = "os.kill(os.getpid(), signal.{}); "
     ends = "exec('while not calls: time.sleep(0.01)'); assert calls == [1]; "
     twice = kill.format("SIGTERM") + ends + kill.format("SIGTERM") + "assert calls == [1]; "
