@@ -97,7 +97,7 @@ def run(
     try:
         if backup is not None:
             backup.start()
-        for event in _greeting(rules, listener):
+        for event in (*_greeting(rules, listener), *_doubts(folder)):
             console.on_event(event)
         if options.resume:
             worker.resume()
@@ -239,6 +239,19 @@ def _greeting(rules: AccessRules, listener: socket.socket) -> list[Event]:
         return [address, Message("Whoever opens it is asked for the token.")]
     found = links(rules, *listener.getsockname()[:2])
     return [address, *(Secret(f"Open it with its token: {link}") for link in found)]
+
+
+def _doubts(folder: StateFolder) -> list[Event]:
+    """Returns what a person should know of the disk."""
+    from quadra.training.events import Message
+
+    if folder.keeps_names:
+        return []
+    text = (
+        f"The disk of {folder.path} cannot promise that names of files outlive a power cut (it does not know fsync of a folder): "
+        "after one the newest save may be an older one. Everything else works."
+    )
+    return [Message(text, "warning")]
 
 
 def _address(listener: socket.socket) -> str:

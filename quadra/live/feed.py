@@ -305,6 +305,7 @@ def status_payload(view: View) -> dict[str, Any]:
         "best": _best(status),
         "rescue": _dict_or_none(status.rescue),
         "slow_because": status.slow_because,
+        "keeps_names": status.keeps_names,
         "alerts": as_list(status.alert_rules),
         **status.run_events._asdict(),
         "iterations_per_second": round(view.iterations_per_second, 2),

@@ -66,6 +66,7 @@ class StateFolder:
         self._lock = FolderLock(self.path)
         try:
             clear_leftovers(self.layout)
+            self.keeps_names = sync_folder(self.path)  # whether a name that is synced outlives a power cut on this disk
         except OSError as error:
             self.close()
             raise FolderUnusableError(
@@ -107,7 +108,7 @@ class StateFolder:
             return
         fresh = StateFolder(self.path)
         self._lock.release()
-        self._lock = fresh._lock
+        self._lock, self.keeps_names = fresh._lock, fresh.keeps_names
         self.save_numbers = fresh.save_numbers
 
     def saves_folder(self) -> Path:

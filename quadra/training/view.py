@@ -137,6 +137,7 @@ class Status:
     new_run: TrainingConfig = field(default=TrainingConfig())  # what a new run gets where nothing else is asked for
     rescue: Rescue | None = None  # what is offered since training has ended by integrity strikes
     slow_because: str | None = None  # why torch trains the run on the CPU; None: it does not
+    keeps_names: bool = True  # whether the disk can promise that names of files outlive a power cut
     must_train: bool = False  # whether training is due without a command, so that its absence is a problem
 
     @property
@@ -152,7 +153,7 @@ class Status:
             corpus=config.corpus or BUILT_IN_NAME, device=config.device, pace=settings.pace, until=None,
             save_every=settings.save_every, catalog=read_catalog(folder.layout), state_dir=str(folder.path),
             deletes=describe_deletable(folder.layout), retention=settings.retention,
-            texts=own_texts(folder.path), new_run=config, must_train=settings.resume,
+            texts=own_texts(folder.path), new_run=config, keeps_names=folder.keeps_names, must_train=settings.resume,
         )  # fmt: skip
 
 

@@ -179,6 +179,7 @@ VIEWS = {
     "the log, of which no line fits": View(show=no_line),
     "login": View("/login", server="closed"),
     "saving fails": View(show=status(FAILING)),
+    "a disk that cannot sync names": View(show=status("keeps_names: false")),
     "torch trains": View(show=status('slow_because: "ImportError: no numba"')),
     "the folder has changed": View(show=status(f"{CHANGED}, {RESCUE}")),
     "connection lost": View(show=lost),

@@ -60,6 +60,7 @@ class Disk:
         self._handles: dict[int, tuple[int, str]] = {}  # by descriptor: number and path of what was opened
         self._opened = 0
         self._os: dict[str, Callable[..., Any]] = {}
+        self.folder_sync_error: int | None = None  # what every fsync of a folder answers; None: it works
         self.disarm()
 
     def arm(self, number: int = 0, fault: str = "", lasting: bool = False) -> None:
@@ -111,6 +112,8 @@ class Disk:
                 if name in ("mkdir", "rmdir", "unlink"):
                     paths = paths[:1]
                 self._meet_fault(name)
+                if name == "fsync":
+                    self._refuse_folder(self._handles[arguments[0]][1])
                 number = 0 if on_paths else self._handles[arguments[0]][0]
                 offset = int(arguments[1]) if name == "ftruncate" else 0
                 done = None if "sync" in name else self._os[name](*arguments, **options)
@@ -179,6 +182,10 @@ class Disk:
             self._is_short = True
             return OSError
         raise self._error()
+
+    def _refuse_folder(self, path: str) -> None:
+        if self.folder_sync_error and (self._root / path).is_dir():
+            raise OSError(self.folder_sync_error, os.strerror(self.folder_sync_error))
 
     def _error(self) -> OSError:
         number = _ERRORS[self._fault]

@@ -330,3 +330,29 @@ def assert_same(one: object, other: object, name: str) -> None:
             assert_same(one[key], other[key], f"{name}/{key}")
     else:
         assert one == other, name
+
+
+NO_FOLDER_SYNC = """
+import errno, os, stat
+
+sync = os.fsync
+
+def refuse_folders(descriptor):
+    if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+        raise OSError(errno.EINVAL, "Invalid argument")
+    sync(descriptor)
+
+os.fsync = refuse_folders
+"""
+
+
+def test_a_disk_that_cannot_sync_folders_is_told_once_at_the_start_and_by_the_status(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(NO_FOLDER_SYNC)
+    with warm_server(tmp_path / "state", "--seed", "1", environment={"PYTHONPATH": str(tmp_path)}) as server:
+        with Client(server.url) as client:
+            assert client.ask("initialize_system", {"field_size": 8})["ok"]
+            assert client.ask("start_training", {"until": 20})["ok"]
+        server.wait_for("State saved: 20")
+        assert server.get("/api/status")["keeps_names"] is False
+        assert server.end() == 0
+        assert sum("cannot promise that names" in line for line in server.lines) == 1

@@ -13,7 +13,8 @@ import pytest
 from quadra.errors import FolderChangedError, FolderLockedError, FolderUnusableError
 from quadra.storage.folder import StateFolder
 from quadra.storage.layout import FILES, METRICS_COPY, RESET_MARKER, RING, RUNS, SAVES, SET_ASIDE
-from tests.helpers.state_helpers import RUN_A, Crash, fault, files_of, three_files, three_of
+from tests.helpers.faults import Disk
+from tests.helpers.state_helpers import RUN_A, Crash, fault, files_of, new_run, opened, three_files, three_of
 
 
 def pieces(mark: str) -> dict[str, list[bytes]]:
@@ -273,3 +274,23 @@ def test_nothing_is_set_aside_where_nothing_is(tmp_path: Path) -> None:
         assert folder.set_aside([tmp_path / name for name in FILES]) is None
         assert folder.set_aside_run(tmp_path) is None
         assert not (tmp_path / SET_ASIDE).exists()
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP])
+def test_everything_works_on_a_disk_that_cannot_sync_folders_and_the_folder_knows(tmp_path: Path, number: int) -> None:
+    folder = tmp_path / "state"
+    with Disk(tmp_path) as disk:
+        disk.folder_sync_error = number
+        with opened(folder) as state:
+            assert not state.folder.keeps_names
+            first = new_run(state, 4, "stopped")
+            slot = state.save_slot("kept")
+            new_run(state, 120, "stopped")
+            assert state.load(first).record.iteration_count == 4
+            assert state.load(slot).record.iteration_count == 4
+        with opened(folder) as state:
+            assert state.load(newest=True).record.iteration_count == 4
+            state.reset()
+            assert state.catalog().states == ()
+    with StateFolder(folder) as held:
+        assert held.keeps_names

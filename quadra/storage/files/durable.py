@@ -23,6 +23,7 @@ Identity = tuple[int, ...]  # tells a file from one that was put in its place, o
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
 _BINARY = getattr(os, "O_BINARY", 0)  # Windows translates line ends without it
 _NO_LINKS = (errno.EPERM, errno.EACCES, errno.EMLINK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV)
+_NO_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)  # CIFS, vboxsf, some FUSE
 _NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 _LARGEST_WRITE = 1 << 26  # bytes in one call: Linux takes no more than 2 GiB, and progress is counted between two calls
 _LARGEST_READ = 1 << 26  # bytes in one call, for the same reason
@@ -149,15 +150,20 @@ def sync(descriptor: int) -> None:
     getattr(os, "fdatasync", os.fsync)(descriptor)  # neither Windows nor macOS has fdatasync
 
 
-def sync_folder(path: AnyPath) -> None:
-    """Makes the names in a folder durable (on Windows the system does so by itself)."""
+def sync_folder(path: AnyPath) -> bool:
+    """Makes the names in a folder durable (on Windows the system does so by itself). Returns False where the disk cannot."""
     if os.name == "nt":
-        return
+        return True
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_FOLDER_SYNC:
+            raise
+        return False
     finally:
         os.close(descriptor)
+    return True
 
 
 def remove(path: AnyPath) -> None:

@@ -32,6 +32,7 @@ function drawSavingBanners({ status, isWaiting }) {
   setText(byId("folder-detail"), changed ? folderChanged(status) : "");
   byId("waiting-banner").hidden = !isWaiting;
   showText(byId("space-banner"), free === null ? null : `Little space is left on the disk: ${size(free)}. Without more room saves will fail.`);
+  byId("names-notice").hidden = status.keeps_names !== false;
   byId("autosave-notice").hidden = status.save_every !== 0;
 }
 

@@ -30,6 +30,7 @@ from quadra.storage.files.durable import (
 )
 from quadra.storage.folder import StateFolder
 from quadra.storage.layout import WEIGHTS
+from tests.helpers.faults import Disk
 from tests.helpers.state_helpers import Crash, fault, files_of
 
 NAME = WEIGHTS
@@ -123,6 +124,26 @@ def test_a_file_is_written_beside_synced_renamed_and_its_folder_synced(tmp_path:
         f"open {temporary}", f"write {temporary}", f"write {temporary}", f"fdatasync {temporary}",
         f"replace {temporary} {NAME}", f"open {folder}", f"fsync {folder}",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS])
+def test_a_disk_that_cannot_sync_a_folder_is_written_all_the_same_and_says_that_it_cannot(
+    tmp_path: Path, number: int
+) -> None:
+    with Disk(tmp_path) as disk:
+        disk.folder_sync_error = number
+        replace_file(tmp_path / NAME, [b"new"])
+        assert not sync_folder(tmp_path)
+        disk.folder_sync_error = None
+        assert sync_folder(tmp_path)
+    assert (tmp_path / NAME).read_bytes() == b"new"
+
+
+def test_a_folder_whose_sync_fails_for_any_other_reason_is_an_error(tmp_path: Path) -> None:
+    with Disk(tmp_path) as disk:
+        disk.folder_sync_error = errno.EIO
+        with pytest.raises(OSError, match="Input/output error"):
+            sync_folder(tmp_path)
 
 
 def test_writing_into_a_file_syncs_it_last(tmp_path: Path) -> None:
