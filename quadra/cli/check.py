@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 
+from quadra.paths import expanded
 from quadra.reports.check import check
 
 CANNOT_CHECK = 2
@@ -18,7 +18,7 @@ CANNOT_CHECK = 2
 def main(arguments: list[str] | None = None, program: str = "python -m quadra.check") -> int:
     """Prints the findings. Returns the exit code."""
     parser = argparse.ArgumentParser(prog=program, description="Verify a state directory.")
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("folder", type=expanded)
     folder = parser.parse_args(arguments).folder
     try:
         findings = check(folder)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from quadra.config import TrainingConfig
 from quadra.errors import QuadraError
+from quadra.paths import expanded
 from quadra.reports.prove import ITERATIONS, Certificate, prove, prove_state
 from quadra.states.listing import StateListing
 from quadra.states.lookup import find_state
@@ -25,7 +26,7 @@ CANNOT_PROVE = 2
 def main(arguments: list[str] | None = None, program: str = "python -m quadra.prove") -> int:
     """Prints the certificate. Returns the exit code."""
     parser = argparse.ArgumentParser(prog=program, description="Prove that a saved state continues exactly.")
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("folder", type=expanded)
     parser.add_argument("--state", help="id of a saved state, its beginning, or its name (default: the newest save)")
     parser.add_argument("--iterations", type=_positive, default=ITERATIONS)
     parser.add_argument("--json", action="store_true", help="print the certificate as JSON")

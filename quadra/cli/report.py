@@ -9,6 +9,7 @@ from pathlib import Path
 
 from quadra.cli.show import STATE_FILES
 from quadra.errors import ConfigurationError, QuadraError
+from quadra.paths import expanded
 from quadra.reports.history_export import file_name
 from quadra.reports.html_report import read_newest, report
 from quadra.storage.files.durable import replace_file
@@ -37,8 +38,8 @@ def main(arguments: list[str] | None = None, program: str = "python -m quadra.re
 
 def _parse(arguments: list[str] | None, program: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog=program, description="Write the report of a saved state.")
-    parser.add_argument("folder", type=Path, help="with the three files of a saved state")
-    parser.add_argument("--output", type=Path, help="default: quadramatrix-RUN-ITERATION.html, where you are")
+    parser.add_argument("folder", type=expanded, help="with the three files of a saved state")
+    parser.add_argument("--output", type=expanded, help="default: quadramatrix-RUN-ITERATION.html, where you are")
     parser.add_argument("--name", default="", help="title of the report (default: the folder's name)")
     parser.add_argument("--note", default="", help="a text that the report shows below its title")
     return parser.parse_args(arguments)

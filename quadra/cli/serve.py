@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, NoReturn
 from quadra.cli import shutdown_signals
 from quadra.cli.output import complete_standard_streams, refuse
 from quadra.cli.secret_key import secret_key
-from quadra.cli.serve_options import DESCRIPTION, PROGRAM, parse
+from quadra.cli.serve_options import DESCRIPTION, PROGRAM, name_of, parse, refusal_of
 from quadra.config import TrainingConfig
 from quadra.defaults import ServerDefaults
-from quadra.errors import ConfigurationError, QuadraError
+from quadra.errors import QuadraError
 from quadra.live.log_setup import Logs, LogSettings
 
 if TYPE_CHECKING:
@@ -59,12 +59,10 @@ def main(
         logs = LogSettings(options.log_format, options.log_file, options.log_budget * 1_000_000)
         _check(config, options.backup_url)
         logs.check()
-        listener = _listen(program, options.host, options.port)
+        listener = _listen(program, options)
         run(options, config, logs, listener, _rules(options, listener))
-    except ConfigurationError as error:
-        refuse(program, f"--{error.field.replace('_', '-')}: {error}")
     except QuadraError as error:
-        refuse(program, str(error))
+        refuse(program, refusal_of(options, error))
 
 
 def run(
@@ -198,13 +196,15 @@ def _check(config: TrainingConfig, backup_url: str | None) -> None:
         Remote(backup_url)
 
 
-def _listen(program: str, host: str, port: int) -> socket.socket:
+def _listen(program: str, options: argparse.Namespace) -> socket.socket:
     from quadra.web.server import listen
 
+    host, port = options.host, options.port
     try:
         return listen(host, port)
     except OSError as error:
-        refuse(program, f"{host}:{port} cannot be listened on: {error.strerror}. Choose another --port or --host.")
+        names = f"{name_of(options, 'port')} or {name_of(options, 'host')}"
+        refuse(program, f"{host}:{port} cannot be listened on: {error.strerror}. Choose another {names}.")
 
 
 def _close(worker: Worker) -> int:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from quadra.cli.output import refuse
 from quadra.defaults import ServerDefaults
+from quadra.errors import ConfigurationError, CorpusError, FolderError, QuadraError
 from quadra.live.log_setup import FORMS
+from quadra.paths import expanded
 
 PROGRAM = "quadramatrix serve"
 DESCRIPTION = "Trains in the background, serves the dashboard and never forgets."
@@ -29,21 +30,84 @@ def parse(
     defaults: ServerDefaults | None = None,
     description: str = DESCRIPTION,
 ) -> argparse.Namespace:
-    """Returns the options. Ends the program, with one line that says why, where one of them makes no sense."""
+    """Returns the options; `variables` names the environment variables that some of them came from.
+
+    An environment variable that is empty counts as not set. Ends the program, with one line that says why, where one of
+    them makes no sense.
+    """
     parser = _Parser(prog=program, description=description, allow_abbrev=False)
     values = defaults or ServerDefaults()
-    _add_values(parser, environment, values)
+    known = _add_values(parser, values)
     _add_switches(parser, environment, values)
     parser.add_argument("--allow-host", action="append", help="a further name that the server is reached by")
     options = parser.parse_args(arguments)
-    options.allow_host = options.allow_host or [environment.get("QUADRA_ALLOW_HOST", values.allow_host or "")]
+    options.variables = {}
+    for value in known:
+        if not hasattr(options, value.field):
+            _complete(parser, options, value, environment.get(value.variable, ""))
+    options.allow_host = options.allow_host or [environment.get("QUADRA_ALLOW_HOST") or values.allow_host or ""]
     return options
 
 
-def _add_values(parser: _Parser, environment: Mapping[str, str], defaults: ServerDefaults) -> None:
+def name_of(options: argparse.Namespace, field: str) -> str:
+    """Returns what people set an option by: the environment variable that its value came from, or the option itself."""
+    variable: str | None = options.variables.get(field)
+    return variable or f"--{field.replace('_', '-')}"
+
+
+def refusal_of(options: argparse.Namespace, error: QuadraError) -> str:
+    """Returns why a start is refused, with the name of what brought the value at fault where the error does not say it."""
+    if isinstance(error, ConfigurationError):
+        return f"{name_of(options, error.field)}: {error}"
+    for kind, field in ((CorpusError, "corpus"), (FolderError, "state_dir")):
+        if isinstance(error, kind) and field in options.variables:
+            return f"{options.variables[field]}: {error}"
+    return str(error)
+
+
+class _Value(NamedTuple):
+    """An option that takes a value."""
+
+    name: str
+    default: object
+    kind: Callable[[str], object]
+
+    @property
+    def field(self) -> str:
+        return self.name.replace("-", "_")
+
+    @property
+    def variable(self) -> str:
+        return f"QUADRA_{self.field.upper()}"
+
+
+def _complete(parser: _Parser, options: argparse.Namespace, value: _Value, given: str) -> None:
+    """Sets an option that the command line leaves out: from its environment variable, or else by its default."""
+    if given:
+        options.variables[value.field] = value.variable
+        setattr(options, value.field, _converted(parser, value.variable, value.kind, given))
+        return
+    default = value.default
+    if isinstance(default, str):
+        default = _converted(parser, f"the default of --{value.name}", value.kind, default)
+    setattr(options, value.field, default)
+
+
+def _converted(parser: _Parser, name: str, kind: Callable[[str], object], text: str) -> object:
+    try:
+        return kind(text)
+    except argparse.ArgumentTypeError as error:
+        parser.error(f"{name} {error}")
+    except (TypeError, ValueError):
+        parser.error(f"{name}: invalid {kind.__name__} value: {text!r}")
+
+
+def _add_values(parser: _Parser, defaults: ServerDefaults) -> list[_Value]:
+    known: list[_Value] = []
+
     def add(name: str, default: object, kind: Callable[[str], object], text: str) -> None:
-        value = environment.get("QUADRA_" + name.upper().replace("-", "_"), default)
-        parser.add_argument(f"--{name}", default=value, type=kind, help=f"{text} (default: {default})")
+        known.append(_Value(name, default, kind))
+        parser.add_argument(f"--{name}", default=argparse.SUPPRESS, type=kind, help=f"{text} (default: {default})")
 
     add("host", defaults.host, str, "address to listen on")
     add("port", defaults.port, _whole(0, 65_535), "port to listen on; 0: any free one")
@@ -61,9 +125,10 @@ def _add_values(parser: _Parser, environment: Mapping[str, str], defaults: Serve
     add("backup-every", defaults.backup_every, _whole(0, 1_000_000_000), "saves between two backups while training")
     add("points-budget", defaults.points_budget, _whole(0, 1_000_000_000), "megabytes for restore points")
     add("log-format", defaults.log_format, _one_of(FORMS), "text or json")
-    add("log-file", defaults.log_file, Path, "file that keeps the terminal's lines and the log")
+    add("log-file", defaults.log_file, expanded, "file that keeps the terminal's lines and the log")
     add("log-budget", defaults.log_budget, _whole(1, 1_000_000), "megabytes for the log file and its older ones")
     add("best-window", defaults.best_window, _whole(1, 1_000_000), "iterations of smoothing for the best state")
+    return known
 
 
 def _add_switches(parser: _Parser, environment: Mapping[str, str], defaults: ServerDefaults) -> None:

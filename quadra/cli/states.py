@@ -10,12 +10,12 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import NoReturn
 
 from quadra.cli import change, compare, show, transfer
 from quadra.cli.output import complain
 from quadra.errors import BadFileError, FolderLockedError, QuadraError
+from quadra.paths import expanded
 
 Action = Callable[[argparse.Namespace], int]
 
@@ -61,8 +61,10 @@ def main(arguments: list[str] | None = None, program: str = _PROGRAM) -> int:
 def parser(program: str = _PROGRAM) -> argparse.ArgumentParser:
     """Returns the parser of all commands."""
     top = _Parser(prog=program, description="Saved states of a folder, without a browser.", allow_abbrev=False)
-    default = Path(os.environ.get("QUADRA_STATE_DIR", STATE_DIR))
-    top.add_argument("--state-dir", type=Path, default=default, help=f"folder of the saved states (default: {default})")
+    default = expanded(os.environ.get("QUADRA_STATE_DIR") or STATE_DIR)
+    top.add_argument(
+        "--state-dir", type=expanded, default=default, help=f"folder of the saved states (default: {default})"
+    )
     commands = top.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
     _add_show_commands(commands)
     _add_change_commands(commands)
@@ -76,7 +78,7 @@ _Commands = argparse._SubParsersAction  # argparse has no public name for it
 
 def _command(commands: _Commands[_Parser], name: str, act: Action, text: str, *names: str) -> _Parser:
     command = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
-    command.add_argument("--state-dir", type=Path, default=argparse.SUPPRESS, help="folder of the saved states")
+    command.add_argument("--state-dir", type=expanded, default=argparse.SUPPRESS, help="folder of the saved states")
     command.set_defaults(act=act)
     for argument in names:
         command.add_argument(argument, metavar=argument.upper(), help=_STATE if argument == "state" else None)
@@ -109,7 +111,7 @@ def _add_change_commands(commands: _Commands[_Parser]) -> None:
     back.add_argument("iteration", type=_iteration, metavar="ITERATION")
     back.add_argument("--run", help="id of the run, or its beginning (default: the one that Load takes)")
     for command in (load, back):
-        corpus = os.environ.get("QUADRA_CORPUS")
+        corpus = os.environ.get("QUADRA_CORPUS") or None
         command.add_argument("--corpus", default=corpus, help="text for a run whose own text is not where it was")
 
 
@@ -133,12 +135,12 @@ def _add_transfer_commands(commands: _Commands[_Parser]) -> None:
     command = _command(
         commands, "import", transfer.import_state, "an archive, or a folder with the three files, becomes a state"
     )
-    command.add_argument("source", type=Path, metavar="FILE_OR_FOLDER")
+    command.add_argument("source", type=expanded, metavar="FILE_OR_FOLDER")
     command.add_argument("--name", help="of the new state (default: what the file or folder is called)")
 
 
 def _add_output(command: _Parser, default: str) -> None:
-    command.add_argument("--output", type=Path, metavar="FILE", help=f"default: {default}")
+    command.add_argument("--output", type=expanded, metavar="FILE", help=f"default: {default}")
 
 
 def _iteration(text: str) -> int:

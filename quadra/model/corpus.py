@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quadra.errors import CorpusError
+from quadra.paths import expanded
 
 BUILT_IN = Path(__file__).with_name("corpus.txt")
 BUILT_IN_NAME = "built-in corpus"
@@ -47,7 +48,7 @@ class Corpus:
         self, path: str | Path | None = None, name: str | None = None, reference: str | None = None,
         content: bytes | None = None,
     ) -> None:  # fmt: skip
-        self.path = None if path is None else _absolute(Path(path))
+        self.path = None if path is None else _absolute(expanded(path))
         self.name = name or (BUILT_IN_NAME if self.path is None else self.path.name)
         self.reference = reference or (None if self.path is None else str(self.path))
         self.content = content

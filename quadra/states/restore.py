@@ -14,6 +14,7 @@ from quadra.errors import BadFileError, CorpusError, InaccessibleFileError, Load
 from quadra.model.corpus import BUILT_IN_NAME, Corpus
 from quadra.model.engine import Engine
 from quadra.model.flat_tensors import require_device
+from quadra.paths import expanded
 from quadra.states.own_texts import id_of, open_corpus
 from quadra.storage import legacy
 from quadra.storage.layout import WEIGHTS
@@ -171,6 +172,6 @@ def _is_same_path(asked: str, saved: str | None) -> bool:
     if saved is None or asked == saved:
         return asked == saved
     try:
-        return Path(asked).absolute() == Path(saved).absolute()
+        return expanded(asked).absolute() == Path(saved).absolute()
     except OSError:  # the working folder is gone
         return False

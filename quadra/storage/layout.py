@@ -6,6 +6,7 @@ import os
 import re
 from pathlib import Path
 
+from quadra.paths import expanded
 from quadra.storage.files.durable import is_plain_file, is_plain_folder
 
 WEIGHTS = "oscillator_weights.pth"
@@ -42,7 +43,7 @@ class StateLayout:
     """Where the files of a state directory stand; the directory is neither held nor changed."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
+        self.path = expanded(path)
 
     def run_folders(self) -> list[Path]:
         """Returns the folders of earlier runs, in no promised order."""
