@@ -59,8 +59,8 @@ class RemoteCommands:
                 remarks = self._remote.fetch_along(manifest, folder)
             except OSError as error:
                 raise BackupError(f"What was fetched cannot be written here: {error.strerror}.") from error
-            # Read, checked, read again, and written under its name, the history three times on the way.
-            expect("Checking and keeping", 4 * manifest.size + manifest.files[METRICS].size)
+            # Read, checked, read again, checked, numbered and written under its name, the history three times on the way.
+            expect("Checking and keeping", 5 * manifest.size + manifest.files[METRICS].size)
             remarks += self._check(folder)
             record = manifest.record
             name = f"Backup of run {record.run[:8]}, iteration {record.iteration_count}"

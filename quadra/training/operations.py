@@ -18,7 +18,6 @@ from quadra.errors import (
 )
 from quadra.states.listing import last_good
 from quadra.states.own_texts import own_texts
-from quadra.states.restore import slowness
 from quadra.storage.layout import ID
 from quadra.storage.reset import describe_deletable
 from quadra.training.autosave import AutoSave
@@ -95,7 +94,7 @@ class Operations:
         self._show_run(target)
         config = self.state.config
         self._publisher.publish(RunInitialized(config.field_size, config.seed))
-        for text in slowness(self.state.engine):
+        for text in self.state.slowness:
             self._publisher.publish(Message(text, "warning"))
         return {"initialized": True, "field_size": config.field_size, "seed": config.seed}
 

@@ -20,7 +20,7 @@ from quadra.states.alert_rules import Rule
 from quadra.states.load_order import LoadReport
 from quadra.states.manage import StateManager
 from quadra.states.own_texts import corpus_path, id_of, open_corpus
-from quadra.states.restore import complete_config
+from quadra.states.restore import complete_config, slowness
 from quadra.storage.catalog import Catalog, read_catalog
 from quadra.storage.files.durable import read_file
 from quadra.storage.folder import StateFolder
@@ -99,6 +99,11 @@ class TrainingState:
     def engine(self) -> Engine:
         """The engine of the run in memory; raises RefusedError as `run` does."""
         return self.run.engine
+
+    @property
+    def slowness(self) -> tuple[str, ...]:
+        """A warning where torch must train on the CPU; none before a run is in memory."""
+        return slowness(self.engine) if self.is_initialized else ()
 
     @property
     def config(self) -> TrainingConfig:

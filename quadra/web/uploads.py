@@ -67,9 +67,9 @@ def import_state() -> Response | tuple[Response, int]:
             _one_at_a_time,
             progress("import", worker.publisher.publish),
         ):
-            # Read and checked, read to be marked and written so, read again and written under its name.
+            # Read and checked, read to be marked and written so, read again, checked, numbered and written under its name.
             sizes = [file.stat().st_size for file in folder.iterdir()]
-            expect("Checking and keeping", 6 * sum(sizes))
+            expect("Checking and keeping", 7 * sum(sizes))
             warnings = _verified(folder)
             imported = services().commands.import_folder(folder, name).result()
     except (BadArchiveError, BadFileError) as error:

@@ -97,6 +97,7 @@ def test_the_file_names_each_entry_as_it_always_did() -> None:
     assert set(values) == {
         "run", "sequence", "iteration_count", "saved_at", "ended", "chosen", "field_size", "seed", "history_sha256",
         "metrics_rows", "format_version", "foreign", "loss", "reward", "parent", "program", "loaded_at", "struck_at",
+        "save_number",
     }  # fmt: skip
 
 

@@ -54,6 +54,6 @@ def test_what_is_shown_first_is_asked_for_in_the_head_and_never_kept(site: Site)
 def test_the_modules_that_are_needed_later_are_not_fetched_before_the_page_asks_for_them(site: Site) -> None:
     at_once, later = site.http.get("/").text.split("<template id")
     names = [[part.split('.js"')[0] for part in text.split("/js/")[1:]] for text in (at_once, later)]
-    assert set(names[0]) == {*modules_of("main"), "loader", "theme"}
+    assert set(names[0]) == {*modules_of("main"), "library_loader", "theme"}
     assert set(names[1]) == set(modules_of("deferred")) - set(modules_of("main"))
     assert len(names[0]) <= len(names[1]) + 2
