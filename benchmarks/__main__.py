@@ -16,6 +16,7 @@ TOPICS = {  # name: what it measures; each is a module of this package with run(
     "memory": "peak memory at 100,000 cells, in parameters' bytes",
     "product": "the whole server with a client watching, against the bare step",
     "crowd": "a hundred viewers at full speed against one: training's rate, updates, answers over HTTP",
+    "floods": "how long /health takes while strangers hold idle and slow connections, and whether training notices",
     "tricks": "what each trick of the compiled step saves",
     "saves": "what saves cost training, whether that stays flat, and how long a load takes",
     "legacy": "what a folder of the earlier generation with a million iterations costs loads and lists",

@@ -44,6 +44,11 @@ class Server:
         self._folder.cleanup()
 
     @property
+    def folder(self) -> Path:
+        """Its state directory."""
+        return Path(self._folder.name)
+
+    @property
     def address(self) -> str:
         """Where it listens."""
         return f"http://127.0.0.1:{self.port}"

@@ -13,6 +13,10 @@ from wsgiref.types import WSGIApplication
 
 from quadra.web.serving.limits import limits_for, raise_limit_of_open_files
 
+_BACKLOG = (
+    4096  # connections that the system holds until they are accepted; beyond it a client tries again after a second
+)
+
 
 def serve(
     app: WSGIApplication, listener: socket.socket, say: Callable[[str], None], behind_proxy: bool = False
@@ -58,7 +62,7 @@ def listen(host: str, port: int) -> socket.socket:
         # that the first has arrived.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         listener.bind(address)
-        listener.listen(512)
+        listener.listen(_BACKLOG)
     except OSError:
         listener.close()
         raise

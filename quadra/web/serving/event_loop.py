@@ -37,6 +37,7 @@ log = logging.getLogger("quadra.serving")
 
 _PIECE = 65_536  # bytes that are read at once
 _MOST_HELD_IN_ALL = 64_000_000  # bytes of requests that are not complete
+_ACCEPTED_AT_ONCE = 16  # connections, before those that are here already are looked at again
 _PAUSE = 0.5  # seconds without accepting, where it cannot be done
 _LINGER = 2.0  # seconds for which the rest of what a client sends is thrown away, so that it reads its answer
 _MOST_THROWN_AWAY = 16_000_000  # bytes
@@ -132,12 +133,18 @@ class EventLoop(ThreadWorker):  # type: ignore[misc]
             self.set_accept_enabled(wanted)
 
     def accept(self, listener: socket.socket) -> None:
-        """Accepts a connection. Where that is not possible now, accepting pauses."""
-        try:
-            accepted, client = listener.accept()
-        except OSError as error:
-            self._not_accepted(error)
-            return
+        """Accepts some of the connections that are there. Where that is not possible now, accepting pauses."""
+        for _ in range(_ACCEPTED_AT_ONCE):
+            if not self.connections.has_room:
+                return
+            try:
+                accepted, client = listener.accept()
+            except OSError as error:
+                self._not_accepted(error)
+                return
+            self._welcome(accepted, client, listener)
+
+    def _welcome(self, accepted: socket.socket, client: Any, listener: socket.socket) -> None:
         connection = Connection(self.cfg, PacedSocket.around(accepted), client, listener.getsockname(), self._limits)
         loser = self.connections.to_give_up_for(connection.address)
         if loser is not None:
