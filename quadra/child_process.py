@@ -7,6 +7,7 @@ system also ends the child at once, whatever it is doing.
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -42,7 +43,11 @@ def search_path() -> dict[str, str]:
 
 
 def end_with_parent(parent: int) -> None:
-    """Ends this process once its parent has ended; called in the child, whose standard input is the pipe to the parent."""
+    """Ends this process once its parent has ended; called in the child, whose standard input is the pipe to the parent.
+
+    Ctrl-C is for the parent alone, which then ends, and this process with it.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     kill_with_parent(parent)
     threading.Thread(target=_end_at_end_of_pipe, name="parent watch", daemon=True).start()
 
@@ -51,7 +56,6 @@ def kill_with_parent(parent: int) -> None:
     """Has the system kill this process as soon as its parent has ended, where it can; ends at once where that is so already."""
     if sys.platform == "linux":
         import ctypes
-        import signal
 
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
     if os.getppid() != parent:

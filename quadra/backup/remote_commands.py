@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from quadra.backup.remote import Remote
@@ -12,6 +11,7 @@ from quadra.byte_progress import expect
 from quadra.errors import BackupError
 from quadra.states.listing import StateListing
 from quadra.states.own_texts import id_of, is_stored
+from quadra.storage.files.scratch import ScratchFolder
 from quadra.storage.layout import METRICS, StateLayout
 from quadra.training.command_queue import Reply
 from quadra.training.commands import Commands
@@ -52,7 +52,7 @@ class RemoteCommands:
         return self._thread.submit(delete)
 
     def _restore(self, backup: str) -> dict[str, Any]:
-        with progress("restore", self._publish), TemporaryDirectory(prefix="quadra-restore-") as temporary:
+        with progress("restore", self._publish), ScratchFolder() as temporary:
             folder = Path(temporary)
             try:
                 manifest = self._remote.fetch(backup, folder)

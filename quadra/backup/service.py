@@ -16,7 +16,6 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from quadra.backup.manifest import Manifest, manifest_of
@@ -25,6 +24,7 @@ from quadra.config import TrainingConfig
 from quadra.errors import BackupError, BadFileError, QuadraError, RefusedError, WorkerClosedError
 from quadra.states.alert_rules import exported_rules
 from quadra.storage.catalog import iso
+from quadra.storage.files.scratch import ScratchFolder
 from quadra.storage.layout import WEIGHTS, StateLayout
 from quadra.storage.save_record import SaveRecord, peek
 from quadra.training.command_queue import Reply
@@ -90,7 +90,7 @@ class _Upload:
     """A state that is sent: its files stand in a folder of their own until they have arrived."""
 
     request: _Request
-    folder: TemporaryDirectory[str]
+    folder: ScratchFolder
     manifest: Manifest
 
     @property
@@ -241,7 +241,7 @@ class BackupService:
             raise
 
     def _copy_for(self, request: _Request) -> _Upload:
-        folder = TemporaryDirectory(prefix="quadra-backup-")
+        folder = ScratchFolder()
         try:
             record = self._copy(request.run, Path(folder.name))
             return _Upload(request, folder, manifest_of(Path(folder.name), record, iso(datetime.now(UTC))))

@@ -172,8 +172,10 @@ def _open_state(
     folder: StateFolder, config: TrainingConfig, writer: WriterProcess | None, retention: Retention
 ) -> TrainingState:
     """Returns the run's state. The training thread calls this: the import brings torch."""
+    from quadra.storage.files.scratch import clear_leftovers
     from quadra.training.state import TrainingState
 
+    clear_leftovers()
     gc.freeze()  # what was imported stays for ever; to look at all of it again holds training up for a tenth of a second
     state = TrainingState(folder, config, writer, retention)
     state.saved_states.repair_labels()

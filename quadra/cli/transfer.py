@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory, TemporaryFile
+from tempfile import TemporaryFile
 from typing import BinaryIO, cast
 
 from quadra.cli.change import held_states
@@ -17,6 +17,7 @@ from quadra.config import TrainingConfig
 from quadra.errors import BadFileError, UnknownSourceError
 from quadra.states.alert_rules import exported_rules
 from quadra.storage.files.durable import is_plain_file
+from quadra.storage.files.scratch import ScratchFolder
 from quadra.storage.labels import LONGEST_NAME, checked_name
 from quadra.storage.layout import ALERTS, CORPORA, FILES, TEXT_FILE
 
@@ -48,7 +49,7 @@ def import_state(options: argparse.Namespace) -> int:
     from quadra.states.transfer import mark_imported, verify_import
 
     name = checked_name(_name_for(options.source) if options.name is None else options.name)
-    with TemporaryDirectory() as temporary:
+    with ScratchFolder() as temporary:
         target = Path(temporary, "state")
         target.mkdir()
         for skipped in _unpack(options.source, target):

@@ -8,10 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import subprocess
-import sys
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,13 +15,14 @@ from typing import Any
 
 import numpy as np
 
+from quadra.child_process import run_child
 from quadra.config import TrainingConfig
 from quadra.errors import LoadError
-from quadra.paths import ROOT
 from quadra.reports.environment import machine, versions
 from quadra.states.own_texts import stored_files
 from quadra.states.read_only import read_portable_files, retrying
 from quadra.storage.files.durable import Piece, read_file
+from quadra.storage.files.scratch import ScratchFolder
 from quadra.storage.layout import METRICS, SYSTEM, WEIGHTS, StateLayout
 from quadra.storage.saved_state import NotSealedError, SavedState, read
 from quadra.training.state import TrainingState
@@ -71,7 +68,7 @@ class Certificate:
 
 def prove(folder: Path, iterations: int = ITERATIONS) -> Certificate:
     """Trains from the newest save in a state directory, which is not changed. Raises LoadError."""
-    with tempfile.TemporaryDirectory() as temporary:
+    with ScratchFolder() as temporary:
         whole, halves = Path(temporary, "whole"), Path(temporary, "halves")
         state = _copy(folder, whole)
         _copy(whole, halves)
@@ -96,7 +93,7 @@ def prove_state(
     layout: StateLayout, state_id: str, defaults: TrainingConfig, iterations: int = ITERATIONS
 ) -> Certificate:
     """Trains from any saved state of a directory, by its id. Raises LoadError."""
-    with tempfile.TemporaryDirectory() as temporary:  # a copy: restore points may be thinned meanwhile
+    with ScratchFolder() as temporary:  # a copy: restore points may be thinned meanwhile
         _, files = read_portable_files(layout, state_id, defaults)
         _write(Path(temporary), files)
         return prove(Path(temporary), iterations)
@@ -118,13 +115,9 @@ def train(folder: Path, iterations: int) -> dict[str, str]:
 
 
 def _train(folder: Path, iterations: int) -> dict[str, str]:
-    command = "import json, sys; from pathlib import Path; from quadra.reports.prove import train; "
-    command += "print(json.dumps(train(Path(sys.argv[1]), int(sys.argv[2]))))"
-    done = subprocess.run(
-        [sys.executable, "-c", command, str(folder), str(iterations)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (ROOT, *sys.path)))},
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    code = "import json, sys; from pathlib import Path; from quadra.reports.prove import train; "
+    code += "print(json.dumps(train(Path(sys.argv[1]), int(sys.argv[2]))))"
+    done = run_child(code, str(folder), str(iterations), capture=True)
     if done.returncode:
         reason = done.stderr.strip().splitlines()[-1:] or [f"it ended with code {done.returncode}"]
         raise LoadError(f"A process could not train from the copy: {reason[0]}")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TypeVar
 
 from quadra.config import TrainingConfig
@@ -14,6 +13,7 @@ from quadra.states.listing import ListedState, StateListing
 from quadra.states.own_texts import stored_files
 from quadra.states.restore import read_any_format
 from quadra.storage.files.durable import Piece, read_file
+from quadra.storage.files.scratch import ScratchFolder
 from quadra.storage.layout import FILES, WEIGHTS, StateLayout
 from quadra.storage.save_record import verify
 from quadra.storage.saved_state import SavedState, read_save
@@ -71,7 +71,7 @@ def _files(
     if verify(weights, entry.file) is None:
         read_any_format(entry.file, entry.folder, defaults)
         return entry, {name: [read_file(entry.folder / name)] for name in FILES}, None
-    with TemporaryDirectory() as temporary:  # what is read a second time may be the next save of a live server
+    with ScratchFolder() as temporary:  # what is read a second time may be the next save of a live server
         copy = Path(temporary) / WEIGHTS
         copy.write_bytes(weights)
         saved = read_save(copy, entry.folder)

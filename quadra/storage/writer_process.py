@@ -21,6 +21,7 @@ import sys
 import tempfile
 from typing import NoReturn
 
+from quadra.child_process import kill_with_parent
 from quadra.errors import SaveError
 from quadra.paths import ROOT
 from quadra.storage.commit import CommitRequest, Committed, commit
@@ -169,12 +170,7 @@ def _end_with(parent: int) -> int:
     signal.set_wakeup_fd(woken, warn_on_full_buffer=False)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, pass_on)
-    if sys.platform == "linux":
-        import ctypes
-
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-    if os.getppid() != parent:
-        os._exit(0)
+    kill_with_parent(parent)
     return signals
 
 

@@ -286,10 +286,10 @@ def test_a_state_whose_copy_was_cleared_away_is_copied_again(tmp_path: Path, mon
     desk = Desk(tmp_path, Timing(first_retry=10_000.0, longest_retry=10_000.0))
     desk.remote.failures = [BackupError("no network")]
     error_of(desk.backup.now())
-    (copy,) = tmp_path.glob("quadra-backup-*")
+    (copy,) = tmp_path.glob("quadra-scratch-*")
     shutil.rmtree(copy)
     assert desk.backup.now().result(PATIENCE)["iteration_count"] == 2
-    assert list(tmp_path.glob("quadra-backup-*")) == []
+    assert list(tmp_path.glob("quadra-scratch-*")) == []
     desk.close()
 
 

@@ -20,6 +20,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TextIO
 
+from quadra.child_process import kill_with_parent
+
 IS_POSSIBLE = hasattr(os, "fork")
 _ROOT = Path(__file__).resolve().parents[2]
 # What the program imports only once its page is up; the kernels are loaded with them.
@@ -98,7 +100,9 @@ def serve(descriptor: int) -> None:
         request, descriptors, _, _ = socket.recv_fds(requests, _LONGEST_REQUEST, 2)
         if not request:
             return
+        nursery = os.getpid()
         if os.fork() == 0:
+            kill_with_parent(nursery)
             requests.close()
             _keep(json.loads(request), *descriptors, app.main)
         for descriptor in descriptors:
@@ -110,8 +114,10 @@ def serve(descriptor: int) -> None:
 
 def _keep(request: dict[str, Any], output: int, status: int, main: Callable[[list[str]], object]) -> None:
     """Fork the server, tell its number, wait for it and tell its exit code."""
+    keeper = os.getpid()
     server = os.fork()
     if server == 0:
+        kill_with_parent(keeper)
         os.close(status)
         for target in (1, 2):
             os.dup2(output, target)

@@ -155,14 +155,27 @@ def test_a_signal_finishes_saves_and_exits_zero(tmp_path: Path, number: int) -> 
         assert state.iteration_count >= shown
 
 
-def writer_process_of(server: Server) -> int:
-    """The process that writes saves for a server."""
+def commands_of_children(server: Server) -> dict[int, str]:
+    """What the processes beside a server were told to do, by their numbers."""
+    found = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
-            fields = stat.read_text().rpartition(")")[2].split()
-            if int(fields[1]) == server.process.pid:
-                return int(stat.parent.name)
-    raise AssertionError("the server has no process beside it")
+            if int(stat.read_text().rpartition(")")[2].split()[1]) == server.process.pid:
+                found[int(stat.parent.name)] = command_of(int(stat.parent.name))
+    return found
+
+
+def command_of(process: int) -> str:
+    """The command line of a process; empty where it has ended."""
+    try:
+        return Path(f"/proc/{process}/cmdline").read_text(encoding="utf-8")
+    except OSError:
+        return ""
+
+
+def writer_process_of(server: Server) -> int:
+    """The process that writes saves for a server."""
+    return next(pid for pid, command in commands_of_children(server).items() if "writer_process" in command)
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are told apart by /proc")
@@ -180,6 +193,27 @@ def test_a_signal_to_the_process_that_writes_saves_ends_the_server_saved_and_the
     with TrainingState(tmp_path / "state") as state:
         assert state.load_state()
         assert state.iteration_count >= shown
+
+
+@pytest.mark.all
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are told apart by /proc")
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_proof_ends_with_its_server_and_the_next_start_clears_away_what_it_left(tmp_path: Path, number: int) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    options, environment = ("--field-size", "8"), {"TMPDIR": str(scratch)}
+    with warm_server(tmp_path / "state", *options, environment=environment) as server, Client(server.url) as client:
+        client.ask("initialize_system")
+        client.ask("start_training", {"until": 5})
+        client.wait_for("training_status", lambda payload: payload["iteration_count"] == 5 and not payload["running"])
+        client.tell("prove_state", {"id": server.get("/api/status")["run"], "iterations": 1000})
+        wait_until(lambda: any("prove" in command for command in commands_of_children(server).values()))
+        proof = next(pid for pid, command in commands_of_children(server).items() if "prove" in command)
+        server.end(number)
+    wait_until(lambda: "prove" not in command_of(proof))
+    assert list(scratch.iterdir()) != []
+    with warm_server(tmp_path / "state", *options, environment=environment):
+        wait_until(lambda: list(scratch.iterdir()) == [])
 
 
 def test_a_signal_whose_save_fails_exits_one_with_the_reason(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from quadra.model.packing import packed
 from quadra.storage import writer_process
 from quadra.storage.commit import CommitRequest, Committed, commit
 from quadra.storage.files.durable import identity_of
-from quadra.storage.files.lock import LOCK
+from quadra.storage.files.lock import FolderLock
 from quadra.storage.folder import StateFolder
 from quadra.storage.layout import WEIGHTS
 from quadra.storage.weights_entries import Contents
@@ -254,13 +254,9 @@ def test_a_writer_process_imports_neither_torch_nor_numpy() -> None:
     assert writer_process.IS_POSSIBLE
 
 
-def is_waited_for(lock: Path) -> bool:
-    """Whether a process waits for the lock on a file."""
-    number = lock.stat().st_ino
-    return any("->" in line and line.split()[6].endswith(f":{number}") for line in Path("/proc/locks").open())
-
-
-def test_a_folder_is_not_free_before_what_a_killed_server_left_behind_has_ended(tmp_path: Path) -> None:
+def test_a_folder_is_not_free_before_what_a_killed_server_left_behind_has_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     program = (
         "import subprocess, sys; from pathlib import Path; from quadra.storage.folder import StateFolder; "
         "f = StateFolder(Path(sys.argv[1])); p = subprocess.Popen(['sleep', '600'], pass_fds=[f.lock_descriptor]); "
@@ -277,8 +273,17 @@ def test_a_folder_is_not_free_before_what_a_killed_server_left_behind_has_ended(
     server.kill()
     server.wait(PATIENCE)
 
+    try_lock, attempts = FolderLock._try_lock, list[FolderLock]()
+
+    def counted(lock: FolderLock) -> None:
+        attempts.append(lock)
+        try_lock(lock)
+
+    monkeypatch.setattr(FolderLock, "_try_lock", counted)
+    monkeypatch.setattr("quadra.storage.files.lock.LAST_WRITE", PATIENCE)
+
     def end_it() -> None:
-        wait_until(lambda: is_waited_for(tmp_path / "state" / LOCK))
+        wait_until(lambda: len(attempts) > 1)
         was_ended.set()
         os.kill(left_behind, signal.SIGKILL)
 
