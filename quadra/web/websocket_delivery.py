@@ -27,6 +27,8 @@ from engineio.packet import MESSAGE, NOOP, Packet
 from flask_socketio import SocketIO
 from wsproto.utilities import ProtocolError
 
+from quadra.web.serving.session_threads import SessionThreads
+
 _NOT_WAITING = getattr(socket, "MSG_DONTWAIT", None)  # Windows has none
 _WITHOUT_DELAY = struct.pack("ii", 1, 0)  # closing does not wait until what was sent is taken
 _TEXT = 0x81  # first byte of a frame that is a whole text message
@@ -207,7 +209,7 @@ def use_plain_websockets(socketio: SocketIO, largest_message: int) -> None:
     """Have WebSockets served as this module says; `largest_message` in bytes."""
     kind = type("PlainWebSocket", (PlainWebSocket,), {"largest_message": largest_message})
     engine = socketio.server.eio
-    engine._async = {**engine._async, "websocket": kind}
+    engine._async = {**engine._async, "websocket": kind, "thread": SessionThreads()}
     engine.logger.addFilter(_Unreadable())
 
 

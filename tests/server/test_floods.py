@@ -182,6 +182,8 @@ def test_where_no_thread_can_be_started_it_answers_trains_saves_and_ends_in_orde
         with connected(server) as page:
             page.sendall(UPGRADE)
             trains_on(server, client)
+            assert client.ask("stop_training")["ok"]
+            assert client.ask("start_training")["ok"]
             flag.unlink()
             assert page.recv(100).startswith(b"HTTP/1.1 101 ")
             flag.touch()

@@ -9,11 +9,13 @@ from collections.abc import Callable
 
 log = logging.getLogger("quadra.serving")
 
+_IDLE_SECONDS = 60.0  # after which a thread ends
+
 Task = Callable[[], None]
 
 
 class RequestThreads:
-    """Threads that are started when they are needed, and stay.
+    """Threads that are started when they are needed, and end when they have long not been; the first ones stay.
 
     A thread that cannot be started is no reason to drop a request: it waits for one that runs already, or until `start_missing`
     succeeds. `on_shortage` is told.
@@ -26,7 +28,7 @@ class RequestThreads:
         self._on_shortage = on_shortage
         self._tasks: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
-        self._count = 0
+        self._count, self._at_start = 0, at_start
         self._free = -at_start  # threads without a task, less the tasks without a thread
         self.start_missing()
         self._free += at_start
@@ -59,7 +61,15 @@ class RequestThreads:
             self._tasks.put(None)
 
     def _work(self) -> None:
-        while (task := self._tasks.get()) is not None:
+        while True:
+            try:
+                task = self._tasks.get(timeout=_IDLE_SECONDS)
+            except queue.Empty:
+                if self._may_leave():
+                    return
+                continue
+            if task is None:
+                return
             try:
                 task()
             except Exception:
@@ -67,3 +77,11 @@ class RequestThreads:
             del task  # what it refers to shall not live until the next one
             with self._lock:
                 self._free += 1
+
+    def _may_leave(self) -> bool:
+        with self._lock:
+            if self._free <= 0 or self._count <= self._at_start:  # a task is on its way
+                return False
+            self._free -= 1
+            self._count -= 1
+            return True

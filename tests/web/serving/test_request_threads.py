@@ -9,6 +9,7 @@ import pytest
 
 from quadra.web.serving.request_lanes import RequestLanes
 from quadra.web.serving.request_threads import RequestThreads
+from quadra.web.serving.session_threads import SessionThreads
 from tests.helpers.waiting import PATIENCE, wait_until
 
 
@@ -108,3 +109,30 @@ def test_no_kind_of_request_takes_the_threads_of_health(path: str, is_large: boo
         task.go.set()
     lanes.close()
     assert shortages == []
+
+
+def test_a_thread_that_has_long_had_nothing_to_do_ends_and_the_first_ones_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("quadra.web.serving.request_threads._IDLE_SECONDS", 0.01)
+    pool, _ = threads(most=3)
+    for _ in range(2):  # the second time those that ended are missed by nobody
+        held = [Held() for _ in range(3)]
+        for task in held:
+            assert pool.submit(task)
+            assert task.begun.wait(PATIENCE)
+        for task in held:
+            task.go.set()
+        wait_until(lambda: pool._count == 1)
+    pool.close()
+
+
+def test_a_task_of_a_session_is_waited_for_as_a_thread_is() -> None:
+    held = Held()
+    task = SessionThreads()(target=held)
+    task.start()
+    task.join(0.01)
+    assert held.begun.wait(PATIENCE)
+    held.go.set()
+    task.join(PATIENCE)
+    done = SessionThreads()(target=[].append, args=(1,), kwargs={})
+    done.start()
+    done.join(PATIENCE)
