@@ -31,6 +31,7 @@ from quadra.web.login import login_routes
 from quadra.web.message_gate import MessageGate
 from quadra.web.pages import JOINED, page_routes
 from quadra.web.payloads import integer_of_json
+from quadra.web.polling import PollingGate
 from quadra.web.rate_limits import CommandLimits, HttpLimits, count_request
 from quadra.web.routes_run import run_routes
 from quadra.web.routes_states import state_routes
@@ -84,7 +85,7 @@ def create_app(
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)
     _add_events(socketio, services, feed, frames)
-    _wrap(app, services, limits)
+    _wrap(app, services, limits, socketio)
     return app, socketio, feed
 
 
@@ -163,12 +164,13 @@ def _add_events(socketio: SocketIO, services: Services, feed: Feed, frames: Fram
     MessageGate(socketio, acknowledge, lambda to, error: refuse_event(socketio, to, error.code, error.message))
 
 
-def _wrap(app: Flask, services: Services, limits: HttpLimits) -> None:
+def _wrap(app: Flask, services: Services, limits: HttpLimits, socketio: SocketIO) -> None:
     """Put around the application, Socket.IO included, what every request passes first, from the inside out.
 
     To be called when nothing else will wrap it any more.
     """
-    wsgi: WSGIApplication = AccessGate(FilesFirst(app.wsgi_app, services.files, limits), services.access)
+    polled = PollingGate(app.wsgi_app, socketio, LARGEST_MESSAGE)
+    wsgi: WSGIApplication = AccessGate(FilesFirst(polled, services.files, limits), services.access)
     if services.access.rules.behind_proxy:
         wsgi = ProxyFix(wsgi, x_for=1, x_proto=1, x_host=1, x_prefix=1)
     app.wsgi_app = SecurityHeaders(wsgi)  # type: ignore[method-assign]

@@ -14,6 +14,7 @@ from typing import Any
 from flask_socketio import SocketIO
 
 from quadra.errors import ConfigurationError
+from quadra.web.polling import deliver_in_portions
 from quadra.web.rate_limits import CONNECTIONS, MESSAGES, MOST_CONNECTIONS, Buckets
 from quadra.web.websocket_delivery import drop_transport, hang_up
 
@@ -53,6 +54,7 @@ class MessageGate:
             return f"{MOST_CONNECTIONS} pages are open already."
         if self._connections.try_acquire(environment.get("REMOTE_ADDR", "")):
             return "Too many connections came from here in a short time."
+        deliver_in_portions(self._server.eio.sockets[transport])
         answer: str | None = self._server._handle_eio_connect(transport, environment)
         return answer
 
