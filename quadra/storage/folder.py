@@ -69,8 +69,10 @@ class StateFolder:
             self.keeps_names = sync_folder(self.path)  # whether a name that is synced outlives a power cut on this disk
         except OSError as error:
             self.close()
+            where = Path(error.filename or self.path)
+            inner = "" if where == self.path else f" ({where})"
             raise FolderUnusableError(
-                f"The state directory {self.path} cannot be written: {error.strerror}."
+                f"The state directory {self.path} cannot be used: {error.strerror}{inner}. Check its permissions."
             ) from error
 
     def close(self) -> None:

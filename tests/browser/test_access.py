@@ -129,6 +129,40 @@ def test_a_watcher_sees_everything_and_finds_no_button_that_changes_anything(
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
 
 
+def test_a_watcher_is_told_of_no_button_that_only_others_can_press(shared: SharedPage, tmp_path: Path) -> None:
+    options = ("--token", "the token of operators", *OPTIONS)
+
+    def said(state: str) -> str:
+        shared.page.goto(shared.prepared(f"{server.url}/?token={WATCH}"))
+        wait_until_ready(shared.page)
+        phase_is(shared.page, state)
+        return str(
+            shared.page.evaluate(
+                """() => {
+                    const copy = document.body.cloneNode(true);
+                    copy.querySelectorAll("button, dialog, script, noscript, [hidden]").forEach((part) => part.remove());
+                    return copy.textContent;
+                }"""
+            )
+        )
+
+    with warm_server(tmp_path / "state", *options) as server:
+        with Client(server.url, {"token": "the token of operators"}) as operator:
+            texts = [said("uninitialized")]
+            assert operator.ask("initialize_system")["ok"]
+            texts.append(said("ready"))
+            assert operator.ask("start_training", {"until": 5})["ok"]
+            server.wait_for("State saved: 5")
+        shared.leave()
+        assert server.end(signal.SIGTERM) == 0
+    with warm_server(tmp_path / "state", *options) as server:
+        texts.append(said("uninitialized"))
+        shared.leave()
+    assert "Saved state: 5 iterations" in texts[2]
+    for text in texts:
+        assert re.findall(r"[^.]*(?:Press |Load Saved State|Initialize System|initialize or load)[^.]*", text) == []
+
+
 @pytest.mark.complaints("status of 403")
 def test_what_a_watchers_page_sends_all_the_same_is_refused(server: Server, link: str, page: Page) -> None:
     del link

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import itertools
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -294,3 +295,22 @@ def test_everything_works_on_a_disk_that_cannot_sync_folders_and_the_folder_know
             assert state.catalog().states == ()
     with StateFolder(folder) as held:
         assert held.keeps_names
+
+
+@pytest.mark.parametrize("name", [RUNS, "slots", "points", f"points/{RUN_A}", "corpora", "uploads"])
+def test_a_folder_inside_that_cannot_be_read_is_named_where_the_directory_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    withheld, list_folder = tmp_path / name, Path.iterdir
+    withheld.mkdir(parents=True)
+
+    def refuse(folder: Path) -> Iterator[Path]:
+        if folder == withheld:
+            raise PermissionError(errno.EACCES, "Permission denied", str(folder))
+        return list_folder(folder)
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    with pytest.raises(FolderUnusableError, match=rf"Permission denied \({withheld}\)"):
+        StateFolder(tmp_path)
+    monkeypatch.undo()
+    StateFolder(tmp_path).close()  # nothing holds it any more

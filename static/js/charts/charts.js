@@ -17,6 +17,7 @@ import { METRICS } from "../core/series.js";
 import { smooth } from "./smoothing.js";
 import { onThemeChange, themeColour } from "../lib/theme_colours.js";
 import { FrameScheduler } from "../lib/frame_scheduler.js";
+import { toOperators } from "../lib/role.js";
 import { paintSelection, resetOnDoubleClick, zoomOptions } from "./zoom.js";
 
 /**
@@ -217,6 +218,6 @@ function drawInvitations(model) {
 function invitation({ status, complete }) {
   if (!status || !complete) return "Waiting for the server …";
   if (status.running) return "Waiting for the first iteration …";
-  if (status.initialized) return status.iteration_count ? "Loading the history …" : "Press Start Training: the line begins here.";
+  if (status.initialized) return status.iteration_count ? "Loading the history …" : toOperators("Press Start Training: the line begins here.", "Nobody has started training yet: the line begins here.");
   return firstStep(status);
 }

@@ -7,6 +7,7 @@ import { createInsideGrids } from "./grids.js";
 import { applyUpdate } from "./frame.js";
 import { read, write } from "../lib/storage.js";
 import { onThemeChange } from "../lib/theme_colours.js";
+import { toOperators } from "../lib/role.js";
 
 const KEY = "quadra.inside";
 
@@ -92,5 +93,5 @@ export class InsideView {
 
 function emptiness(status) {
   if (!status) return "Waiting for the server …";
-  return status.initialized ? "Waiting for the first picture …" : "There is no run in memory. Press Initialize System or Load Saved State: the pictures begin then.";
+  return status.initialized ? "Waiting for the first picture …" : `There is no run in memory. ${toOperators("Press Initialize System or Load Saved State: the pictures begin then.", "The pictures begin with one.")}`;
 }

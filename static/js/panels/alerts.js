@@ -4,7 +4,7 @@ import { fetchJson } from "../core/connection.js";
 import { byId, make, setAttribute, setText, showText } from "../lib/dom.js";
 import { absolute, age, clock, whole } from "../lib/format.js";
 import { createNotifications } from "./notifications.js";
-import { WATCHER_REASON, actsOnly } from "../lib/role.js";
+import { WATCHER_REASON, actsOnly, toOperators } from "../lib/role.js";
 import { readJson, write } from "../lib/storage.js";
 
 const DISMISSED = "quadra-dismissed-alerts";
@@ -121,8 +121,8 @@ function whyNot(status, connection) {
 
 function emptyState(status) {
   if (!status) return null;
-  if (!status.run) return "Rules are kept with a run: initialize or load one first.";
-  return status.alerts?.length ? null : "No rules yet. Choose what to be told of and press Add; the server watches, also while no browser looks.";
+  if (!status.run) return toOperators("Rules are kept with a run: initialize or load one first.", "Rules are kept with a run, and there is none in memory.");
+  return status.alerts?.length ? null : toOperators("No rules yet. Choose what to be told of and press Add; the server watches, also while no browser looks.", "No rules yet.");
 }
 
 function createRules(model, change) {

@@ -5,6 +5,9 @@
 
 import { byId, setAttribute, setText, showText } from "../lib/dom.js";
 import { absolute, age, iterations, size, whole } from "../lib/format.js";
+import { toOperators } from "../lib/role.js";
+
+const WAYS_OUT = "Load what is there, or go on as a new saved run."; // the buttons below, at the end of what the server says
 
 /** @param {import("../core/model.js").Model} model */
 export function drawBanners(model) {
@@ -45,7 +48,7 @@ function saveError({ running, save_error }) {
 }
 
 function folderChanged({ running, save_error }) {
-  return `${nothingSince(save_error)}; ${running ? "training goes on in memory" : "the run is in memory only"}. ${save_error.message}`;
+  return `${nothingSince(save_error)}; ${running ? "training goes on in memory" : "the run is in memory only"}. ${toOperators(save_error.message, save_error.message.replace(WAYS_OUT, ""))}`;
 }
 
 function nothingSince({ since }) {
@@ -59,9 +62,9 @@ function drawSavedNotice({ initialized, saved, newer, saved_states }, now) {
   setText(byId("saved-headline"), `Saved state: ${iterations(saved.iteration_count)}, ${age(saved.saved_at, now)}`);
   setAttribute(byId("saved-headline"), "title", absolute(saved.saved_at));
   const next = whole(saved.iteration_count + 1);
-  const choice = saved_states?.length > 1 ? `There are ${saved_states.length} saved states; Load Saved State lets you choose.` : "";
+  const choice = saved_states?.length > 1 ? `There are ${saved_states.length} saved states${toOperators("; Load Saved State lets you choose")}.` : "";
   const cut = newer ? `A newer one with ${iterations(newer.iteration_count)}, ${age(newer.saved_at, now)}, was cut off.` : "";
-  const does = `Load Saved State brings back the networks, the Q-table, the field and the whole history in the charts; training then continues with iteration ${next}.`;
-  const other = "Initialize System begins a new run and keeps the saved one.";
+  const does = toOperators(`Load Saved State brings back the networks, the Q-table, the field and the whole history in the charts; training then continues with iteration ${next}.`);
+  const other = toOperators("Initialize System begins a new run and keeps the saved one.");
   setText(byId("saved-detail"), [does, choice, cut, other].filter(Boolean).join(" "));
 }

@@ -3,6 +3,7 @@
 import { fetchJson } from "../core/connection.js";
 import { byId, make, setText } from "../lib/dom.js";
 import { absolute, clock, whole } from "../lib/format.js";
+import { toOperators } from "../lib/role.js";
 import { asText, filterLines } from "../core/log_lines.js";
 
 const SYMBOLS = { info: "i", success: "✓", warning: "!", error: "✗" };
@@ -49,7 +50,7 @@ function follow(model, socket) {
 }
 
 function drawState(shown, all) {
-  const empty = all ? "No line is like that." : "Nothing has happened yet. Press Initialize System, or load a saved state: whatever is done is listed here.";
+  const empty = all ? "No line is like that." : `Nothing has happened yet. ${toOperators("Press Initialize System, or load a saved state: whatever is done is listed here.", "Whatever is done is listed here.")}`;
   byId("log-empty").hidden = shown > 0;
   setText(byId("log-empty"), empty);
   setText(byId("log-count"), shown === all ? "" : `${whole(shown)} of ${whole(all)} lines`);
