@@ -18,7 +18,8 @@ from quadra.paths import expanded
 from quadra.reports.prove import ITERATIONS, Certificate, prove, prove_state
 from quadra.states.listing import StateListing
 from quadra.states.lookup import find_state
-from quadra.storage.layout import StateLayout
+from quadra.storage.files.scratch import ensure_temporary_folder
+from quadra.storage.layout import SCRATCH, StateLayout
 
 CANNOT_PROVE = 2
 
@@ -32,6 +33,8 @@ def main(arguments: list[str] | None = None, program: str = "python -m quadra.pr
     parser.add_argument("--json", action="store_true", help="print the certificate as JSON")
     options = parser.parse_args(arguments)
     try:
+        if options.folder.is_dir():
+            ensure_temporary_folder(options.folder / SCRATCH)
         certificate = _prove(options.folder, options.state, options.iterations)
     except (QuadraError, OSError) as error:
         sys.stderr.write(f"Nothing could be proved: {error}\n")

@@ -16,6 +16,8 @@ from quadra.cli import change, compare, show, transfer
 from quadra.cli.output import complain
 from quadra.errors import BadFileError, FolderLockedError, QuadraError
 from quadra.paths import expanded
+from quadra.storage.files.scratch import ensure_temporary_folder
+from quadra.storage.layout import SCRATCH
 
 Action = Callable[[argparse.Namespace], int]
 
@@ -40,6 +42,8 @@ def main(arguments: list[str] | None = None, program: str = _PROGRAM) -> int:
     """Carries out one command. Returns the exit code."""
     options = parser(program).parse_args(arguments)
     act: Action = options.act
+    if options.state_dir.is_dir():
+        ensure_temporary_folder(options.state_dir / SCRATCH)
     try:
         return act(options)
     except BrokenPipeError:  # nobody reads on: no failure of the command

@@ -24,6 +24,7 @@ from quadra.storage.files.durable import (
     write_file,
 )
 from quadra.storage.files.lock import FolderLock, require_lock
+from quadra.storage.files.scratch import ensure_temporary_folder
 from quadra.storage.layout import (
     BEST_FILE,
     CORPORA,
@@ -34,6 +35,7 @@ from quadra.storage.layout import (
     RESTORE_POINTS,
     RUNS,
     SAVES,
+    SCRATCH,
     SET_ASIDE,
     SLOTS,
     SYSTEM,
@@ -66,6 +68,7 @@ class StateFolder:
         self._lock = FolderLock(self.path)
         try:
             clear_leftovers(self.layout)
+            ensure_temporary_folder(self.path / SCRATCH)
             self.keeps_names = sync_folder(self.path)  # whether a name that is synced outlives a power cut on this disk
         except OSError as error:
             self.close()

@@ -29,6 +29,7 @@ ALERTS = "alerts.json"  # the alert rules of every run
 LISTS = (LABELS, LABELS_COPY, ALERTS)
 BEST_FILE = "best.pth"  # in the folder of a run's points: the state with the best smoothed reward
 RESET_MARKER = ".reset"
+SCRATCH = ".scratch"  # temporary files, where the system has no place for them
 WRITE_TEST = ".write-test"
 SAVES_FILES = (*RING, METRICS_COPY)  # every name in `saves`
 ID = re.compile(r"[0-9a-f]{16}")  # of a run or a slot

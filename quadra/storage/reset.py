@@ -25,6 +25,7 @@ from quadra.storage.layout import (
     RUNS,
     SAVES,
     SAVES_FILES,
+    SCRATCH,
     SET_ASIDE,
     SET_ASIDE_ID,
     SLOTS,
@@ -122,7 +123,7 @@ def _delete(layout: StateLayout) -> None:
         for folder in own_folders(layout.path / parent, pattern):
             remove_state_folder(folder)
             _sync_what_stays(folder)
-    for parent in (RUNS, SLOTS, RESTORE_POINTS, SET_ASIDE, SAVES, CORPORA):
+    for parent in (RUNS, SLOTS, RESTORE_POINTS, SET_ASIDE, SAVES, CORPORA, SCRATCH):
         remove_empty(layout.path / parent)
         _sync_what_stays(layout.path / parent)
     sync_folder(layout.path)

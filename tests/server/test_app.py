@@ -390,3 +390,27 @@ def test_a_disk_that_cannot_sync_folders_is_told_once_at_the_start_and_by_the_st
         assert server.get("/api/status")["keeps_names"] is False
         assert server.end() == 0
         assert sum("cannot promise that names" in line for line in server.lines) == 1
+
+
+# The system's own places for temporary files cannot be written.
+NO_TEMPORARY_FOLDER = """
+import os, tempfile
+
+tempfile.tempdir = None
+tempfile._candidate_tempdir_list = lambda: [os.environ.get("TMPDIR", "/proc/nothing")]
+"""
+
+
+def test_a_server_that_can_write_nothing_but_its_state_directory_trains_saves_and_sends_states(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(NO_TEMPORARY_FOLDER)
+    environment = {"PYTHONPATH": str(tmp_path), "TMPDIR": "/proc/nothing"}
+    with warm_server(tmp_path / "state", "--seed", "1", environment=environment) as server:
+        with Client(server.url) as client:
+            assert client.ask("initialize_system", {"field_size": 8})["ok"]
+            assert client.ask("start_training", {"until": 20})["ok"]
+        server.wait_for("State saved: 20")
+        run = server.get("/api/status")["run"]
+        with urllib.request.urlopen(f"{server.url}/api/states/{run}/archive", timeout=PATIENCE) as answer:
+            assert answer.read().startswith(b"PK")
+        assert server.end() == 0
+        assert not [line for line in server.lines if "Traceback" in line]

@@ -38,6 +38,20 @@ class ScratchFolder(tempfile.TemporaryDirectory[str]):
         self._descriptor = -1
 
 
+def ensure_temporary_folder(fallback: Path) -> None:
+    """Has this process and its children keep temporary files in `fallback` where the system has no place for them.
+
+    So it is in a container whose own files cannot be written.
+    """
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError:
+        with contextlib.suppress(OSError):  # whatever needs a temporary file then says that there is no place for it
+            if not is_plain_folder(fallback):
+                fallback.mkdir(0o700)
+            os.environ["TMPDIR"] = str(fallback.absolute())  # where module tempfile looks first, also in a child
+
+
 def clear_leftovers() -> None:
     """Deletes the scratch folders of processes that have ended; what cannot be deleted stays."""
     if fcntl is None:

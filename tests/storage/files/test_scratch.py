@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from quadra.storage.files.scratch import ScratchFolder, clear_leftovers
+from quadra.storage.files.scratch import ScratchFolder, clear_leftovers, ensure_temporary_folder
 from tests.helpers.server import ROOT
 
 KILLED = """
@@ -83,3 +83,24 @@ def test_a_new_folder_that_another_process_took_for_a_leftover_is_made_again(
     monkeypatch.setattr(tempfile.TemporaryDirectory, "__init__", made_and_taken)
     with ScratchFolder() as name:
         assert list(parent.iterdir()) == [Path(name)]
+
+
+def test_where_the_system_has_no_place_for_temporary_files_the_fallback_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setenv("TMPDIR", "/proc/nothing")
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: [os.environ["TMPDIR"]])
+    with pytest.raises(FileNotFoundError):
+        tempfile.gettempdir()
+    ensure_temporary_folder(tmp_path / "not there" / "scratch")  # which cannot be made
+    with pytest.raises(FileNotFoundError):
+        ScratchFolder()
+    ensure_temporary_folder(tmp_path / "scratch")
+    with ScratchFolder() as name:
+        assert Path(name).parent == tmp_path / "scratch"
+
+
+def test_where_the_system_has_a_place_the_fallback_is_not_made(tmp_path: Path) -> None:
+    ensure_temporary_folder(tmp_path / "scratch")
+    assert not (tmp_path / "scratch").exists()
