@@ -18,6 +18,7 @@ from quadra.storage.save_record import SaveRecord
 log = logging.getLogger("quadra")
 
 TIMEOUT = 10.0  # seconds that a disk may take for one save before it counts as failing
+LONGEST_LOOK = 0.5  # seconds of waiting in one piece; what passes beyond twice that, this process did not run
 
 
 @dataclass(frozen=True)
@@ -40,12 +41,20 @@ class PendingSave:
     """A save that is being written beside training; it is used by the thread that began it.
 
     `poll` blocks for so many seconds (None: without a limit), or until the save has ended; it returns the receipt, what
-    went wrong, or None while the save is still being written.
+    went wrong, or None while the save is still being written. Time in which this process was stopped (SIGSTOP, a machine
+    that slept) is no time that the disk took, and does not count.
     """
 
-    def __init__(self, poll: Callable[[float | None], Outcome | None], writer: Literal["thread", "process"]) -> None:
+    def __init__(
+        self,
+        poll: Callable[[float | None], Outcome | None],
+        writer: Literal["thread", "process"],
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
         self.writer = writer
-        self.began_at = time.perf_counter()
+        self.seconds = 0.0  # that it has taken so far, as far as this process has run and looked
+        self._clock = clock
+        self._looked_at = clock()
         self._poll = poll
         self._outcome: Outcome | None = None
 
@@ -80,13 +89,26 @@ class PendingSave:
             raise self._outcome
         raise _save_error(self._outcome) from self._outcome
 
-    def _ended_within(self, seconds: float | None) -> bool:
-        if self._outcome is None:
-            try:
-                self._outcome = self._poll(seconds)
-            except Exception as error:  # noqa: BLE001  # a failure to learn the outcome is one: `receipt` raises it
-                self._outcome = error
+    def _ended_within(self, limit: float | None) -> bool:
+        self._count_time()
+        ends_at = None if limit is None else self.seconds + limit
+        while self._outcome is None:
+            self._look(None if ends_at is None else min(max(0.0, ends_at - self.seconds), LONGEST_LOOK))
+            self._count_time()
+            if ends_at is not None and self.seconds >= ends_at:
+                break
         return self._outcome is not None
+
+    def _look(self, seconds: float | None) -> None:
+        try:
+            self._outcome = self._poll(seconds)
+        except Exception as error:  # noqa: BLE001  # a failure to learn the outcome is one: `receipt` raises it
+            self._outcome = error
+
+    def _count_time(self) -> None:
+        now = self._clock()
+        self.seconds += min(now - self._looked_at, 2.0 * LONGEST_LOOK)
+        self._looked_at = now
 
 
 def _save_error(error: Exception) -> SaveError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -64,8 +63,8 @@ class Saving:
 
     @property
     def seconds_under_way(self) -> float:
-        """The seconds since the save that is under way began; 0.0 where none is."""
-        return 0.0 if self._pending is None else time.perf_counter() - self._pending.began_at
+        """The seconds that the save that is under way has taken so far, as it was last looked at; 0.0 where none is."""
+        return 0.0 if self._pending is None else self._pending.seconds
 
     @property
     def must_wait(self) -> bool:

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ import torch
 
 from quadra import TrainingConfig, TrainingState
 from quadra.cli.serve_options import parse
+from quadra.storage.pending_save import TIMEOUT
 from tests.helpers.server import ROOT, Client, Server, refused_start, warm_server
 from tests.helpers.waiting import PATIENCE, wait_until
 
@@ -214,6 +216,25 @@ def test_a_proof_ends_with_its_server_and_the_next_start_clears_away_what_it_lef
     assert list(scratch.iterdir()) != []
     with warm_server(tmp_path / "state", *options, environment=environment):
         wait_until(lambda: list(scratch.iterdir()) == [])
+
+
+@pytest.mark.all
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are told apart by /proc")
+def test_a_server_that_was_stopped_for_longer_than_a_disk_may_take_does_not_blame_the_disk(tmp_path: Path) -> None:
+    with warm_server(tmp_path / "state", "--pace", "max", "--field-size", "8", "--resume") as server:
+        server.wait_for("State saved")
+        writer = writer_process_of(server)
+        os.kill(writer, signal.SIGSTOP)
+        wait_until(lambda: server.get("/api/status")["save_health"]["waiting"])
+        server.process.send_signal(signal.SIGSTOP)
+        time.sleep(TIMEOUT)
+        server.process.send_signal(signal.SIGCONT)
+        server.get("/api/status")
+        os.kill(writer, signal.SIGCONT)
+        for _ in range(3):
+            server.wait_for("State saved")
+        assert server.end() == 0
+    assert [line for line in server.lines if "Failed" in line] == []
 
 
 def test_a_signal_whose_save_fails_exits_one_with_the_reason(tmp_path: Path) -> None:

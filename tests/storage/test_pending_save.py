@@ -22,15 +22,26 @@ RECEIPT = Receipt(record(iteration_count=3), size=400, written=500, full=True)
 
 
 class Writer:
-    """Has an outcome after so many looks, and tells how long it was waited for."""
+    """Has an outcome after so many looks, and tells how long it was waited for; its clock goes on by that time, and by pauses."""
 
     def __init__(self, outcome: Outcome, looks: int = 1) -> None:
         self._outcome, self._looks = outcome, looks
         self.timeouts: list[float | None] = []
+        self.now = 1000.0
+        self.pauses: list[float] = []  # seconds for which the process is stopped at the next looks
 
     def poll(self, timeout: float | None) -> Outcome | None:
         self.timeouts.append(timeout)
+        self.now += (timeout or 0.0) + (self.pauses.pop() if self.pauses else 0.0)
         return self._outcome if len(self.timeouts) >= self._looks else None
+
+    def save(self) -> PendingSave:
+        return PendingSave(self.poll, "process", lambda: self.now)
+
+    def waited(self) -> float:
+        """The seconds that were waited since this was last asked."""
+        timeouts, self.timeouts = self.timeouts, []
+        return sum(timeout or 0.0 for timeout in timeouts)
 
 
 def pending(outcome: Outcome) -> PendingSave:
@@ -46,15 +57,42 @@ def test_a_save_has_not_ended_before_its_writer_says_so_and_is_then_not_asked_ab
 
 
 def test_waiting_has_a_limit_and_the_save_stays_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    writer = Writer(RECEIPT, looks=3)
-    save = PendingSave(writer.poll, "process")
+    writer = Writer(RECEIPT, looks=100)
+    save = writer.save()
     with pytest.raises(SaveTimeoutError, match="has not answered for 10 seconds"):
         save.wait()
-    monkeypatch.setattr(pending_save, "TIMEOUT", 2.5)
-    with pytest.raises(SaveTimeoutError, match=r"has not answered for 2\.5 seconds"):
+    assert writer.waited() == 10.0
+    monkeypatch.setattr(pending_save, "TIMEOUT", 2.7)
+    with pytest.raises(SaveTimeoutError, match=r"has not answered for 2\.7 seconds"):
         save.wait()
+    assert writer.waited() == pytest.approx(2.7)
+    assert save.seconds == pytest.approx(12.7)
+    writer.timeouts = [0.0] * 99
     save.wait()
-    assert writer.timeouts == [10.0, 2.5, 2.5]
+    assert save.seconds == pytest.approx(13.2)
+
+
+def test_time_in_which_this_process_was_stopped_does_not_count() -> None:
+    writer = Writer(RECEIPT, looks=100)
+    writer.pauses = [3600.0, 30.0]
+    save = writer.save()
+    with pytest.raises(SaveTimeoutError):
+        save.wait()
+    assert writer.waited() == pytest.approx(9.0)  # of each pause, half a second may have been the disk's
+    assert save.seconds == 10.0
+
+
+def test_a_pause_between_two_looks_does_not_count_either() -> None:
+    writer = Writer(RECEIPT, looks=100)
+    save = writer.save()
+    for _ in range(3):
+        writer.now += 3600.0
+        assert not save.has_ended
+    assert save.seconds == 3.0
+    writer.timeouts.clear()
+    with pytest.raises(SaveTimeoutError):
+        save.wait(1.0)
+    assert writer.waited() == 1.0
 
 
 @pytest.mark.parametrize("outcome", [RECEIPT, OSError(28, "No space left on device")], ids=["durable", "failed"])
