@@ -187,7 +187,7 @@ def _check(config: TrainingConfig, backup_url: str | None) -> None:
     from quadra.model.corpus import Corpus
 
     if config.corpus is not None:
-        Corpus(config.corpus).close()
+        Corpus(config.corpus).require_utf8()
     if config.device != "cpu":
         from quadra.model.flat_tensors import require_device
 

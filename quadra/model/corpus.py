@@ -6,14 +6,15 @@ import hashlib
 import io
 import re
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from quadra.errors import CorpusError
+from quadra.model.text_lines import CARRIAGE_RETURN, LINE_FEED, LineEnds, encoding_fault, line_end_of, not_utf8
 from quadra.paths import expanded
 
 BUILT_IN = Path(__file__).with_name("corpus.txt")
@@ -24,6 +25,7 @@ _READ_SIZE = 1 << 20
 _FULLY_HASHED = 256 << 20  # larger corpora are fingerprinted by samples, so that a start stays quick
 _SAMPLES = 64
 
+_Found = TypeVar("_Found")
 _WORD = re.compile(r"\w+")
 
 
@@ -55,8 +57,12 @@ class Corpus:
         self._files = [Path(self.name)] if content is not None else _files_of(self.path or BUILT_IN)
         self._file = 0  # index of the file that the next line comes from
         self._offset = 0  # bytes of it that have been read
+        self._any_end = True  # whether carriage returns alone end lines too: runs that began without go on without
+        self._ends = [LineEnds() for _ in self._files]
         self._stream: BinaryIO | None = None
+        self._end = LINE_FEED  # of the lines in the file that is open
         self._require_a_line()
+        self._has_returns = any(end == CARRIAGE_RETURN for end in self._with_each_file(line_end_of))
         self._sizes, self.fingerprint = _sizes_and_fingerprint(self._files) if content is None else _of_content(content)
 
     def next_line(self) -> str:
@@ -77,6 +83,7 @@ class Corpus:
             "fingerprint": self.fingerprint,
             "file": self._file,
             "offset": self._offset,
+            **({"any_line_end": True} if self._any_end and self._has_returns else {}),
         }
 
     def has_position(self, saved: Mapping[str, Any]) -> bool:
@@ -92,6 +99,16 @@ class Corpus:
         """Goes to a saved position, or to the beginning where it is none in this text."""
         self.close()
         self._file, self._offset = (int(saved["file"]), int(saved["offset"])) if self.has_position(saved) else (0, 0)
+        self._any_end = saved["fingerprint"] != self.fingerprint or bool(saved.get("any_line_end"))
+
+    def require_utf8(self) -> None:
+        """Raises CorpusError, naming the file, where one shows that it is not text in UTF-8; for new runs only.
+
+        A run that was begun on such a text goes on as it began.
+        """
+        for file, fault in zip(self._files, self._with_each_file(encoding_fault), strict=True):
+            if fault is not None:
+                raise CorpusError(not_utf8(str(file), fault))
 
     def close(self) -> None:
         """Closes the file; the position stays."""
@@ -109,10 +126,7 @@ class Corpus:
         """Returns the next line of the file, "" for a blank one, None at the end of the file."""
         try:
             stream = self._open()
-            raw = stream.readline(_MOST_BYTES)
-            piece = raw
-            while piece and not piece.endswith(b"\n"):
-                piece = stream.readline(_READ_SIZE)
+            raw = self._ends[self._file].read(stream, self._offset, self._end, _MOST_BYTES)
             self._offset = stream.tell()
         except OSError as error:
             raise CorpusError(f"The corpus file {self._files[self._file]} cannot be read: {error}.") from error
@@ -122,9 +136,23 @@ class Corpus:
 
     def _open(self) -> BinaryIO:
         if self._stream is None:
-            self._stream = self._files[self._file].open("rb") if self.content is None else io.BytesIO(self.content)
+            self._stream = self._opened(self._files[self._file])
+            self._end = self._ends[self._file].look_at(self._stream, self._any_end)
             self._stream.seek(self._offset)
         return self._stream
+
+    def _opened(self, file: Path) -> BinaryIO:
+        return file.open("rb") if self.content is None else io.BytesIO(self.content)
+
+    def _with_each_file(self, look: Callable[[BinaryIO], _Found]) -> Iterator[_Found]:
+        """Yields what `look` finds in the files, one after the other. Raises CorpusError where one cannot be read."""
+        for file in self._files:
+            try:
+                with self._opened(file) as stream:
+                    found = look(stream)
+            except OSError as error:
+                raise CorpusError(f"The corpus file {file} cannot be read: {error}.") from error
+            yield found
 
     def _next_file(self) -> int:
         """Goes to the beginning of the next file; returns 1 where that is the first one again, else 0."""
@@ -146,6 +174,11 @@ def _files_of(path: Path) -> list[Path]:
         if path.is_file():
             return [path]
         if not path.is_dir():
+            if path.exists():
+                raise CorpusError(
+                    f"The corpus {path} is not a regular file but a pipe, a device or the like. A text is read again and again: "
+                    "write it into a file and name that."
+                )
             raise CorpusError(f"The corpus {path} is not there. Name a text file or a folder of text files.")
         inner = [file.relative_to(path) for file in path.rglob("*") if file.is_file()]
     except OSError as error:  # a path of another machine may lead to a folder that cannot be read here

@@ -8,6 +8,7 @@ is only read here; `manage` writes into it.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -18,6 +19,7 @@ from typing import Any
 
 from quadra.errors import BadFileError, ConfigurationError, CorpusError
 from quadra.model.corpus import LONGEST_LINE, Corpus
+from quadra.model.text_lines import encoding_fault, lines_of, not_utf8
 from quadra.storage.files.durable import Piece, is_plain_file, is_plain_folder, read_file, write_file
 from quadra.storage.layout import CORPORA, TEXT_ID
 
@@ -139,6 +141,10 @@ def write_received(pieces: Iterable[bytes], target: Path, name: str, limit: int 
     """Writes a text that somebody sends, durably. Raises CorpusError for what cannot be trained on, or OSError."""
     digest = hashlib.sha256()
     write_file(target, _checked_pieces(pieces, digest, limit))
+    with target.open("rb") as stream:
+        fault = encoding_fault(stream)
+    if fault is not None:
+        raise CorpusError(not_utf8("This", fault))
     lines, cut = count_lines(target)
     text_id = digest.hexdigest()
     return UploadedText(text_id, tidy_name(name) or f"own text {text_id[:8]}", lines, target.stat().st_size, cut)
@@ -148,7 +154,7 @@ def count_lines(file: Path) -> tuple[int, int]:
     """Returns how many lines of a text are not blank, and how many are longer than what is read. Raises CorpusError for none."""
     lines = cut = 0
     with file.open("rb") as stream:
-        for raw in stream:
+        for raw in lines_of(stream):
             line = raw.decode("utf-8", "replace").removeprefix("\ufeff").rstrip()
             lines += bool(line[:LONGEST_LINE].strip())
             cut += len(line) > LONGEST_LINE
@@ -185,7 +191,7 @@ def _checked_pieces(pieces: Iterable[bytes], digest: Any, limit: int) -> Iterato
         if size > limit:
             raise CorpusError(f"The text is larger than {limit / 1e6:g} MB. Start with --corpus and its place instead.")
         if b"\0" in piece:
-            raise CorpusError("This is not plain text in UTF-8. Save it as a text file in UTF-8 and give that.")
+            raise CorpusError(not_utf8("This", encoding_fault(io.BytesIO(piece)) or "something else"))
         digest.update(piece)
         yield piece
 

@@ -101,11 +101,12 @@ def find_corpus(
             continue  # of another system: here it would be a place within the working folder
         try:
             corpus = open_corpus(path, folder)
+            if corpus.fingerprint == saved["fingerprint"]:
+                return corpus, () if corpus.has_position(saved) else (_position_lost(corpus),)
+            corpus.require_utf8()
         except CorpusError as error:
             log.info("%s", error)
             continue
-        if corpus.fingerprint == saved["fingerprint"]:
-            return corpus, () if corpus.has_position(saved) else (_position_lost(corpus),)
         if saved["fingerprint"] is None and not imported:
             return corpus, ()
         if not imported or path in (default, None):

@@ -178,7 +178,9 @@ class TrainingState:
                 corpus=path,
             )
         )
-        engine = Engine(config, open_corpus(path, directory))
+        text = open_corpus(path, directory)
+        text.require_utf8()
+        engine = Engine(config, text)
         saved_first = self.save().record if self.saving.is_unsaved else None
         self.saving.hold(Run(engine, secrets.token_hex(8)))
         return saved_first

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from quadra.errors import CorpusError
+from quadra.model import corpus as corpus_module
 from quadra.model.corpus import LONGEST_LINE, Corpus, features
 from tests.helpers.model_helpers import small_engine, steps, text_file
 
@@ -296,3 +297,17 @@ def test_a_text_that_nobody_here_wrote_can_be_learned() -> None:
     assert all(result["text"] in written for result in results)
     assert len({result["text"] for result in results}) > 5
     assert median(result["loss"] for result in results[-50:]) < 0.5 * results[0]["loss"]
+
+
+def test_a_very_large_text_is_known_by_its_size_and_samples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(corpus_module, "_FULLY_HASHED", 1 << 20)
+    content = bytearray(b"a line of text\n" * 1_000_000)
+    path = text_file(tmp_path, bytes(content))
+    known = Corpus(path).fingerprint
+    step = len(content) // 64
+    for at, is_noticed in ((0, True), (40 * step + 100, True), (40 * step + (1 << 16) + 100, False)):
+        changed = bytes(content[:at]) + b"CHANGED" + bytes(content[at + 7 :])
+        path.write_bytes(changed)
+        assert (Corpus(path).fingerprint != known) is is_noticed
+    path.write_bytes(content + b"more")
+    assert Corpus(path).fingerprint != known

@@ -425,3 +425,14 @@ def test_however_far_going_on_in_an_exchanged_folder_came_a_saved_run_has_its_te
             break
     assert number > 15
     assert text.exists()
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32", "cp1251", "koi8-r"])
+def test_a_text_in_another_encoding_is_refused_with_a_sentence(tmp_path: Path, encoding: str) -> None:
+    with pytest.raises(CorpusError, match="not plain text in UTF-8 but in"):
+        uploaded(tmp_path, ("Привет, мир! Это текст.\n" * 10).encode(encoding))
+
+
+def test_a_text_with_carriage_returns_alone_has_as_many_lines_as_a_run_reads(tmp_path: Path) -> None:
+    assert uploaded(tmp_path, b"one\r\rtwo\r" + b"x" * 10_001)[1].lines == 3
+    assert uploaded(tmp_path, b"one\r\rtwo\r" + b"x" * 10_001)[1].cut == 1

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from quadra.errors import ConfigurationError, LoadError
+from quadra.errors import ConfigurationError, CorpusError, LoadError
 from quadra.model.corpus import BUILT_IN_NAME, Corpus
 from quadra.model.engine import Engine
 from quadra.storage.files import safe_pickle
@@ -332,3 +332,30 @@ def test_a_folder_of_the_earlier_generation_loads_whatever_its_files_say_of_thei
     monkeypatch.setattr("quadra.storage.catalog._changed_at", lambda file: seconds)
     with opened(folder) as state:
         assert state.load().record.iteration_count == 4
+
+
+def test_a_new_run_is_refused_on_a_text_in_another_encoding_and_one_that_was_begun_on_it_goes_on(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = tmp_path / "text.txt"
+    text.write_bytes(LINES.encode("utf-16"))
+    with opened(folder, corpus=str(text)) as state, pytest.raises(CorpusError, match="UTF-16"):
+        state.initialize()
+    with opened(folder, corpus=str(text)) as state, monkeypatch.context() as patch:
+        patch.setattr(Corpus, "require_utf8", lambda _: None)  # as it was before encodings were looked at
+        new_run(state, 2, "stopped")
+        expected = Corpus(text)
+    with opened(folder) as state:
+        assert state.load().remarks() == []
+        assert state.step()["text"] == [expected.next_line() for _ in range(3)][2]
+
+
+def test_a_text_in_another_encoding_takes_the_place_of_no_text_that_is_gone(folder: Path, tmp_path: Path) -> None:
+    text = tmp_path / "text.txt"
+    text.write_bytes(LINES.encode())
+    with opened(folder, corpus=str(text)) as state:
+        new_run(state, 2, "stopped")
+    text.write_bytes(LINES.encode("utf-16"))
+    with opened(folder) as state:
+        assert "changed" in " ".join(state.load().remarks())
+        assert state.step()["text"] == Corpus().next_line()
