@@ -13,10 +13,11 @@ from torch import Tensor, nn
 
 from quadra.config import ACTIONS, TrainingConfig
 from quadra.model.actions import reward_of
-from quadra.model.corpus import Corpus, features
+from quadra.model.corpus import Corpus
 from quadra.model.plasticity import NeuroplasticityManager
 from quadra.model.qlearning import QTable, state_key
 from quadra.model.spiking import layer_sizes
+from quadra.model.words import classic_words, features
 
 
 class PlainNetwork(nn.Module):
@@ -70,7 +71,7 @@ class PlainEngine:
         return f - self.networks["feedback"](standardized) * (f - mean)
 
     def step(self) -> dict[str, Any]:
-        x = torch.from_numpy(features(self.corpus.next_line(), self.config.field_size))
+        x = torch.from_numpy(features(classic_words(self.corpus.next_line()), self.config.field_size))
         samples = [torch.randn(self.config.field_size) * 0.1 for _ in range(self.config.synthetic_samples)]
         samples += [x, self.field]
         for group in self.adam.param_groups:

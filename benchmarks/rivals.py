@@ -15,11 +15,12 @@ from torch import Tensor, nn
 
 from quadra.config import ACTIONS, TrainingConfig
 from quadra.model.actions import Transformation, reward_of
-from quadra.model.corpus import Corpus, features
+from quadra.model.corpus import Corpus
 from quadra.model.field import recognize, regulate, remember, stimulate
 from quadra.model.plasticity import NeuroplasticityManager
 from quadra.model.qlearning import QTable, state_key
 from quadra.model.spiking import layer_sizes
+from quadra.model.words import classic_words, features
 
 NetworkKind = Callable[[tuple[int, ...], int], nn.Module]
 
@@ -118,13 +119,13 @@ class BatchedEngine:
 
     def step(self) -> float:
         config = self.config
-        x = torch.from_numpy(features(self.corpus.next_line(), config.field_size))
+        x = torch.from_numpy(features(classic_words(self.corpus.next_line()), config.field_size))
         samples = torch.cat([torch.randn(config.synthetic_samples, config.field_size) * 0.1, x[None], self.field[None]])
         for group in self.adam.param_groups:
             group["lr"] = config.learning_rate * self.plasticity.plasticity
         rewards = [self.epoch(samples) for _ in range(config.epochs)]
         with torch.no_grad():
-            g = stimulate(self.field, x, config.field_decay)[None]
+            g = stimulate(self.field, x, config.field_decay, 1.0 - config.field_decay)[None]
             action = self.table.greedy(state_key(g.mean().item()))
             self.field = self.outcomes(g)[action, 0].clamp(-1.0, 1.0)
             remember(self.memories, self.field, self.decays)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
+from types import MappingProxyType
 from typing import Any
 
 from quadra.errors import ConfigurationError
@@ -15,6 +16,21 @@ LARGEST_SEED = 2**53 - 1  # the largest whole number that a browser's JSON keeps
 NETWORKS = ("field_update", "syntropy", "feedback")
 LAYERS = ("fc1", "fc2", "fc3")  # of each network
 ACTIONS = ("update_field", "adjust_syntropy", "penalize_variance")
+# What a run computes with that was saved before these settings existed.
+CLASSIC: Mapping[str, Any] = MappingProxyType(
+    {
+        "update_strength": 1.0,
+        "syntropy_strength": 1.0,
+        "feedback_strength": 1.0,
+        "choice_state": "previous",
+        "restless_states": False,
+        "q_discount": 0.9,
+        "tokenizer": "classic",
+        "last_sample": "field",
+        "text_gain": 1.0,
+        "vibration": 0.0,
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -49,6 +65,24 @@ class TrainingConfig:
     exploration: float = 0.1  # probability of a random action, epsilon
     q_rate: float = 0.1  # share of the error a Q update takes up, alpha
     q_discount: float = 0.9  # weight of the next state's value, gamma
+    policy: str = "learned"  # how actions are chosen: "learned" by the Q-table, or at "random"
+    actions: tuple[str, ...] = ACTIONS  # those that may be chosen
+    choice_state: str = (
+        "previous"  # state that an action is chosen in: of its sample, or the one reached "previous" to it
+    )
+    restless_states: bool = False  # whether vectors of high variance have states of their own
+
+    update_strength: float = 1.0  # factor of the action update_field
+    syntropy_strength: float = 1.0  # factor of the action adjust_syntropy
+    feedback_strength: float = 1.0  # factor of the action penalize_variance
+
+    tokenizer: str = "classic"  # how a line is split into words: by "unicode" categories, or "classic"
+    word_dropout: float = 0.0  # probability with which a word of the text is left out
+    noise: float = 0.0  # standard deviation of what is added to each cell of the text's vector
+    last_sample: str = "field"  # the field that networks learn on: as the text has "driven" it, or the core "field"
+    text_gain: float | None = 1.0  # factor of the text that drives the field; None: 4 * min(1, field_size / 100)
+    vibration: float = 0.0  # how far that factor swings, as a share of it
+    vibration_rate: float = 0.1  # radians by which the swing goes on in an iteration
 
     set_point: float = 0.5  # mean that field and syntropy fields are drawn to
     high_variance: float = 0.1  # variance above which a field counts as restless
@@ -85,6 +119,17 @@ class TrainingConfig:
         _require_whole("synthetic_samples", self.synthetic_samples, 0, 10_000)
         for name, (least, most) in _RANGES.items():
             _require_number(name, getattr(self, name), least, most)
+        if self.text_gain is not None:
+            _require_number("text_gain", self.text_gain, 0.0, 1e6)
+        for name, allowed in _CHOICES.items():
+            if getattr(self, name) not in allowed:
+                raise ConfigurationError(
+                    name, f"must be {' or '.join(map(repr, allowed))}, not {getattr(self, name)!r}"
+                )
+        if not isinstance(self.actions, tuple) or not self.actions or not _are_in_order(self.actions):
+            raise ConfigurationError(
+                "actions", f"must be some of {', '.join(ACTIONS)}, in this order, not {self.actions!r}"
+            )
         if not isinstance(self.syntropy_decays, tuple) or not self.syntropy_decays:
             raise ConfigurationError("syntropy_decays", f"must be numbers from 0 to 1, not {self.syntropy_decays!r}")
         for decay in self.syntropy_decays:
@@ -94,10 +139,15 @@ class TrainingConfig:
         if not (isinstance(self.device, str) and re.fullmatch(r"cpu|cuda(:\d+)?", self.device)):
             raise ConfigurationError("device", f"must be cpu, cuda or cuda:<number>, not {self.device!r}")
 
+    def classic(self) -> TrainingConfig:
+        """Returns the configuration with the settings of a run that was saved before they existed."""
+        return replace(self, **CLASSIC)
+
     def as_dict(self) -> dict[str, Any]:
         """The configuration as builtins only, for a saved state."""
         values = {name: float(value) if isinstance(value, float) else value for name, value in asdict(self).items()}
-        return {**values, "syntropy_decays": [float(decay) for decay in self.syntropy_decays]}
+        decays = [float(decay) for decay in self.syntropy_decays]
+        return {**values, "syntropy_decays": decays, "actions": list(self.actions)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> TrainingConfig:
@@ -108,10 +158,10 @@ class TrainingConfig:
         unknown = sorted(str(name) for name in set(values) - known)
         if unknown:
             raise ConfigurationError(unknown[0], "is a setting that this version does not know")
-        cleaned = dict(values)
+        cleaned = {**CLASSIC, **values}
         try:
-            if "syntropy_decays" in cleaned:
-                cleaned["syntropy_decays"] = tuple(cleaned["syntropy_decays"])
+            for name in {"syntropy_decays", "actions"} & set(cleaned):
+                cleaned[name] = tuple(cleaned[name])
             return cls(**cleaned)
         except (TypeError, ValueError, AttributeError) as error:
             raise ConfigurationError("configuration", f"holds a value of the wrong kind: {error}") from error
@@ -129,6 +179,13 @@ _RANGES = {
     "exploration": (0.0, 1.0),
     "q_rate": (0.0, 1.0),
     "q_discount": (0.0, 1.0),
+    "update_strength": (0.0, 1e3),
+    "syntropy_strength": (0.0, 1e3),
+    "feedback_strength": (0.0, 1e3),
+    "word_dropout": (0.0, 1.0),
+    "noise": (0.0, 1e3),
+    "vibration": (0.0, 1e3),
+    "vibration_rate": (0.0, 1e3),
     "set_point": (-1.0, 1.0),
     "high_variance": (0.0, 1e6),
     "field_decay": (0.0, 1.0),
@@ -141,6 +198,23 @@ _RANGES = {
     "plasticity_least": (1e-6, 1e6),
     "plasticity_most": (1e-6, 1e6),
 }
+
+_CHOICES: Mapping[str, tuple[object, ...]] = {
+    "policy": ("learned", "random"),
+    "choice_state": ("own", "previous"),
+    "restless_states": (True, False),
+    "tokenizer": ("unicode", "classic"),
+    "last_sample": ("driven", "field"),
+}
+
+
+def _are_in_order(actions: tuple[object, ...]) -> bool:
+    return actions == tuple(action for action in ACTIONS if action in actions)
+
+
+def default_text_gain(field_size: int) -> float:
+    """Returns the factor of the text: a small field would drown in its words."""
+    return 4.0 * min(1.0, field_size / 100)
 
 
 def _require_number(name: str, value: object, least: float, most: float) -> None:

@@ -2,9 +2,9 @@
 
 f' of a vector f with mean m and unbiased variance v:
 
-    update_field        f + c * F(f), c = 1/2 if v > 0.1 else 1
-    adjust_syntropy     f + S(1/2 - f) * (1/2 - f)
-    penalize_variance   f - V((f - m) / sqrt(v + 1e-8)) * (f - m)
+    update_field        f + update_strength * c * F(f), c = 1/2 if v > 0.1 else 1
+    adjust_syntropy     f + syntropy_strength * S(1/2 - f) * (1/2 - f)
+    penalize_variance   f - feedback_strength * V((f - m) / sqrt(v + 1e-8)) * (f - m)
 
 loss = var(f') + |mean(f') - 1/2|, reward = 1 / (1 + loss).
 """
@@ -28,9 +28,11 @@ class Transformation:
     def __init__(self, vectors: Tensor, config: TrainingConfig) -> None:
         self.vectors = vectors
         variance, mean = torch.var_mean(vectors, 1, keepdim=True)
+        self.moments = torch.cat([mean, variance], 1)  # (B, 2)
         self._centered = vectors - mean
         self._away = config.set_point - vectors
-        self._scale = torch.where(variance > config.high_variance, 0.5, 1.0)
+        self._scale = torch.where(variance > config.high_variance, 0.5, 1.0).mul_(config.update_strength)
+        self._syntropy, self._feedback = config.syntropy_strength, config.feedback_strength
         self._standardized = self._centered / (variance + _STANDARDIZE_EPSILON).sqrt_()
         self._set_point = config.set_point
 
@@ -43,8 +45,8 @@ class Transformation:
         return torch.stack(
             [
                 self.vectors + self._scale * rates["field_update"],
-                self.vectors + rates["syntropy"] * self._away,
-                self.vectors - rates["feedback"] * self._centered,
+                self.vectors + self._syntropy * rates["syntropy"] * self._away,
+                self.vectors - self._feedback * rates["feedback"] * self._centered,
             ]
         )
 
@@ -53,14 +55,14 @@ class Transformation:
         if action == "update_field":
             return outcome_gradient * self._scale.index_select(0, rows)
         if action == "adjust_syntropy":
-            return outcome_gradient * self._away.index_select(0, rows)
-        return -(outcome_gradient * self._centered.index_select(0, rows)).sum(1, keepdim=True)
+            return self._syntropy * outcome_gradient * self._away.index_select(0, rows)
+        return -self._feedback * (outcome_gradient * self._centered.index_select(0, rows)).sum(1, keepdim=True)
 
 
-def means_and_losses(outcomes: Tensor, set_point: float) -> Tensor:
-    """Returns mean and loss of every f': (3, B, n) -> (2, 3, B)."""
+def describe_outcomes(outcomes: Tensor, set_point: float) -> Tensor:
+    """Returns mean, loss and variance of every f': (3, B, n) -> (3, 3, B)."""
     variance, mean = torch.var_mean(outcomes, -1)
-    return torch.stack([mean, variance + (mean - set_point).abs_()])
+    return torch.stack([mean, variance + (mean - set_point).abs_(), variance])
 
 
 def loss_gradient(outcomes: Tensor, set_point: float) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from quadra.config import TrainingConfig
 from quadra.model.adam import AdamRule
+from quadra.model.outcomes import Moments, Outcomes
 from quadra.model.run_buffers import StateBuffers
 
 
@@ -17,21 +18,25 @@ class Backend(Protocol):
     """The mathematics between two choices; on the CPU compiled, on a GPU in torch."""
 
     vectors: Tensor  # the samples (12, n), to be filled before `prepare`
+    stimulated: Tensor  # the field as the text has driven it, g (n,); set by `stimulate`
 
     def prepare(self) -> None:
         """Computes what the epochs need of the samples."""
 
-    def mean(self) -> float:
-        """Returns the mean of the core field."""
+    def field_moments(self) -> Moments:
+        """Returns mean and variance of the core field."""
 
-    def evaluate(self) -> tuple[list[list[float]], list[list[float]]]:
-        """Returns means and losses of all samples under all actions, each (actions, samples)."""
+    def sample_moments(self) -> list[Moments]:
+        """Returns mean and variance of each sample."""
+
+    def evaluate(self) -> Outcomes:
+        """Returns what all actions make of all samples."""
 
     def learn(self, chosen: list[int], rule: AdamRule) -> bool:
         """Makes one Adam step on the mean loss of the chosen actions; returns False where it found a number not finite."""
 
-    def stimulate(self, x: Tensor) -> float:
-        """Computes g = 0.9 * field + 0.1 * x, which `move` uses; returns its mean."""
+    def stimulate(self, x: Tensor, share: float) -> Moments:
+        """Sets `stimulated` to g = 0.9 * field + share * x, which `move` uses; returns its mean and variance."""
 
     def move(self, action: int) -> None:
         """Sets field = clip(action(g), -1, 1)."""

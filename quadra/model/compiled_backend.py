@@ -23,6 +23,7 @@ from quadra.model.kernels.field import (
 )
 from quadra.model.kernels.forward import HIDDEN, TRACE, act, evaluate
 from quadra.model.kernels.jit import Floats, Integers
+from quadra.model.outcomes import Moments, Outcomes
 from quadra.model.run_buffers import StateBuffers
 from quadra.model.spiking import layer_sizes
 
@@ -58,22 +59,38 @@ class CompiledBackend:
         self._fields = buffers.flat[
             3 * buffers.parameters.flat.numel() :
         ].numpy()  # field, syntropy fields and centroids
-        constants = (config.membrane_decay, config.firing_threshold, config.surrogate_slope, config.set_point)
-        self._model = np.array(constants, np.float32)
+        self._constants = np.array(
+            (
+                *(config.membrane_decay, config.firing_threshold, config.surrogate_slope, config.set_point),
+                *(config.syntropy_strength, config.feedback_strength),
+            ),
+            np.float32,
+        )
         self._decays = np.array(config.syntropy_decays)
-        self._found = np.zeros((2, 3, config.synthetic_samples + 2))
+        self._found = np.zeros((3, 3, config.synthetic_samples + 2))
+        self.stimulated = self._single.shown[0, 0]
 
     def prepare(self) -> None:
         """Computes what the epochs need of the vectors."""
-        samples = self._samples
-        describe(samples.inputs, samples.scale, samples.moments, self._config.set_point, self._config.high_variance)
+        self._describe(self._samples)
 
-    def mean(self) -> float:
-        """Returns the mean of the core field, which is the last of the vectors."""
-        return float(self._samples.moments[0, -1])
+    def _describe(self, batch: _Batch) -> None:
+        config = self._config
+        describe(
+            batch.inputs, batch.scale, batch.moments, config.set_point, config.high_variance, config.update_strength
+        )
 
-    def evaluate(self) -> tuple[list[list[float]], list[list[float]]]:
-        """Returns means and losses of all vectors under all actions, each (actions, vectors)."""
+    def field_moments(self) -> Moments:
+        """Returns mean and variance of the core field."""
+        variance, mean = variance_and_mean(self._field)
+        return Moments(mean, variance)
+
+    def sample_moments(self) -> list[Moments]:
+        """Returns mean and variance of each sample."""
+        return [Moments(mean, variance) for mean, variance in self._samples.moments.T.tolist()]
+
+    def evaluate(self) -> Outcomes:
+        """Returns what all actions make of all samples."""
         samples = self._samples
         evaluate(
             samples.layout,
@@ -84,11 +101,10 @@ class CompiledBackend:
             samples.membranes,
             samples.spikes,
             samples.counts,
-            self._model,
+            self._constants,
             self._found,
         )
-        means, losses = self._found.tolist()
-        return means, losses
+        return Outcomes(*self._found.tolist())
 
     def learn(self, chosen: list[int], rule: AdamRule) -> bool:
         """Makes one Adam step on the mean loss of the chosen actions; returns whether parameters and moments are finite."""
@@ -96,16 +112,16 @@ class CompiledBackend:
         broken = learn(
             samples.layout, self._parameters, self._firsts, self._seconds, np.array(rule, np.float32),
             samples.inputs, samples.scale, samples.moments, samples.membranes, samples.spikes, samples.counts,
-            self._model, self._found, np.array(chosen),
+            self._constants, self._found, np.array(chosen),
         )  # fmt: skip
         return math.isfinite(broken)
 
-    def stimulate(self, x: Tensor) -> float:
-        """Computes g = 0.9 * field + 0.1 * x, which `move` uses; returns its mean."""
-        single, config = self._single, self._config
-        stimulate(single.inputs[0, 0], self._field, x.numpy(), config.field_decay)
-        describe(single.inputs, single.scale, single.moments, config.set_point, config.high_variance)
-        return float(single.moments[0, 0])
+    def stimulate(self, x: Tensor, share: float) -> Moments:
+        """Sets `stimulated` to g = 0.9 * field + share * x, which `move` uses; returns its mean and variance."""
+        single = self._single
+        stimulate(single.inputs[0, 0], self._field, x.numpy(), self._config.field_decay, share)
+        self._describe(single)
+        return Moments(float(single.moments[0, 0]), float(single.moments[1, 0]))
 
     def move(self, action: int) -> None:
         """Sets field = clip(action(g), -1, 1); only the network of this action is evaluated."""
@@ -120,7 +136,7 @@ class CompiledBackend:
             single.membranes,
             single.spikes,
             single.counts,
-            self._model,
+            self._constants,
             self._field,
         )
 

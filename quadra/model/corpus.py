@@ -1,17 +1,12 @@
-"""The training text: from a corpus to lines, from a line to a feature vector. The position in the text is state."""
+"""The training text, line by line. The position in the text is state."""
 
 from __future__ import annotations
 
 import hashlib
 import io
-import re
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
-
-import numpy as np
-from numpy.typing import NDArray
 
 from quadra.errors import CorpusError
 from quadra.model.text_lines import CARRIAGE_RETURN, LINE_FEED, LineEnds, encoding_fault, line_end_of, not_utf8
@@ -26,16 +21,6 @@ _FULLY_HASHED = 256 << 20  # larger corpora are fingerprinted by samples, so tha
 _SAMPLES = 64
 
 _Found = TypeVar("_Found")
-_WORD = re.compile(r"\w+")
-
-
-def features(line: str, size: int) -> NDArray[np.float32]:
-    """Returns the feature vector of a line, shape (size,): word w adds 1 to cell crc32(w) mod size.
-
-    The hashing trick (Weinberger et al., "Feature Hashing for Large Scale Multitask Learning", ICML 2009).
-    """
-    cells = [zlib.crc32(word.encode("utf-8", "replace")) % size for word in _WORD.findall(line.casefold())]
-    return np.bincount(np.array(cells, dtype=np.intp), minlength=size).astype(np.float32)
 
 
 class Corpus:

@@ -18,17 +18,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from quadra.config import ACTIONS, TrainingConfig
+from quadra.config import ACTIONS, TrainingConfig, default_text_gain
 from quadra.errors import IntegrityError
 from quadra.model.actions import reward_of
 from quadra.model.activity import ActivitySample
 from quadra.model.adam import AdamRule
 from quadra.model.backend import Backend, BackendClass, fastest_backend, why_not_compiled
-from quadra.model.corpus import Corpus, features
+from quadra.model.corpus import Corpus
+from quadra.model.outcomes import Outcomes
 from quadra.model.packing import packed
 from quadra.model.plasticity import NeuroplasticityManager
 from quadra.model.qlearning import QTable, state_key
 from quadra.model.run_buffers import Snapshot, SnapshotPool, StateBuffers
+from quadra.model.words import TOKENIZERS, features
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,8 @@ class Engine:
         self.newest: dict[str, Any] = dict(_NOTHING_YET)  # what the newest iteration did, for people
         # Why torch trains on a CPU; None where that is not so, or was asked for.
         self.slow_because = why_not_compiled() if backend is None and config.device == "cpu" else None
-        weights_seed, samples_seed, choice_seed = np.random.SeedSequence(config.seed).spawn(3)
+        weights_seed, samples_seed, choice_seed, text_seed = np.random.SeedSequence(config.seed).spawn(4)
+        self._text_chance = np.random.Generator(np.random.PCG64(text_seed))
         self.q_table = QTable(config, choice_seed)
         self.neuroplasticity = NeuroplasticityManager(config)
         self._samples = torch.Generator(config.device).manual_seed(_whole(samples_seed))
@@ -148,10 +151,11 @@ class Engine:
 
     def _iterate(self, line: str) -> StepResult:
         backend = self._backend
-        x = torch.from_numpy(features(line, self.config.field_size)).to(self.config.device)
+        x = torch.from_numpy(self._features(line)).to(self.config.device)
+        stimulated = backend.stimulate(x, self._text_share())
         self._draw_samples(x)
         epochs = [self._epoch() for _ in range(self.config.epochs)]
-        action = self.q_table.greedy(state_key(backend.stimulate(x)))
+        action = self.q_table.greedy(self._q_state(*stimulated))
         backend.move(action)
         backend.remember()
         pattern = backend.recognize()
@@ -173,11 +177,35 @@ class Engine:
             plasticity=manager.plasticity, **self.newest,
         )  # fmt: skip
 
+    def _features(self, line: str) -> NDArray[np.float32]:
+        """Returns x of a line, shape (n,). Words are left out and noise is added where the run has that."""
+        config = self.config
+        words = TOKENIZERS[config.tokenizer](line)
+        if config.word_dropout:
+            kept = self._text_chance.random(len(words)) >= config.word_dropout
+            words = [word for word, is_kept in zip(words, kept, strict=True) if is_kept]
+        x = features(words, config.field_size)
+        if config.noise:
+            x += np.float32(config.noise) * self._text_chance.standard_normal(config.field_size, np.float32)
+        return x
+
+    def _text_share(self) -> float:
+        """Returns the factor of x in this iteration: its gain swings, so that the field is never at rest."""
+        config = self.config
+        gain = default_text_gain(config.field_size) if config.text_gain is None else config.text_gain
+        swing = 1.0 + config.vibration * math.sin(config.vibration_rate * (self.iteration + 1))
+        return float(np.float32((1.0 - config.field_decay) * gain * swing))
+
+    def _q_state(self, mean: float, variance: float) -> str:
+        config = self.config
+        return state_key(mean, config.restless_states and variance > config.high_variance)
+
     def _draw_samples(self, x: Tensor) -> None:
-        """Fills the samples: the synthetic vectors, then x, then the core field."""
+        """Fills the samples: the synthetic vectors, then x, then the field that the actions will meet."""
         count, vectors = self.config.synthetic_samples, self._backend.vectors
         vectors[:count].normal_(0.0, self.config.start_deviation, generator=self._samples)
-        vectors[count], vectors[count + 1] = x, self.field
+        is_driven = self.config.last_sample == "driven"
+        vectors[count], vectors[count + 1] = x, self._backend.stimulated if is_driven else self.field
         self._backend.prepare()
 
     def _epoch(self) -> tuple[float, float]:
@@ -185,9 +213,9 @@ class Engine:
 
         Weights do not change within an epoch, so all samples are evaluated under all actions at once.
         """
-        means, losses = self._backend.evaluate()
-        chosen, reward = self._choose(means, losses)
-        loss = sum(losses[action][row] for row, action in enumerate(chosen)) / len(chosen)
+        outcomes = self._backend.evaluate()
+        chosen, reward = self._choose(outcomes)
+        loss = sum(outcomes.losses[action][row] for row, action in enumerate(chosen)) / len(chosen)
         if not math.isfinite(loss):
             raise _RejectedIterationError
         self._buffers.adam_steps += 1
@@ -197,14 +225,18 @@ class Engine:
             raise _RejectedIterationError
         return loss, reward
 
-    def _choose(self, means: list[list[float]], losses: list[list[float]]) -> tuple[list[int], float]:
-        """Returns the choices through the samples and the summed reward, from means and losses, each (actions, samples)."""
-        q_state = state_key(self._backend.mean())
+    def _choose(self, outcomes: Outcomes) -> tuple[list[int], float]:
+        """Returns the choices through the samples and the summed reward."""
+        is_own = self.config.choice_state == "own"
+        own = [self._q_state(*moments) for moments in self._backend.sample_moments()] if is_own else []
+        q_state = self._q_state(*self._backend.field_moments())
         chosen, total = [], 0.0
-        for row in range(len(means[0])):
+        for row in range(len(outcomes.means[0])):
+            if is_own:
+                q_state = own[row]
             action = self.q_table.choose(q_state)
-            reward = reward_of(losses[action][row])
-            next_q_state = state_key(means[action][row])
+            reward = reward_of(outcomes.losses[action][row])
+            next_q_state = self._q_state(outcomes.means[action][row], outcomes.variances[action][row])
             self.q_table.update(q_state, action, reward, next_q_state)
             chosen.append(action)
             total += reward
@@ -241,6 +273,7 @@ class Engine:
                     "samples": self._samples.get_state().numpy().tobytes(),
                     "samples_device": self.config.device,
                     "exploration": self.q_table.generator_state,
+                    **self._text_generator(),
                 },
                 "neuroplasticity": self.neuroplasticity.state_dict(),
                 "corpus": self.corpus.state_dict(),
@@ -248,6 +281,11 @@ class Engine:
                 "iteration_count": self.iteration,
             }
         )
+
+    def _text_generator(self) -> dict[str, Any]:
+        """Returns the generator of dropped words and noise, where the run draws from it."""
+        draws = self.config.word_dropout or self.config.noise
+        return {"text": self._text_chance.bit_generator.state} if draws else {}
 
     def has_samples_generator(self, generators: Mapping[str, Any]) -> bool:
         """Whether the saved generator of random samples is of this kind of device and, on a GPU, of this torch's length."""
@@ -261,6 +299,8 @@ class Engine:
         self._buffers.load_state_dict(saved)
         generators = saved["generators"]
         self.q_table.load_state_dict({"table": saved["q_table"], "generator": generators["exploration"]})
+        if "text" in generators:
+            self._text_chance.bit_generator.state = generators["text"]
         if self.has_samples_generator(generators):
             self._samples.set_state(generators["samples"])
         self.neuroplasticity.load_state_dict(saved["neuroplasticity"])

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from quadra.config import TrainingConfig
 
 
-def stimulate(field: Tensor, features: Tensor, decay: float) -> Tensor:
-    """Returns g = decay * field + (1 - decay) * x; shapes (n,)."""
-    return torch.lerp(features, field, decay)
+def stimulate(field: Tensor, features: Tensor, decay: float, share: float) -> Tensor:
+    """Returns g = decay * field + share * x; shapes (n,)."""
+    if np.float32(share) == np.float32(1.0 - decay):  # so runs did that had no gain: other roundings, other bits
+        return torch.lerp(features, field, decay)
+    return (decay * field).add_(features, alpha=share)
 
 
 def remember(syntropy_fields: Tensor, field: Tensor, decays: Tensor) -> None:

@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quadra.config import LAYERS, NETWORKS, TrainingConfig
-from quadra.model.corpus import Corpus, features
+from quadra.model.corpus import Corpus
+from quadra.model.words import TOKENIZERS, features
 
 PROBE_LINES = 8  # of the built-in corpus, from its beginning
 PROBE_LEVEL = 0.5  # of every cell of the last probe
@@ -54,7 +55,7 @@ def probe_texts() -> list[str]:
 def probe_vectors(field_size: int) -> Array:
     """Returns all probes for a field of this size, shape (PROBE_LINES + 1, field_size); the last is constant."""
     constant = np.full(field_size, PROBE_LEVEL, np.float32)
-    return np.stack([*(features(line, field_size) for line in probe_texts()), constant])
+    return np.stack([*(features(TOKENIZERS["unicode"](line), field_size) for line in probe_texts()), constant])
 
 
 def network_inputs(vectors: Array, config: TrainingConfig) -> dict[str, Array]:

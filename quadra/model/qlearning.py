@@ -13,16 +13,19 @@ import numpy as np
 
 from quadra.config import ACTIONS, TrainingConfig
 
+RESTLESS = "!"  # behind the mean of a vector whose variance is high
 
-def state_key(mean: float) -> str:
-    """Returns the table's state for a vector of this mean: "0.49", "0.5"; minus zero is "0.0"."""
-    return str(round(mean, 2) + 0.0)
+
+def state_key(mean: float, is_restless: bool = False) -> str:
+    """Returns the table's state for a vector of this mean: "0.49", "0.5", "0.5!" where restless; minus zero is "0.0"."""
+    key = str(round(mean, 2) + 0.0)
+    return key + RESTLESS if is_restless else key
 
 
 def in_order(q_state: str) -> tuple[float, str]:
     """Returns a sort key: states by their numbers; what is no finite number (in a foreign table) last, by its text."""
     try:
-        number = float(q_state)
+        number = float(q_state.removesuffix(RESTLESS))
     except ValueError:
         number = math.nan
     return (number if math.isfinite(number) else math.inf, q_state)
@@ -35,6 +38,8 @@ class QTable:
         self._epsilon = config.exploration
         self._rate = config.q_rate
         self._discount = config.q_discount
+        self._is_random = config.policy == "random"
+        self._allowed = [ACTIONS.index(action) for action in config.actions]
         self._generator = np.random.Generator(np.random.PCG64(seed))
         self._values: dict[str, list[float]] = {}
         self._visits: dict[str, list[int]] = {}
@@ -59,19 +64,25 @@ class QTable:
         return self._generator.bit_generator.state
 
     def greedy(self, q_state: str) -> int:
-        """Returns the index of the best action; ties go to the first."""
+        """Returns the index of the best action that may be chosen; ties go to the first. A random policy draws any."""
+        if self._is_random:
+            return self._draw()
         values = self._values.get(q_state)
-        return 0 if values is None else values.index(max(values))
+        return self._allowed[0] if values is None else max(self._allowed, key=values.__getitem__)
 
     def choose(self, q_state: str) -> int:
-        """Returns, epsilon-greedy, any action with probability epsilon, else the greedy one."""
-        if self._generator.random() < self._epsilon:
-            return int(self._generator.integers(len(ACTIONS)))
+        """Returns, epsilon-greedy, any action with probability epsilon, else the greedy one. A random policy draws any."""
+        if not self._is_random and self._generator.random() < self._epsilon:
+            return self._draw()
         return self.greedy(q_state)
+
+    def _draw(self) -> int:
+        return self._allowed[int(self._generator.integers(len(self._allowed)))]
 
     def update(self, q_state: str, action: int, reward: float, next_q_state: str) -> None:
         """Q[s][a] += alpha * (reward + gamma * max Q[s'] - Q[s][a])."""
-        best_next = max(self._values.get(next_q_state, (0.0,)))
+        next_values = self._values.get(next_q_state)
+        best_next = 0.0 if next_values is None else max(next_values[allowed] for allowed in self._allowed)
         if q_state not in self._before:
             self._save_for_undo(q_state)
         values = self._values[q_state]

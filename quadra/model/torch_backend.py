@@ -6,10 +6,11 @@ import torch
 from torch import Tensor
 
 from quadra.config import ACTIONS, TrainingConfig
-from quadra.model.actions import NETWORK_OF, Transformation, loss_gradient, means_and_losses
+from quadra.model.actions import NETWORK_OF, Transformation, describe_outcomes, loss_gradient
 from quadra.model.adam import AdamRule
 from quadra.model.field import recognize, regulate, remember, stimulate
 from quadra.model.flat_tensors import FlatTensors
+from quadra.model.outcomes import Moments, Outcomes
 from quadra.model.run_buffers import StateBuffers
 from quadra.model.spiking import SpikingNetworks, parameter_specs
 
@@ -28,15 +29,18 @@ class TorchBackend:
         """Computes what the epochs need of the vectors."""
         self._samples = Transformation(self.vectors, self._config)
 
-    def mean(self) -> float:
-        """Returns the mean of the core field."""
-        return self._buffers.field.mean().item()
+    def field_moments(self) -> Moments:
+        """Returns mean and variance of the core field."""
+        return _moments(self._buffers.field)
 
-    def evaluate(self) -> tuple[list[list[float]], list[list[float]]]:
-        """Returns means and losses of all vectors under all actions, each (actions, vectors)."""
+    def sample_moments(self) -> list[Moments]:
+        """Returns mean and variance of each sample."""
+        return [Moments(mean, variance) for mean, variance in self._samples.moments.tolist()]
+
+    def evaluate(self) -> Outcomes:
+        """Returns what all actions make of all samples."""
         self._outcomes = self._samples.outcomes(self._networks.rates(self._samples.network_inputs()))
-        means, losses = means_and_losses(self._outcomes, self._config.set_point).tolist()
-        return means, losses
+        return Outcomes(*describe_outcomes(self._outcomes, self._config.set_point).tolist())
 
     def learn(self, chosen: list[int], rule: AdamRule) -> bool:
         """Makes one Adam step on the mean loss of the chosen actions. Returns True: `fields_are_finite` checks all numbers."""
@@ -63,14 +67,14 @@ class TorchBackend:
         scale = second.sqrt().mul_(rule.correction).add_(rule.epsilon)
         self._buffers.parameters.flat.addcdiv_(first, scale, value=-rule.step_size)
 
-    def stimulate(self, x: Tensor) -> float:
-        """Computes g = 0.9 * field + 0.1 * x, which `move` uses; returns its mean."""
-        self._stimulated = stimulate(self._buffers.field, x, self._config.field_decay)[None, :]
-        return self._stimulated.mean().item()
+    def stimulate(self, x: Tensor, share: float) -> Moments:
+        """Sets `stimulated` to g = 0.9 * field + share * x; returns its mean and variance."""
+        self.stimulated = stimulate(self._buffers.field, x, self._config.field_decay, share)
+        return _moments(self.stimulated)
 
     def move(self, action: int) -> None:
         """Sets field = clip(action(g), -1, 1)."""
-        g = Transformation(self._stimulated, self._config)
+        g = Transformation(self.stimulated[None, :], self._config)
         outcomes = g.outcomes(self._networks.rates(g.network_inputs()))
         self._buffers.field.copy_(outcomes[action, 0].clamp_(-1.0, 1.0))
 
@@ -92,3 +96,7 @@ class TorchBackend:
     def fields_are_finite(self) -> bool:
         """Returns whether all numbers are finite: fields, parameters and moments, in one pass."""
         return bool(torch.isfinite(self._buffers.flat).all())
+
+
+def _moments(vector: Tensor) -> Moments:
+    return Moments(vector.mean().item(), vector.var().item())

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from quadra.config import TrainingConfig
+from quadra.config import TrainingConfig, default_text_gain
 from quadra.errors import BadFileError, CorpusError, InaccessibleFileError, LoadError, unreadable
 from quadra.model.corpus import BUILT_IN_NAME, Corpus
 from quadra.model.engine import Engine
@@ -28,9 +28,10 @@ _THREADS = 1  # of a step: on small fields more threads cost more than they brin
 
 
 def complete_config(config: TrainingConfig) -> TrainingConfig:
-    """Returns the configuration with its seed and thread count fixed, because a run's bits depend on them."""
+    """Returns the configuration with all that a run's bits depend on fixed: seed, thread count and the text's gain."""
     seed = secrets.randbelow(2**32) if config.seed is None else config.seed
-    return replace(config, seed=seed, threads=config.threads or _THREADS)
+    gain = default_text_gain(config.field_size) if config.text_gain is None else config.text_gain
+    return replace(config, seed=seed, threads=config.threads or _THREADS, text_gain=gain)
 
 
 def read_any_format(file: Path, folder: Path, defaults: TrainingConfig, salvage: bool = False) -> SavedState:

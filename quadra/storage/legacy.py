@@ -78,7 +78,7 @@ def _sized(config: TrainingConfig, weights: Mapping[str, Any], field_size: objec
         raise MismatchError(SYSTEM, f"says field size {in_words(field_size)}, but the weights have {field}")
     hidden = {name: int(weights[old]["fc1.weight"].shape[0]) for name, old in _NAMES.items()}
     return replace(
-        config,
+        config.classic(),
         field_size=field,
         field_update_hidden=hidden["field_update"],
         syntropy_hidden=hidden["syntropy"],

@@ -18,10 +18,11 @@ from torch import Tensor
 import quadra.model.engine
 from quadra.config import TrainingConfig
 from quadra.model.compiled_backend import CompiledBackend
-from quadra.model.corpus import Corpus, features
+from quadra.model.corpus import Corpus
 from quadra.model.engine import Engine
 from quadra.model.spiking import LAYERS
 from quadra.model.torch_backend import TorchBackend
+from quadra.model.words import features
 
 torch.set_num_threads(1)
 
@@ -50,8 +51,8 @@ def poison_features(monkeypatch: pytest.MonkeyPatch, *void: bool) -> None:
     """Lines whose features are not finite, as told in turn; all later ones like the last."""
     turns = list(void)
 
-    def poisoned(line: str, size: int) -> NDArray[np.float32]:
-        found = features(line, size)
+    def poisoned(words: Sequence[str], size: int) -> NDArray[np.float32]:
+        found = features(words, size)
         if turns.pop(0) if len(turns) > 1 else turns[0]:
             found[0] = math.nan
         return found

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from quadra.config import ACTIONS, TrainingConfig
-from quadra.model.actions import NETWORK_OF, Transformation, loss_gradient, means_and_losses, reward_of
+from quadra.model.actions import NETWORK_OF, Transformation, describe_outcomes, loss_gradient, reward_of
 from tests.helpers.model_helpers import rows_of
 
 CONFIG = TrainingConfig()
@@ -57,9 +57,12 @@ def test_a_constant_vector_is_shown_as_zero_to_the_feedback_network() -> None:
 
 
 def test_the_loss_is_the_variance_plus_the_distance_of_the_mean_from_one_half() -> None:
-    means, losses = means_and_losses(rows_of([[0.25, 0.75], [0.0, 1.0], [1.0, 1.0], [-0.5, 0.5]])[None], 0.5)
+    means, losses, variances = describe_outcomes(
+        rows_of([[0.25, 0.75], [0.0, 1.0], [1.0, 1.0], [-0.5, 0.5]])[None], 0.5
+    )
     assert means.flatten().tolist() == pytest.approx([0.5, 0.5, 1.0, 0.0])
     assert losses.flatten().tolist() == pytest.approx([0.125, 0.5, 0.5, 1.0])
+    assert variances.flatten().tolist() == pytest.approx([0.125, 0.5, 0.0, 0.5])
 
 
 def test_the_reward_falls_from_one_with_the_loss() -> None:

@@ -237,7 +237,7 @@ def trained_alike(field_size: int, steps: int) -> tuple[StateBuffers, StateBuffe
                 backend.prepare()
                 backend.evaluate()
                 backend.learn(CHOICES[number % len(CHOICES)], AdamRule.at(number, config, 1.0))
-                backend.stimulate(x)
+                backend.stimulate(x, 0.1)
                 backend.move(action % len(ACTIONS))
                 backend.remember()
                 backend.recognize()

@@ -4,64 +4,20 @@ from __future__ import annotations
 
 import sysconfig
 import tracemalloc
-import zlib
 from pathlib import Path, PosixPath
 from statistics import median
 
-import numpy as np
 import pytest
 
 from quadra.errors import CorpusError
 from quadra.model import corpus as corpus_module
-from quadra.model.corpus import LONGEST_LINE, Corpus, features
+from quadra.model.corpus import LONGEST_LINE, Corpus
 from tests.helpers.model_helpers import small_engine, steps, text_file
 
 
 def lines_of(path: Path, count: int) -> list[str]:
     corpus = Corpus(path)
     return [corpus.next_line() for _ in range(count)]
-
-
-def test_a_word_adds_one_to_the_cell_of_its_checksum() -> None:
-    vector = features("hello", 100)
-    assert vector.shape == (100,)
-    assert vector.dtype == np.float32
-    assert np.flatnonzero(vector).tolist() == [907060870 % 100]  # crc32 of b"hello" is 0x3610a686
-    assert vector[70] == 1.0
-
-
-@pytest.mark.parametrize("size", [2, 7, 100, 1_000_000])
-def test_the_cell_is_the_checksum_of_the_utf8_word_modulo_the_field_size(size: int) -> None:
-    assert np.flatnonzero(features("größe", size)).tolist() == [zlib.crc32("grösse".encode()) % size]
-
-
-def test_a_repeated_word_counts_each_time() -> None:
-    assert features("hello world hello, hello", 100)[70] == 3.0
-
-
-def test_words_that_share_a_cell_add_up() -> None:
-    words = [word for word in map(str, range(100)) if zlib.crc32(word.encode()) % 10 == 3][:2]
-    assert features(" ".join(words), 10)[3] == 2.0
-
-
-@pytest.mark.parametrize(("one", "other"), [("HeLLo", "hello"), ("STRASSE", "straße"), ("ΣΑΣ", "σας")])
-def test_case_makes_no_difference(one: str, other: str) -> None:
-    assert np.array_equal(features(one, 1000), features(other, 1000))
-
-
-def test_words_are_runs_of_word_characters() -> None:
-    assert np.array_equal(
-        features("well-known: isn't (snake_case)!", 997), features("well known isn t snake_case", 997)
-    )
-    assert features("well-known: isn't (snake_case)!", 997).sum() == 5.0
-
-
-def test_a_line_without_a_word_gives_the_zero_vector() -> None:
-    assert features("... -- !?", 10).tolist() == [0.0] * 10
-
-
-def test_features_take_a_character_that_utf8_cannot_hold() -> None:
-    assert features("a\ud800b lone", 50).sum() >= 1.0
 
 
 def test_lines_come_in_order_and_wrap_round(tmp_path: Path) -> None:

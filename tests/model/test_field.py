@@ -13,13 +13,19 @@ CONFIG = TrainingConfig()
 
 
 def test_text_enters_the_field_with_a_tenth() -> None:
-    g = stimulate(torch.tensor([0.5, -1.0]), torch.tensor([2.0, 0.0]), 0.9)
+    g = stimulate(torch.tensor([0.5, -1.0]), torch.tensor([2.0, 0.0]), 0.9, 0.1)
     assert g.tolist() == pytest.approx([0.65, -0.9])
+
+
+def test_a_gain_drives_the_field_more_strongly() -> None:
+    g = stimulate(torch.tensor([0.5, -1.0]), torch.tensor([2.0, 0.0]), 0.9, 0.4)
+    assert g.tolist() == pytest.approx([1.25, -0.9])
 
 
 def test_stimulating_leaves_field_and_features_as_they_are() -> None:
     field, x = torch.tensor([0.5, -1.0]), torch.tensor([2.0, 0.0])
-    stimulate(field, x, 0.9)
+    for share in (0.1, 0.4):
+        stimulate(field, x, 0.9, share)
     assert (field.tolist(), x.tolist()) == ([0.5, -1.0], [2.0, 0.0])
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from quadra.config import NETWORKS, TrainingConfig
 from quadra.model import probes
 from quadra.model.actions import Transformation
-from quadra.model.corpus import BUILT_IN, features
+from quadra.model.corpus import BUILT_IN
 from quadra.model.flat_tensors import FlatTensors
 from quadra.model.probes import (
     PROBE_LINES,
@@ -28,6 +28,7 @@ from quadra.model.probes import (
     spikes_for,
 )
 from quadra.model.spiking import LAYERS, SpikingNetworks, draw_parameters, parameter_specs
+from quadra.model.words import classic_words, features
 from tests.helpers.model_helpers import OracleNetwork
 from tests.helpers.state_helpers import small_config
 
@@ -163,7 +164,7 @@ def test_the_probes_are_the_first_lines_of_the_built_in_corpus_and_a_constant_fi
     assert vectors.shape == (PROBE_LINES + 1, 12)
     assert vectors.dtype == np.float32
     for line, vector in zip(lines, vectors, strict=False):
-        assert vector.tolist() == features(line, 12).tolist()
+        assert vector.tolist() == features(classic_words(line), 12).tolist()
     assert vectors[-1].tolist() == [0.5] * 12
 
 

@@ -83,21 +83,21 @@ def fill_rate_gradient(
     out: Floats, action: int, low: int, shown: Floats, b: int, scale: float, rate: Floats, mean: float,
     variance: float, constants: Floats,
 ) -> None:  # fmt: skip
-    """dL/ds of the last layer's cells at any time step, for the share of one of B vectors in the loss.
+    """dL/ds of the last layer's cells at any time step, for the share of one of B vectors in the loss; `scale`: the strength.
 
     dL/df' = 2 (f' - mean) / (n - 1) + sign(mean - 1/2) / n. For a rate that all cells share, the sum over them is
-    -2 (1 - r) v: the deviations from the mean add up to zero.
+    -2 strength (1 - strength * r) v: the deviations from the mean add up to zero.
     """
     n, share = shown.shape[2], 1.0 / shown.shape[1]
     if action == 2:
-        out[0] = -TWO * (ONE - rate[0]) * np.float32(share * variance)
+        out[0] = -TWO * scale * (ONE - scale * rate[0]) * np.float32(share * variance)
         return
     vector, away = shown[0, b, low : low + out.size], shown[1, b, low : low + out.size]
     fill_outcome(out, action, vector, away, scale, rate)
     middle, steep = np.float32(mean), np.float32(2.0 * share / (n - 1))
     pull = np.float32(np.sign(mean - constants[3]) * share / n)
     for c in range(out.size):
-        out[c] = ((out[c] - middle) * steep + pull) * (scale if action == 0 else away[c])
+        out[c] = ((out[c] - middle) * steep + pull) * (scale if action == 0 else scale * away[c])
 
 
 @compiled()
@@ -121,8 +121,9 @@ def learn_last(
         u, rate, spike_gradient = space[: steps * width].reshape((steps, width)), rates[:width], rate_gradients[:width]
         for i in range(picked.size):
             b = picked[i]
+            strength = scale[b] if action == 0 else constants[3 + action]
             fill_rates(rate, u, net, p, low, spikes[b, 1], counts[b, 1], constants)
-            fill_rate_gradient(spike_gradient, action, low, shown, b, scale[b], rate, means[b], variances[b], constants)
+            fill_rate_gradient(spike_gradient, action, low, shown, b, strength, rate, means[b], variances[b], constants)
             g = gradients[i * steps * width : (i + 1) * steps * width].reshape((steps, width))
             for c in range(width):
                 spike_gradient[c] /= np.float32(steps)

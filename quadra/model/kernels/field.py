@@ -22,8 +22,10 @@ def variance_and_mean(vector: Floats) -> tuple[float, float]:
     return np.float64(np.float32(squares / (n - 1))), np.float64(np.float32(mean))
 
 
-@compiled("(f4[:,:,::1],f4[::1],f8[:,::1],f8,f8)")
-def describe(shown: Floats, scale: Floats, moments: Doubles, set_point: float, high_variance: float) -> None:
+@compiled("(f4[:,:,::1],f4[::1],f8[:,::1],f8,f8,f8)")
+def describe(
+    shown: Floats, scale: Floats, moments: Doubles, set_point: float, high_variance: float, update_strength: float
+) -> None:
     """Fills in, from the vectors in shown[0] (B, n): the other two inputs, the scale of `update_field`, mean and variance."""
     n = shown.shape[2]
     for b in range(shown.shape[1]):
@@ -34,14 +36,14 @@ def describe(shown: Floats, scale: Floats, moments: Doubles, set_point: float, h
         for c in range(n):
             away[c] = point - vector[c]
             standard[c] = (vector[c] - middle) / spread
-        scale[b] = np.float32(0.5 if variance > high_variance else 1.0)
+        scale[b] = np.float32(update_strength * (0.5 if variance > high_variance else 1.0))
         moments[0, b], moments[1, b] = middle, variance
 
 
-@compiled("(f4[::1],f4[::1],f4[::1],f8)")
-def stimulate(target: Floats, field: Floats, x: Floats, decay: float) -> None:
-    """g = decay * field + (1 - decay) * x, each of shape (n,)."""
-    old, new = np.float32(decay), np.float32(1.0 - decay)
+@compiled("(f4[::1],f4[::1],f4[::1],f8,f8)")
+def stimulate(target: Floats, field: Floats, x: Floats, decay: float, share: float) -> None:
+    """g = decay * field + share * x, each of shape (n,)."""
+    old, new = np.float32(decay), np.float32(share)
     for c in range(target.size):
         target[c] = old * field[c] + new * x[c]
 

@@ -4,8 +4,8 @@ The twin of `model.spiking`; both pass the same tests. What each trick saves, me
 
 Shapes: n cells, B vectors, T time steps, H neurons in each hidden layer. Matrices lie row by row in a flat buffer:
 `fc1` as (H, n), `fc2` and `fc3` as (inputs, outputs), so that what is added or multiplied is always a whole row.
-`net` is a network's row of the layout: its sizes and where its matrices begin. `constants` holds the neuron's constants and the
-set point: decay, threshold, slope, set point.
+`net` is a network's row of the layout: its sizes and where its matrices begin. `constants` holds the neuron's constants, the
+set point and the strengths: decay, threshold, slope, set point, syntropy_strength, feedback_strength.
 """
 
 from __future__ import annotations
@@ -166,13 +166,13 @@ def fill_rates(
 
 @compiled()
 def fill_outcome(out: Floats, action: int, vector: Floats, away: Floats, scale: float, rate: Floats) -> None:
-    """Fills in f + c * F(f), or f + S(1/2 - f) * (1/2 - f), for some cells."""
+    """Fills in f + scale * F(f), or f + scale * S(1/2 - f) * (1/2 - f), for some cells."""
     if action == 0:
         for c in range(out.size):
             out[c] = vector[c] + scale * rate[c]
     else:
         for c in range(out.size):
-            out[c] = vector[c] + rate[c] * away[c]
+            out[c] = vector[c] + scale * rate[c] * away[c]
 
 
 @compiled()
@@ -201,7 +201,7 @@ def sum_outcomes(
         for b in range(shown.shape[1]):
             fill_rates(rate, u, net, flat, low, spikes[b, 1], counts[b, 1], constants)
             vector, away = shown[0, b, low : low + width], shown[1, b, low : low + width]
-            fill_outcome(outcome, action, vector, away, scale[b], rate)
+            fill_outcome(outcome, action, vector, away, scale[b] if action == 0 else constants[4], rate)
             add_sums(sums[b], outcome)
 
 
@@ -210,7 +210,7 @@ def evaluate(
     layout: Integers, flat: Floats, shown: Floats, scale: Floats, moments: Doubles, trace: Floats, spikes: Rows,
     counts: Rows, constants: Floats, found: Doubles,
 ) -> None:  # fmt: skip
-    """Writes mean and loss of f' under all three actions, for every vector, into `found` (2, 3, B)."""
+    """Writes mean, loss and variance of f' under all three actions, for every vector, into `found` (3, 3, B)."""
     batch, n, steps = shown.shape[1], shown.shape[2], counts.shape[3]
     for action in range(3):
         show(layout[action], flat, shown[action], trace, spikes, counts[action], constants)
@@ -222,12 +222,14 @@ def evaluate(
             variance = max(0.0, sums[b, 1] - mean * sums[b, 0]) / (n - 1)
             found[0, action, b] = np.float32(mean)
             found[1, action, b] = variance + abs(found[0, action, b] - constants[3])
+            found[2, action, b] = variance
     u, rate, s = np.empty((steps, 1), np.float32), np.empty(1, np.float32), traced(layout[2], spikes, batch, steps)
     for b in range(batch):  # one rate for all cells: mean and variance follow from those of the vector
         fill_rates(rate, u, layout[2], flat, 0, s[b, 1], counts[2, b, 1], constants)
-        rest = 1.0 - rate[0]
+        rest = 1.0 - constants[5] * rate[0]
         found[0, 2, b] = moments[0, b]
         found[1, 2, b] = rest * rest * moments[1, b] + abs(moments[0, b] - constants[3])
+        found[2, 2, b] = rest * rest * moments[1, b]
 
 
 @compiled("(i8,i8[:,::1],f4[::1],f4[:,:,::1],f4[::1],f8[:,::1],f4[::1],i4[::1],i4[:,:,:,::1],f4[::1],f4[::1])")
@@ -251,8 +253,8 @@ def act(
             fill_rates(rates[:outputs], u, net, flat, low, s[0, 1], counts[action, 0, 1], constants)
         if action == 2:
             for c in range(width):
-                out[c] = vector[c] - rates[0] * (vector[c] - mean)
+                out[c] = vector[c] - constants[5] * rates[0] * (vector[c] - mean)
         else:
-            fill_outcome(out, action, vector, away, scale[0], rates[:width])
+            fill_outcome(out, action, vector, away, scale[0] if action == 0 else constants[4], rates[:width])
         for c in range(width):
             out[c] = -ONE if out[c] < -ONE else ONE if out[c] > ONE else out[c]  # a NaN stays one

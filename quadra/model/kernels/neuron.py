@@ -2,7 +2,7 @@
 
 The twin of `model.neuron`, which names its sources; both pass the same tests.
 
-`constants` holds the constants: decay, threshold, slope of the surrogate gradient, set point.
+`constants` begins with decay, threshold and slope of the surrogate gradient.
 """
 
 from __future__ import annotations
