@@ -111,5 +111,5 @@ def test_the_dictionary_holds_every_setting_as_builtins_only() -> None:
     values = config.as_dict()
     assert set(values) == {field.name for field in fields(TrainingConfig)}
     assert json.loads(json.dumps(values)) == values
-    plain = (int, float, str, list, type(None))
+    plain = (int, float, str, bool, list, type(None))
     assert all(type(value) in plain for value in values.values()), values["learning_rate"]

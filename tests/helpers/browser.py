@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
 from weakref import WeakKeyDictionary
 
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Error, Page, expect, sync_playwright
@@ -35,19 +34,6 @@ FLAGS = [
     "--disable-sync",
 ]
 
-# Without a GPU a page that draws sixty frames a second takes a core. Here it draws its first thirty as it likes, which is more
-# than opening it takes, and then ten a second, as on a slow machine.
-FEWER_FRAMES = """{
-    const own = window.requestAnimationFrame.bind(window);
-    const [BURST, EVERY_MS] = [30, 100];
-    let next = 0;
-    window.requestAnimationFrame = (draw) => {
-        const now = performance.now();
-        next = Math.max(next, now - BURST * EVERY_MS) + EVERY_MS;
-        return next <= now ? own(draw) : setTimeout(() => own(draw), next - now);
-    };
-}"""
-
 
 @cache
 def executable() -> str | None:
@@ -69,22 +55,10 @@ def running_browser() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=executable(), args=FLAGS)
         _COMPLAINTS[browser] = []
         browser.on("context", _listen)
-        _have_fewer_frames(browser)
         try:
             yield browser
         finally:
             browser.close()
-
-
-def _have_fewer_frames(browser: Browser) -> None:
-    new_context = browser.new_context
-
-    def new_slow_context(**settings: Any) -> BrowserContext:
-        context = new_context(**settings)
-        context.add_init_script(FEWER_FRAMES)
-        return context
-
-    browser.new_context = new_slow_context  # type: ignore[method-assign]  # contexts are made in many places
 
 
 _COMPLAINTS: WeakKeyDictionary[Browser, list[str]] = WeakKeyDictionary()

@@ -211,7 +211,7 @@ def test_an_adam_step_is_that_of_snntorch_in_double_precision(backend: BackendCl
 
 @pytest.mark.long
 @pytest.mark.oracle
-@pytest.mark.rotates(1, per="backend")
+@pytest.mark.rotates(1)
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("seed", SEEDS_10_000)
 def test_so_it_is_on_a_field_of_ten_thousand_cells(backend: BackendClass, seed: int) -> None:

@@ -518,7 +518,7 @@ CASES: dict[str, tuple[tuple[int, int], ...]] = {  # seed, field size
 
 
 @pytest.mark.oracle
-@pytest.mark.rotates(1, per=("settings",))
+@pytest.mark.rotates(3)
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize(
     ("settings", "seed", "field_size"), [(settings, *case) for settings, cases in CASES.items() for case in cases]
