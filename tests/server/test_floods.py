@@ -170,6 +170,7 @@ threading.Thread.start = refused
 """
 
 
+@pytest.mark.long
 def test_where_no_thread_can_be_started_it_answers_trains_saves_and_ends_in_order(tmp_path: Path) -> None:
     flag = tmp_path / "no-threads"
     environment = customized(tmp_path / "code", NO_THREADS.format(flag=str(flag)))
