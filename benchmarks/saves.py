@@ -48,7 +48,7 @@ def _stall(quick: bool) -> dict[str, float]:
     return {
         "rate with saves": round(statistics.median(with_saves), 1),
         "rate without": round(statistics.median(without), 1),
-        "ratio": round(statistics.median(a / b for a, b in rates if b), 4),
+        "ratio": round(statistics.median(a / b for a, b in rates), 4),
         "median stall ms": health.stall_median_ms,
         "worst stall ms": health.stall_worst_ms,
     }
@@ -76,7 +76,7 @@ def _training(save_every: int) -> Iterator[Worker]:
 
 def _rate(worker: Worker, every: int) -> float:
     """Iterations a second over a block, after a moment to get going."""
-    worker.autosave._every = every
+    worker.do(lambda state: worker.autosave.set_interval(state.saving, every) or {}).result(_PATIENCE)
     time.sleep(0.05)
     before, started = worker.view().iteration_count, time.perf_counter()
     time.sleep(_BLOCK)
@@ -139,7 +139,7 @@ def _flat_cost(quick: bool) -> dict[str, float]:
 
 @contextmanager
 def _with_history(count: int) -> Iterator[TrainingState]:
-    """A trained state to which so many iterations of history are awriterd."""
+    """A trained state to which so many iterations of history are ascribed."""
     with tempfile.TemporaryDirectory() as place, TrainingState(Path(place) / "state", CONFIG) as state:
         state.initialize()
         for _ in range(50):

@@ -52,7 +52,7 @@ PLAIN = packed({"wins": [1, 2], "optimizer_step": 3, "generators": {"samples": b
 def request(folder: StateFolder, tensors: bytes = b"t" * 1000, tail: bytes = b"tail") -> CommitRequest:
     return CommitRequest(
         folder=str(folder.path), lock=folder.lock, present=identity_of(folder.path / WEIGHTS), keep_present=True,
-        record=record(), tensors=tensors, contents=Contents(b"dewriterd", b"tail dewriterd", tail, PLAIN),
+        record=record(), tensors=tensors, contents=Contents(b"described", b"tail described", tail, PLAIN),
     )  # fmt: skip
 
 
