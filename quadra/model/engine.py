@@ -71,6 +71,7 @@ class Engine:
         # Why torch trains on a CPU; None where that is not so, or was asked for.
         self.slow_because = why_not_compiled() if backend is None and config.device == "cpu" else None
         weights_seed, samples_seed, choice_seed, text_seed = np.random.SeedSequence(config.seed).spawn(4)
+        self._restless_above = config.high_variance if config.restless_states else math.inf
         self._text_chance = np.random.Generator(np.random.PCG64(text_seed))
         self.q_table = QTable(config, choice_seed)
         self.neuroplasticity = NeuroplasticityManager(config)
@@ -197,8 +198,7 @@ class Engine:
         return float(np.float32((1.0 - config.field_decay) * gain * swing))
 
     def _q_state(self, mean: float, variance: float) -> str:
-        config = self.config
-        return state_key(mean, config.restless_states and variance > config.high_variance)
+        return state_key(mean, variance > self._restless_above)
 
     def _draw_samples(self, x: Tensor) -> None:
         """Fills the samples: the synthetic vectors, then x, then the field that the actions will meet."""
@@ -227,7 +227,7 @@ class Engine:
 
     def _choose(self, outcomes: Outcomes) -> tuple[list[int], float]:
         """Returns the choices through the samples and the summed reward."""
-        is_own = self.config.choice_state == "own"
+        is_own, restless_above = self.config.choice_state == "own", self._restless_above
         own = [self._q_state(*moments) for moments in self._backend.sample_moments()] if is_own else []
         q_state = self._q_state(*self._backend.field_moments())
         chosen, total = [], 0.0
@@ -236,7 +236,7 @@ class Engine:
                 q_state = own[row]
             action = self.q_table.choose(q_state)
             reward = reward_of(outcomes.losses[action][row])
-            next_q_state = self._q_state(outcomes.means[action][row], outcomes.variances[action][row])
+            next_q_state = state_key(outcomes.means[action][row], outcomes.variances[action][row] > restless_above)
             self.q_table.update(q_state, action, reward, next_q_state)
             chosen.append(action)
             total += reward

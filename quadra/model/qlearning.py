@@ -40,6 +40,9 @@ class QTable:
         self._discount = config.q_discount
         self._is_random = config.policy == "random"
         self._allowed = [ACTIONS.index(action) for action in config.actions]
+        self._allows_all = len(self._allowed) == len(
+            ACTIONS
+        )  # the usual case, which is quicker: choices come many times a step
         self._generator = np.random.Generator(np.random.PCG64(seed))
         self._values: dict[str, list[float]] = {}
         self._visits: dict[str, list[int]] = {}
@@ -68,7 +71,9 @@ class QTable:
         if self._is_random:
             return self._draw()
         values = self._values.get(q_state)
-        return self._allowed[0] if values is None else max(self._allowed, key=values.__getitem__)
+        if values is None:
+            return self._allowed[0]
+        return values.index(max(values)) if self._allows_all else max(self._allowed, key=values.__getitem__)
 
     def choose(self, q_state: str) -> int:
         """Returns, epsilon-greedy, any action with probability epsilon, else the greedy one. A random policy draws any."""
@@ -82,7 +87,9 @@ class QTable:
     def update(self, q_state: str, action: int, reward: float, next_q_state: str) -> None:
         """Q[s][a] += alpha * (reward + gamma * max Q[s'] - Q[s][a])."""
         next_values = self._values.get(next_q_state)
-        best_next = 0.0 if next_values is None else max(next_values[allowed] for allowed in self._allowed)
+        best_next = 0.0
+        if next_values is not None:
+            best_next = max(next_values if self._allows_all else (next_values[allowed] for allowed in self._allowed))
         if q_state not in self._before:
             self._save_for_undo(q_state)
         values = self._values[q_state]
