@@ -10,16 +10,13 @@ import json
 import statistics
 import subprocess
 import sys
-import threading
 import time
-import urllib.request
 from typing import Any
 
 from benchmarks.measuring import REPOSITORY, say
-from benchmarks.serving import Server
+from benchmarks.serving import Server, probe
 
 CROWD = 100
-_PROBE_EVERY = 0.05  # seconds between two requests of /api/status
 
 
 def run(quick: bool) -> dict[str, Any]:
@@ -73,7 +70,7 @@ def _round(server: Server, viewers: int, seconds: float) -> dict[str, Any]:
             raise RuntimeError("the viewers could not connect")
         queued = server.queued_seconds()
         before, started = server.status()["iteration_count"], time.perf_counter()
-        waits = probe(server.address, seconds - 0.5)
+        waits = probe(f"{server.address}/api/status", seconds - 0.5)
         after, ended = server.status()["iteration_count"], time.perf_counter()
         queued = server.queued_seconds() - queued
         told: dict[str, Any] = json.loads(process.stdout.readline())
@@ -81,16 +78,3 @@ def _round(server: Server, viewers: int, seconds: float) -> dict[str, Any]:
         process.wait(60)
     rate = (after - before) / (ended - started)
     return {"rate": rate, "own_rate": (after - before) / (ended - started - queued), "waits": waits, **told}
-
-
-def probe(address: str, seconds: float) -> list[float]:
-    """Ask for the status every so often; the seconds that each answer took."""
-    waits, pause = [], threading.Event()
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end:
-        started = time.perf_counter()
-        with urllib.request.urlopen(f"{address}/api/status", timeout=30) as answer:
-            answer.read()
-        waits.append(time.perf_counter() - started)
-        pause.wait(_PROBE_EVERY)
-    return waits

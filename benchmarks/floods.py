@@ -11,9 +11,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -21,7 +19,7 @@ from typing import Any
 import socketio
 
 from benchmarks.measuring import REPOSITORY, in_process, say
-from benchmarks.serving import Server
+from benchmarks.serving import Server, probe
 from benchmarks.strangers import KINDS
 
 _DIGESTS = """
@@ -31,7 +29,6 @@ print(json.dumps(train(pathlib.Path(sys.argv[1]), 0)))
 """
 _IDLE, _SLOW = 1100, 260  # connections; a common limit of open files is 1,024, and there were 256 threads once
 _PACE = 50  # iterations a second of the run that is compared
-_PROBE_EVERY = 0.05  # seconds
 
 
 def run(quick: bool) -> dict[str, Any]:
@@ -41,10 +38,10 @@ def run(quick: bool) -> dict[str, Any]:
     with Server("--pace", str(_PACE), "--seed", "0", "--resume") as server:
         server.seconds_to_page()
         server.seconds_to_iteration(10)
-        found["alone"] = _milliseconds("alone", _probe(server, seconds))
+        found["alone"] = _milliseconds("alone", probe(f"{server.address}/health", seconds))
         for kind in KINDS:
             with _strangers(server, _SLOW if KINDS[kind] else _IDLE, [kind]):
-                found[kind] = _milliseconds(kind, _probe(server, seconds))
+                found[kind] = _milliseconds(kind, probe(f"{server.address}/health", seconds))
     iterations = int(60 * minutes * _PACE)
     flooded, found["all-kinds"], found["updates"] = _flooded(iterations)
     found["iterations"], found["same_bits"] = iterations, flooded == _left_alone(iterations)
@@ -61,7 +58,7 @@ def _flooded(iterations: int) -> tuple[Any, dict[str, float], int]:
             _begin(page, iterations)
             times = []
             while not _has_ended(server, iterations):
-                times += _probe(server, 1.0)
+                times += probe(f"{server.address}/health", 1.0)
         return _digests(server), _milliseconds("all kinds", times), len(updates)
 
 
@@ -120,17 +117,6 @@ def _strangers(server: Server, count: int, kinds: list[str]) -> Iterator[None]:
     finally:
         process.stdin.close()
         process.wait(60)
-
-
-def _probe(server: Server, seconds: float) -> list[float]:
-    times, pause, end = [], threading.Event(), time.perf_counter() + seconds
-    while time.perf_counter() < end:
-        started = time.perf_counter()
-        with urllib.request.urlopen(f"{server.address}/health", timeout=60) as answer:
-            answer.read()
-        times.append(time.perf_counter() - started)
-        pause.wait(_PROBE_EVERY)
-    return times
 
 
 def _milliseconds(name: str, times: list[float]) -> dict[str, float]:

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -17,6 +18,8 @@ from types import TracebackType
 from typing import Any
 
 from benchmarks.measuring import ONE_THREAD, REPOSITORY
+
+_PROBE_EVERY = 0.05  # seconds between two requests
 
 
 class Server:
@@ -85,3 +88,16 @@ class Server:
         while self.status()["iteration_count"] < number:
             time.sleep(0.01)
         return time.perf_counter() - self._started
+
+
+def probe(url: str, seconds: float) -> list[float]:
+    """Asks for an address every so often; returns the seconds that each answer took."""
+    waits, pause = [], threading.Event()
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        started = time.perf_counter()
+        with urllib.request.urlopen(url, timeout=60) as answer:
+            answer.read()
+        waits.append(time.perf_counter() - started)
+        pause.wait(_PROBE_EVERY)
+    return waits

@@ -99,4 +99,5 @@ class TorchBackend:
 
 
 def _moments(vector: Tensor) -> Moments:
-    return Moments(vector.mean().item(), vector.var().item())
+    mean, variance = torch.stack([vector.mean(), vector.var()]).tolist()  # a GPU is waited for once
+    return Moments(mean, variance)

@@ -49,12 +49,6 @@ def saves() -> list[SavedState]:
     return saved_states(2, 3, 5)
 
 
-@pytest.fixture
-def folder(tmp_path: Path, saves: list[SavedState]) -> Path:
-    """A folder with the newest save of the run."""
-    return write_state(tmp_path / "state", saves[-1])
-
-
 def rewrite(folder: Path, name: str, change: Callable[[dict[str, Any]], object]) -> None:
     """Change what a file holds, properly written (and sealed) again."""
     path = folder / name

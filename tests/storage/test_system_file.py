@@ -21,12 +21,6 @@ def saves() -> list[SavedState]:
     return saved_states(2, 3, 5)
 
 
-@pytest.fixture
-def folder(tmp_path: Path, saves: list[SavedState]) -> Path:
-    """A folder with the newest save of the run."""
-    return write_state(tmp_path / "state", saves[-1])
-
-
 def test_stock_pickle_reads_the_system_state_with_builtins_only(folder: Path, saves: list[SavedState]) -> None:
     content = (folder / "system_state.pkl").read_bytes()
     assert modules_named(content) == set()

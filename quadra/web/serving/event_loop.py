@@ -176,20 +176,27 @@ class EventLoop(ThreadWorker):  # type: ignore[misc]
             self._on_readable(connection)
 
     def _on_readable(self, connection: Connection, _: Any = None) -> None:
-        if connection not in self.connections:
-            return  # given up for another one, a moment ago
-        try:
-            piece = connection.sock.recv(_PIECE)
-        except (BlockingIOError, InterruptedError):
+        piece = self._received(connection)
+        if piece is None:
             return
-        except OSError:
-            piece = b""
         if not piece:
             self._close(connection)
             return
         before = connection.request.stage
         connection.request.add(piece)
         self._go_on(connection, before)
+
+    def _received(self, connection: Connection) -> bytes | None:
+        """Returns what has arrived: nothing where the connection has ended, None where there is nothing to do now."""
+        if connection not in self.connections:
+            return None  # given up for another one, a moment ago
+        try:
+            piece: bytes = connection.sock.recv(_PIECE)
+            return piece
+        except (BlockingIOError, InterruptedError):
+            return None
+        except OSError:
+            return b""
 
     def _go_on(self, connection: Connection, before: Stage) -> None:
         """Does what a request that has grown calls for."""
@@ -292,14 +299,9 @@ class EventLoop(ThreadWorker):  # type: ignore[misc]
         self.poller.register(connection.sock, selectors.EVENT_READ, partial(self._throw_away, connection))
 
     def _throw_away(self, connection: Connection, _: Any) -> None:
-        if connection not in self.connections:
+        piece = self._received(connection)
+        if piece is None:
             return
-        try:
-            piece = connection.sock.recv(_PIECE)
-        except (BlockingIOError, InterruptedError):
-            return
-        except OSError:
-            piece = b""
         connection.thrown_away += len(piece)
         if not piece or connection.thrown_away > _MOST_THROWN_AWAY:
             self._close(connection)
